@@ -1,0 +1,51 @@
+"""How a stage's command ends: quietly, or with one line on stderr and a non-zero exit."""
+
+import errno
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from pipeline.errors import PipelineError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+class Terminated(SystemExit):
+    """SIGTERM arrived; raised as an exception so that files and runs are closed on the way out."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+
+def _raise_terminated(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a stage's `main` and exit the process with the status a shell expects.
+
+    A `PipelineError` and a full disk give one line and exit status 2, Ctrl-C 130, SIGTERM 143; anything else is a
+    defect of ours and keeps its traceback.
+    """
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        main()
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Terminated:
+        print("terminated (SIGTERM)", file=sys.stderr)
+        raise
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(
+            f"error: {error.filename or 'the disk'}: no space left; free some and run the command again",
+            file=sys.stderr,
+        )
+        sys.exit(USER_ERROR)

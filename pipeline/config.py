@@ -1,0 +1,120 @@
+"""The resolved configuration of one variant: all that determines its training, and nothing else.
+
+Stages after `configure` depend on this file rather than on params.yaml, so that a changed parameter retrains the
+variants that it influences and no other.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.datasets import DATASETS
+from pipeline.errors import PipelineError
+from pipeline.model.routing import Routing, build_routing
+from pipeline.params import Params, Train
+
+CONFIGS = Path("configs")
+
+
+class Architecture(BaseModel):
+    """Shape of the model; the volume sizes are None without 3D datasets, the scale without specialists."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str
+    patch_size: int
+    image_size: int
+    volume_patch_size: int | None
+    volume_size: int | None
+    adapter_scale: float | None
+
+
+class Momentum(BaseModel):
+    """EMA momentum by dimension of the dataset; None where there is no such dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    d2: float | None
+    d3: float | None
+
+    def of(self, dimension: int) -> float:
+        """Momentum for a 2D or a 3D dataset."""
+        return self.d2 if dimension == 2 else self.d3
+
+
+class Config(BaseModel):
+    """One variant, resolved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Architecture
+    routing: Routing
+    train: Train
+    momentum: Momentum
+    precision: Literal["fp32", "bf16"]
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the datasets in training order."""
+        return tuple(self.routing.datasets)
+
+
+def resolve(params: Params, variant: str) -> Config:
+    """Return the configuration of a variant, with None for every key that cannot influence it."""
+    resolved = params.variant(variant)
+    model, datasets = resolved.model, resolved.data.datasets
+    routing = build_routing(resolved.adapter, datasets)
+    dimensions = {DATASETS[name].dimension for name in datasets}
+    volumes = 3 in dimensions
+    return Config(
+        model=Architecture(
+            backbone=model.backbone,
+            patch_size=model.patch_size,
+            image_size=model.image_size,
+            volume_patch_size=model.volume_patch_size if volumes else None,
+            volume_size=model.volume_size if volumes else None,
+            adapter_scale=resolved.adapter.scale if routing.bottlenecks else None,
+        ),
+        routing=routing,
+        train=resolved.train,
+        momentum=Momentum(
+            d2=resolved.ema.momentum if 2 in dimensions else None,
+            d3=resolved.ema.momentum_3d if volumes else None,
+        ),
+        precision=resolved.compute.precision,
+    )
+
+
+def config_path(variant: str) -> Path:
+    """Where the configure stage puts a variant's configuration."""
+    return CONFIGS / f"{variant}.yaml"
+
+
+def dump_config(config: Config) -> str:
+    """Return the configuration as YAML, the same bytes for the same values; keys without influence are left out."""
+    return yaml.safe_dump(_without_none(config.model_dump()), sort_keys=False)
+
+
+def load_config(path: Path) -> Config:
+    """Read what `dump_config` wrote. Raises PipelineError if the file is missing or not such a file."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipelineError(f"{path}: no such file; `dvc repro configure` writes it") from None
+    for section, keys in (("model", Architecture.model_fields), ("momentum", Momentum.model_fields)):
+        tree[section] = dict.fromkeys(keys) | tree[section]
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise PipelineError(f"{path}: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from None
+
+
+def _without_none(tree: dict) -> dict:
+    # The routing table keeps its None: there it says "no specialist".
+    return {
+        key: value if key == "routing" else _without_none(value) if isinstance(value, dict) else value
+        for key, value in tree.items()
+        if value is not None
+    }

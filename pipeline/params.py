@@ -1,0 +1,277 @@
+"""params.yaml as a typed value: every knob with its legal range, and one clear line for anything else."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.datasets import DATASETS
+from pipeline.errors import PipelineError
+
+PARAMS_FILE = Path("params.yaml")
+
+# The groups a variant may override. Data, seeds and compute are common to all variants of a comparison.
+VARIANT_GROUPS = ("model.", "adapter.", "train.", "ema.", "compute.precision")
+
+
+def _no_bool(value: Any) -> Any:
+    # pydantic would take `true` for the number 1.
+    if isinstance(value, bool):
+        raise ValueError("should be a number, not true or false")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**32)]
+Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NonNegative = Annotated[Number, Field(ge=0)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml: immutable, and no key but the declared ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(Section):
+    """Where images come from and which of them are used."""
+
+    source: Literal["phantom", "mirror", "zenodo"]
+    mirror: str | None
+    verify: bool
+    size_2d: Literal[28, 64, 128, 224]
+    size_3d: Literal[28, 64]
+    train_limit: Count | None
+    eval_limit: Count | None
+    datasets: tuple[Literal[tuple(DATASETS)], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _distinct("datasets", self.datasets)
+        if self.source == "mirror" and not self.mirror:
+            raise ValueError("mirror: source is mirror, so this must be a folder or an http(s) URL")
+        return self
+
+    def size(self, dimension: int) -> int:
+        """Source resolution (pixels or voxels a side) for 2D or 3D."""
+        return self.size_2d if dimension == 2 else self.size_3d
+
+    def limit(self, split: str) -> int | None:
+        """Largest number of images kept of a split."""
+        return self.train_limit if split == "train" else self.eval_limit
+
+
+class Phantom(Section):
+    """Split sizes of the generated datasets."""
+
+    train: Count
+    val: Count
+    test: Count
+
+
+class Model(Section):
+    """The frozen ViT and what it sees."""
+
+    backbone: str = Field(min_length=1)
+    patch_size: Count
+    image_size: Count
+    volume_patch_size: Count
+    volume_size: Count
+    weights: str | None
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for size, patch in (("image_size", "patch_size"), ("volume_size", "volume_patch_size")):
+            if getattr(self, size) % getattr(self, patch):
+                raise ValueError(f"{size}: {getattr(self, size)} is not a multiple of {patch} {getattr(self, patch)}")
+        return self
+
+
+class Adapter(Section):
+    """Specialists and their routing."""
+
+    routing: Literal["specialists", "shared", "none"]
+    bottleneck_a: Count
+    bottleneck_b: Count
+    bottleneck_c: Count
+    bottleneck_shared: Count
+    scale: Positive
+
+
+class Train(Section):
+    """The cyclic training recipe."""
+
+    num_rounds: Count
+    batch_size: Count
+    lr: Positive
+    weight_decay: NonNegative
+    grad_clip: Positive
+    warmup_rounds: NonNegative
+    consist_weight: Fraction
+    early_stopping_patience: Count
+    min_delta: NonNegative
+    monitor: Literal["acc", "auc", "acc_auc"]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.warmup_rounds >= self.num_rounds:
+            raise ValueError(f"warmup_rounds: {self.warmup_rounds:g} must be less than num_rounds {self.num_rounds}")
+        return self
+
+
+class Ema(Section):
+    """Momentum of the teacher."""
+
+    momentum: Fraction
+    momentum_3d: Fraction
+
+
+class Ablation(Section):
+    """Which variants exist, and which of them run."""
+
+    run: tuple[str, ...] = Field(min_length=1)
+    variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], dict[str, Any]]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _distinct("run", self.run)
+        for name in self.run:
+            if name not in self.variants:
+                raise ValueError(f"run: '{name}' is not one of ablation.variants: {', '.join(self.variants)}")
+        return self
+
+
+class Report(Section):
+    """What the report shows beside our own results."""
+
+    published: str | None
+
+
+class Compute(Section):
+    """How the work is done, never what is computed (precision aside)."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    precision: Literal["fp32", "bf16"]
+    compile: bool
+    device_cache_gb: NonNegative
+    eval_batch_size: Count
+    threads: Count | None
+
+
+class Tracking(Section):
+    """MLflow."""
+
+    experiment: str = Field(min_length=1)
+    system_metrics: bool
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    data: Data
+    phantom: Phantom
+    model: Model
+    adapter: Adapter
+    train: Train
+    ema: Ema
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+    ablation: Ablation
+    report: Report
+    compute: Compute
+    tracking: Tracking
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _distinct("seeds", self.seeds)
+        return self
+
+    def variant(self, name: str) -> "Params":
+        """Return the parameters with the overrides of variant `name` applied.
+
+        Raises PipelineError for an unknown variant, an override of a key that does not exist or may not differ
+        between variants, and a value out of range.
+        """
+        where = f"{PARAMS_FILE}: ablation.variants.{name}"
+        if name not in self.ablation.variants:
+            known = ", ".join(self.ablation.variants)
+            raise PipelineError(f"{where}: no such variant; the variants are {known}")
+        tree = self.model_dump()
+        for key, value in self.ablation.variants[name].items():
+            if not key.startswith(VARIANT_GROUPS):
+                allowed = ", ".join(group.rstrip(".") for group in VARIANT_GROUPS)
+                raise PipelineError(f"{where}: {key}: variants may differ in {allowed} only")
+            *parents, leaf = key.split(".")
+            section = tree
+            for parent in parents:
+                section = section.get(parent, {})
+            if leaf not in section:
+                raise PipelineError(f"{where}: {key}: unknown key{_suggestion(leaf, section)}")
+            section[leaf] = value
+        return _validate(tree, where)
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and check a params file, every variant included.
+
+    Raises PipelineError (one line: file, key, value, what is legal) for anything that is not legal.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipelineError(f"{path}: no such file; run this from the repository root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise PipelineError(f"{path}: expected a mapping of parameters, found {type(tree).__name__}")
+    params = _validate(tree, str(path))
+    for name in params.ablation.variants:
+        params.variant(name)
+    return params
+
+
+def _validate(tree: dict[str, Any], where: str) -> Params:
+    try:
+        return Params.model_validate(tree)
+    except ValidationError as error:
+        raise PipelineError(f"{where}: {_describe(error)}") from None
+
+
+def _describe(error: ValidationError) -> str:
+    """Put the first problem of a validation error into one line; an unknown key goes first, being the likely cause."""
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    problem = problems[0]
+    location = [str(part) for part in problem["loc"] if part != "[key]"]
+    key = ".".join(location)
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_suggestion(location[-1], _known_keys(location[:-1]))}{more}"
+    if problem["type"] == "missing":
+        return f"{key}: missing{more}"
+    message = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):
+        # A rule over several keys: the message names its key itself.
+        return f"{key + '.' if key else ''}{message}{more}"
+    return f"{key} = {problem['input']!r}: {message}{more}"
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    section: type[BaseModel] = Params
+    for part in location:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)
+
+
+def _suggestion(key: str, known: Any) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known keys are {', '.join(known)}"
+
+
+def _distinct(key: str, values: tuple[Any, ...]) -> None:
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"{key}: {', '.join(repeated)} stands there more than once")
