@@ -16,6 +16,7 @@ class Terminated(SystemExit):
     """SIGTERM arrived; raised as an exception so that files and runs are closed on the way out."""
 
     def __init__(self) -> None:
+        """Carry the exit status that a shell reports for SIGTERM."""
         super().__init__(128 + signal.SIGTERM)
 
 

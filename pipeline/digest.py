@@ -6,8 +6,11 @@ from pathlib import Path
 
 def md5_file(path: Path) -> str:
     """Return the hex md5 of a file's bytes, read in blocks."""
+    digest = hashlib.md5()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def md5_folder(path: Path) -> str:

@@ -1,8 +1,7 @@
 """Hard routing: a table dataset -> specialist, fixed before training (paper, section 2)."""
 
-from typing import Self
-
 from pydantic import BaseModel, ConfigDict, model_validator
+from typing_extensions import Self
 
 from pipeline.datasets import DATASETS
 from pipeline.params import Adapter
