@@ -1,0 +1,40 @@
+# `make repro` and `make test` need nothing but Python (3.10 or newer) and make.
+
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help repro test lint ui clean
+
+help:            ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/'
+
+repro: $(VENV)/.installed    ## install, then run the pipeline and render the report
+	dvc repro
+	@echo "report: $(CURDIR)/reports/index.html"
+
+test: $(VENV)/.installed-dev    ## install, check the style, run the tests
+	ruff check .
+	ruff format --check .
+	python -m pytest
+
+lint: $(VENV)/.installed-dev    ## fix what ruff can fix
+	ruff check --fix .
+	ruff format .
+
+ui: $(VENV)/.installed    ## browse the runs at http://127.0.0.1:5000
+	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
+
+clean:           ## remove the environment (the DVC cache and mlflow.db stay)
+	rm -rf $(VENV)
+
+$(VENV)/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); 3.10 or newer is needed: make PYTHON=/path/to/python3"; exit 2; }
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
