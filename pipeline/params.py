@@ -1,11 +1,12 @@
 """params.yaml as a typed value: every knob with its legal range, and one clear line for anything else."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from pipeline.datasets import DATASETS
@@ -16,12 +17,24 @@ PARAMS_FILE = Path("params.yaml")
 # The groups a variant may override. Data, seeds and compute are common to all variants of a comparison.
 VARIANT_GROUPS = ("model.", "adapter.", "train.", "ema.", "compute.precision")
 
+# What decides the one backbone that all variants share.
+SHARED_KEYS = ("model.backbone", "model.patch_size", "model.image_size", "model.weights", "model.weights_sha256")
+
 
 def _no_bool(value: Any) -> Any:
     # pydantic would take `true` for the number 1.
     if isinstance(value, bool):
         raise ValueError("should be a number, not true or false")
     return value
+
+
+def _written_as(pattern: str, legal: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"should be {legal}")
+        return value
+
+    return AfterValidator(check)
 
 
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
@@ -83,7 +96,7 @@ class Model(Section):
     volume_patch_size: Count
     volume_size: Count
     weights: str | None
-    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    weights_sha256: Annotated[str, _written_as("[0-9a-f]{64}", "64 hex digits, a to f in lower case")] | None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -136,7 +149,7 @@ class Ablation(Section):
     """Which variants exist, and which of them run."""
 
     run: tuple[str, ...] = Field(min_length=1)
-    variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], dict[str, Any]]
+    variants: dict[Annotated[str, _written_as("[a-z][a-z0-9_]*", "lower case: a-z, 0-9, _")], dict[str, Any]]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -156,7 +169,7 @@ class Report(Section):
 class Compute(Section):
     """How the work is done, never what is computed (precision aside)."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    device: Annotated[str, _written_as(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, cuda, cuda:N or mps")]
     precision: Literal["fp32", "bf16"]
     compile: bool
     device_cache_gb: NonNegative
@@ -191,13 +204,13 @@ class Params(Section):
         _distinct("seeds", self.seeds)
         return self
 
-    def variant(self, name: str) -> "Params":
-        """Return the parameters with the overrides of variant `name` applied.
+    def variant(self, name: str, where: str = str(PARAMS_FILE)) -> "Params":
+        """Return the parameters with the overrides of variant `name` applied; `where` is what errors call the file.
 
         Raises PipelineError for an unknown variant, an override of a key that does not exist or may not differ
         between variants, and a value out of range.
         """
-        where = f"{PARAMS_FILE}: ablation.variants.{name}"
+        where = f"{where}: ablation.variants.{name}"
         if name not in self.ablation.variants:
             known = ", ".join(self.ablation.variants)
             raise PipelineError(f"{where}: no such variant; the variants are {known}")
@@ -205,14 +218,11 @@ class Params(Section):
         for key, value in self.ablation.variants[name].items():
             if not key.startswith(VARIANT_GROUPS):
                 allowed = ", ".join(group.rstrip(".") for group in VARIANT_GROUPS)
-                raise PipelineError(f"{where}: {key}: variants may differ in {allowed} only")
-            *parents, leaf = key.split(".")
-            section = tree
-            for parent in parents:
-                section = section.get(parent, {})
-            if leaf not in section:
-                raise PipelineError(f"{where}: {key}: unknown key{_suggestion(leaf, section)}")
-            section[leaf] = value
+                raise PipelineError(f"{where}: {key}: variants may differ in {allowed} only (dotted keys)")
+            if key in SHARED_KEYS:
+                raise PipelineError(f"{where}: {key}: may not differ, all variants share weights/backbone.safetensors")
+            group, _, leaf = key.partition(".")
+            tree[group][leaf] = value
         return _validate(tree, where)
 
 
@@ -222,16 +232,29 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     Raises PipelineError (one line: file, key, value, what is legal) for anything that is not legal.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise PipelineError(f"{path}: no such file; run this from the repository root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise PipelineError(f"{path}: not UTF-8: {error}") from None
+    return parse_params(text, str(path))
+
+
+def parse_params(text: str, where: str) -> Params:
+    """Check the text of a params file, every variant included; `where` is what errors call it.
+
+    Raises PipelineError as `load_params` does.
+    """
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise PipelineError(f"{where}: not valid YAML: {reason}") from None
     if not isinstance(tree, dict):
-        raise PipelineError(f"{path}: expected a mapping of parameters, found {type(tree).__name__}")
-    params = _validate(tree, str(path))
+        raise PipelineError(f"{where}: expected a mapping of parameters, found {type(tree).__name__}")
+    params = _validate(tree, where)
     for name in params.ablation.variants:
-        params.variant(name)
+        params.variant(name, where)
     return params
 
 
@@ -245,6 +268,8 @@ def _validate(tree: dict[str, Any], where: str) -> Params:
 def _describe(error: ValidationError) -> str:
     """Put the first problem of a validation error into one line; an unknown key goes first, being the likely cause."""
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    # A list whose only item is bad is also called too short, after it.
+    problems = [problem for problem in problems if problem["type"] != "too_short"] or problems
     problem = problems[0]
     location = [str(part) for part in problem["loc"] if part != "[key]"]
     key = ".".join(location)
@@ -253,7 +278,8 @@ def _describe(error: ValidationError) -> str:
         return f"{key}: unknown key{_suggestion(location[-1], _known_keys(location[:-1]))}{more}"
     if problem["type"] == "missing":
         return f"{key}: missing{more}"
-    message = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    message = re.sub("^(Input|String|Tuple|Value error,) | or instance of .*", "", problem["msg"])
+    message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping")
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):
         # A rule over several keys: the message names its key itself.
         return f"{key + '.' if key else ''}{message}{more}"

@@ -1,0 +1,48 @@
+"""What MedMNIST publishes about each dataset: where its file is, the file's md5, and the names of its classes."""
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pipeline.datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Published:
+    """Address and md5 of one official file."""
+
+    url: str
+    md5: str
+
+
+def published(dataset: Dataset, size: int) -> Published:
+    """Return where the official file at `size` pixels or voxels a side is, and its md5."""
+    suffix = "" if size == 28 else f"_{size}"
+    info = read_info()[dataset.name]
+    return Published(url=info[f"url{suffix}"], md5=info[f"MD5{suffix}"])
+
+
+def class_names(dataset: Dataset) -> list[str]:
+    """Return the class names in the order of the label values (of the label columns for ChestMNIST)."""
+    labels = read_info()[dataset.name]["label"]
+    return [labels[str(index)] for index in range(len(labels))]
+
+
+@cache
+def read_info() -> dict[str, dict[str, Any]]:
+    """Return `medmnist.INFO` as a literal read from the package's source.
+
+    Importing medmnist would start torch and torchvision (seconds, in every download process) and create a folder
+    in the user's home.
+    """
+    package = find_spec("medmnist").submodule_search_locations[0]
+    tree = ast.parse(Path(package, "info.py").read_text(encoding="utf-8"))
+    (value,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "INFO"
+    )
+    return ast.literal_eval(value)

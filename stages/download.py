@@ -1,0 +1,33 @@
+"""Stage `download`: the data source -> data/raw/<dataset>.npz."""
+
+import argparse
+
+from pipeline.command import run_command
+from pipeline.data.sources import fetch, verifies
+from pipeline.datasets import DATASETS
+from pipeline.errors import PipelineError
+from pipeline.layout import RAW
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Fetch or generate one dataset's npz."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset")
+    name = parser.parse_args().dataset
+
+    params = load_params()
+    if name not in DATASETS:
+        raise PipelineError(f"{name}: no such dataset; the datasets are {', '.join(DATASETS)}")
+    dataset = DATASETS[name]
+    target = RAW / f"{name}.npz"
+    counts = fetch(dataset, params.data, params.phantom, target)
+
+    shape = "x".join(map(str, dataset.image_shape(params.data.size(dataset.dimension))))
+    images = ", ".join(f"{count} {split}" for split, count in counts.items())
+    checked = "official md5 verified" if verifies(params.data) else "not compared with the official md5"
+    print(f"{target}: {images} images of {shape} from {params.data.source}, {checked}")
+
+
+if __name__ == "__main__":
+    run_command(main)

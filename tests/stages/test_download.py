@@ -1,0 +1,66 @@
+"""The data stages as commands: light to start, one line in the end."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.datasets import DATASETS
+from pipeline.errors import PipelineError
+from pipeline.layout import CACHED, RAW
+from pipeline.params import PARAMS_FILE
+from stages import cache, download
+
+HEAVY = {"torch", "torchvision", "timm", "medmnist", "mlflow", "dvc", "pandas", "matplotlib", "pooch", "requests"}
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """A repository with params.yaml only, and a mirror folder with one small file of its own."""
+    dataset, rng = DATASETS["breastmnist"], np.random.default_rng(0)
+    (tmp_path / "mirror").mkdir()
+    content = {}
+    for split, count in {"train": 6, "val": 2, "test": 3}.items():
+        content[f"{split}_images"] = rng.integers(0, 256, (count, *dataset.image_shape(28)), dtype=np.uint8)
+        content[f"{split}_labels"] = rng.integers(0, 2, (count, 1), dtype=np.uint8)
+    np.savez_compressed(tmp_path / "mirror" / "breastmnist.npz", **content)
+
+    shutil.copy(PARAMS_FILE, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    params = YAML().load(PARAMS_FILE)
+    params["data"] |= {"source": "mirror", "mirror": "mirror", "verify": False, "size_2d": 28, "train_limit": 4}
+    YAML().dump(params, PARAMS_FILE)
+    return tmp_path
+
+
+def run(stage, dataset, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["stage", dataset])
+    stage.main()
+
+
+def test_download_then_cache_leave_the_arrays_and_a_line_each(workspace, monkeypatch, capsys):
+    run(download, "breastmnist", monkeypatch)
+    run(cache, "breastmnist", monkeypatch)
+    assert capsys.readouterr().out.splitlines() == [
+        "data/raw/breastmnist.npz: 6 train, 2 val, 3 test images of 28x28 from mirror, "
+        "not compared with the official md5",
+        "data/cached/breastmnist: 4 of 6 train, 2 of 2 val, 3 of 3 test images at 28 from mirror, not an official file",
+    ]
+    assert (RAW / "breastmnist.npz").is_file()
+    assert len(np.load(CACHED / "breastmnist" / "train_images.npy")) == 4
+
+
+@pytest.mark.parametrize("stage", [download, cache])
+def test_an_unknown_dataset_is_an_error_that_lists_the_known_ones(workspace, monkeypatch, stage):
+    with pytest.raises(PipelineError, match=r"^breastmnst: no such dataset; the datasets are pathmnist, chestmnist"):
+        run(stage, "breastmnst", monkeypatch)
+
+
+@pytest.mark.parametrize("stage", ["download", "cache"])
+def test_starting_a_data_stage_imports_nothing_heavy(stage):
+    code = f"import sys, stages.{stage}; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

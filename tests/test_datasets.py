@@ -1,0 +1,56 @@
+"""The table of datasets against MedMNIST's own."""
+
+from urllib.parse import urlsplit
+
+import medmnist
+import pytest
+
+from pipeline.datasets import DATASETS, SIZES, SPECIALISTS
+
+every_dataset = pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
+
+
+def test_the_table_holds_exactly_the_datasets_of_medmnist():
+    assert list(DATASETS) == list(medmnist.INFO)
+
+
+@every_dataset
+def test_every_field_is_what_medmnist_says(dataset):
+    info = medmnist.INFO[dataset.name]
+    assert dataset.title == info["python_class"]
+    assert dataset.task == info["task"]
+    assert dataset.channels == info["n_channels"]
+    assert dataset.num_classes == len(info["label"])
+    assert {"train": dataset.num_train, "val": dataset.num_val, "test": dataset.num_test} == info["n_samples"]
+
+
+@every_dataset
+def test_dimension_and_sizes_are_those_of_the_medmnist_class(dataset):
+    bases = {2: medmnist.dataset.MedMNIST2D, 3: medmnist.dataset.MedMNIST3D}
+    published = getattr(medmnist, dataset.title)
+    assert issubclass(published, bases[dataset.dimension])
+    assert list(SIZES[dataset.dimension]) == published.available_sizes
+
+
+@every_dataset
+def test_official_files_are_named_as_in_the_published_urls(dataset):
+    info = medmnist.INFO[dataset.name]
+    published = {urlsplit(url).path.rsplit("/", 1)[1] for key, url in info.items() if key.startswith("url")}
+    assert {dataset.official_file(size) for size in SIZES[dataset.dimension]} == published
+
+
+@every_dataset
+def test_volumes_and_only_volumes_belong_to_specialist_c(dataset):
+    assert dataset.specialist in SPECIALISTS
+    assert (dataset.specialist == "C") == (dataset.dimension == 3)
+
+
+def test_label_columns_follow_the_task():
+    assert DATASETS["chestmnist"].label_columns == 14
+    assert {dataset.label_columns for dataset in DATASETS.values() if not dataset.multi_label} == {1}
+
+
+def test_image_shapes_are_those_of_the_official_arrays():
+    assert DATASETS["pathmnist"].image_shape(64) == (64, 64, 3)
+    assert DATASETS["breastmnist"].image_shape(28) == (28, 28)
+    assert DATASETS["adrenalmnist3d"].image_shape(64) == (64, 64, 64)
