@@ -15,8 +15,6 @@ from pipeline.errors import PipelineError
 from pipeline.model.routing import Routing, build_routing
 from pipeline.params import Params, Train
 
-CONFIGS = Path("configs")
-
 
 class Architecture(BaseModel):
     """Shape of the model; the volume sizes are None without 3D datasets, the scale without specialists."""
@@ -29,6 +27,10 @@ class Architecture(BaseModel):
     volume_patch_size: int | None
     volume_size: int | None
     adapter_scale: float | None
+
+    def size(self, dimension: int) -> int:
+        """Pixels or voxels a side of what the model sees of a 2D or a 3D dataset."""
+        return self.image_size if dimension == 2 else self.volume_size
 
 
 class Momentum(BaseModel):
@@ -87,11 +89,6 @@ def resolve(params: Params, variant: str) -> Config:
     )
 
 
-def config_path(variant: str) -> Path:
-    """Where the configure stage puts a variant's configuration."""
-    return CONFIGS / f"{variant}.yaml"
-
-
 def dump_config(config: Config) -> str:
     """Return the configuration as YAML, the same bytes for the same values; keys without influence are left out."""
     return yaml.safe_dump(_without_none(config.model_dump()), sort_keys=False)
@@ -99,16 +96,24 @@ def dump_config(config: Config) -> str:
 
 def load_config(path: Path) -> Config:
     """Read what `dump_config` wrote. Raises PipelineError if the file is missing or not such a file."""
+    not_ours = f"{path}: not a file of the configure stage; `dvc repro configure` writes it"
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(f"{path}: no such file; `dvc repro configure` writes it") from None
-    for section, keys in (("model", Architecture.model_fields), ("momentum", Momentum.model_fields)):
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise PipelineError(not_ours) from None
+    sections = {"model": Architecture.model_fields, "momentum": Momentum.model_fields}
+    if not isinstance(tree, dict) or not all(isinstance(tree.get(section), dict) for section in sections):
+        raise PipelineError(not_ours)
+    for section, keys in sections.items():
         tree[section] = dict.fromkeys(keys) | tree[section]
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise PipelineError(f"{path}: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from None
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        raise PipelineError(f"{not_ours} ({key}: {problem['msg']})") from None
 
 
 def _without_none(tree: dict) -> dict:

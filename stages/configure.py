@@ -4,7 +4,8 @@ import argparse
 
 from pipeline.atomic import write_text
 from pipeline.command import run_command
-from pipeline.config import config_path, dump_config, resolve
+from pipeline.config import dump_config, resolve
+from pipeline.layout import config_file
 from pipeline.params import load_params
 
 
@@ -15,9 +16,9 @@ def main() -> None:
     variant = parser.parse_args().variant
 
     config = resolve(load_params(), variant)
-    write_text(config_path(variant), dump_config(config))
+    write_text(config_file(variant), dump_config(config))
     print(
-        f"{config_path(variant)}: {len(config.datasets)} datasets, specialists {config.routing.bottlenecks or 'none'}"
+        f"{config_file(variant)}: {len(config.datasets)} datasets, specialists {config.routing.bottlenecks or 'none'}"
     )
 
 

@@ -1,0 +1,33 @@
+"""What a model costs: tokens, and floating-point operations of a training step."""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.config import Config
+from pipeline.datasets import DATASETS
+from pipeline.model.mosaic import Mosaic
+
+
+def tokens(config: Config, dimension: int) -> int:
+    """Tokens of one image or volume, the class token included."""
+    model = config.model
+    patch = model.patch_size if dimension == 2 else model.volume_patch_size
+    return (model.size(dimension) // patch) ** dimension + 1
+
+
+def training_flops(model: Mosaic, config: Config, dataset: str) -> int:
+    """Floating-point operations of one optimiser step on a batch of `dataset`.
+
+    Counted by torch over the products of student forward, teacher forward and backward; the optimiser, the EMA and
+    element-wise work are not counted. A product of n x k by k x m counts 2 n k m. `model` must be on the meta device.
+    """
+    dimension = DATASETS[dataset].dimension
+    channels = 3 if dimension == 2 else 1
+    shape = (config.train.batch_size, channels) + (config.model.size(dimension),) * dimension
+    images = torch.empty(shape, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        feature, logits = model(images, dataset)
+        with torch.no_grad():
+            model(images, dataset)  # the teacher's pass costs what the student's does
+        (logits.sum() + feature.sum()).backward()
+    return counter.get_total_flops()
