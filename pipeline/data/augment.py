@@ -1,0 +1,84 @@
+"""From stored bytes to what the network sees, a whole batch at a time on the device.
+
+2D: horizontal flip (p = .5) and rotation by up to 15 degrees; 3D: brightness +-0.1 and contrast 0.9 to 1.1, each with
+p = .5 (paper, section 3). The random numbers are drawn on the CPU, once per pass over a dataset, so that they are the
+same on every device and cost one transfer.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+MAX_ROTATION = math.radians(15)
+MAX_BRIGHTNESS = 0.1
+MAX_CONTRAST = 0.1
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for N images. 2D: angle (radians) and flip (+-1); 3D: contrast factor and brightness offset."""
+
+    first: Tensor
+    second: Tensor
+
+    def to(self, device: torch.device) -> "Draws":
+        """Move to the device that augments."""
+        return Draws(self.first.to(device), self.second.to(device))
+
+    def take(self, rows: Tensor | slice) -> "Draws":
+        """Return the draws of some images."""
+        return Draws(self.first[rows], self.second[rows])
+
+
+def draw(dimension: int, count: int, generator: torch.Generator) -> Draws:
+    """Draw the augmentation of `count` images of a 2D or 3D dataset."""
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=generator) * (high - low) + low
+
+    def coin() -> Tensor:
+        return torch.rand(count, generator=generator) < 0.5
+
+    if dimension == 2:
+        return Draws(uniform(-MAX_ROTATION, MAX_ROTATION), torch.where(coin(), -1.0, 1.0))
+    contrast = torch.where(coin(), uniform(1 - MAX_CONTRAST, 1 + MAX_CONTRAST), 1.0)
+    brightness = torch.where(coin(), uniform(-MAX_BRIGHTNESS, MAX_BRIGHTNESS), 0.0)
+    return Draws(contrast, brightness)
+
+
+def to_float(images: Tensor, dimension: int, size: int) -> Tensor:
+    """Scale stored uint8 images to [0, 1] and resize them to `size` a side, channels first.
+
+    [N, S, S] -> [N, 1, s, s]; [N, S, S, 3] -> [N, 3, s, s]; volumes [N, S, S, S] -> [N, 1, s, s, s].
+    """
+    colour = dimension == 2 and images.dim() == 4
+    x = images.movedim(-1, 1) if colour else images.unsqueeze(1)
+    x = x.float().div_(255)
+    if x.shape[-1] == size:
+        return x
+    if dimension == 3:
+        return F.interpolate(x, size=(size,) * 3, mode="trilinear", align_corners=False)
+    return F.interpolate(x, size=(size,) * 2, mode="bilinear", align_corners=False, antialias=size < x.shape[-1])
+
+
+def augment(images: Tensor, draws: Draws) -> Tensor:
+    """Apply each image's own draw to images in [0, 1]: [N, C, s, s] or [N, 1, s, s, s], shape kept."""
+    if images.dim() == 5:
+        shape = (-1, 1, 1, 1, 1)
+        contrast, brightness = draws.first.view(shape), draws.second.view(shape)
+        mean = images.mean(dim=(1, 2, 3, 4), keepdim=True)
+        return ((images - mean) * contrast + mean + brightness).clamp_(0, 1)
+    angle, flip = draws.first, draws.second
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    matrix = torch.stack([torch.stack([cos * flip, -sin, zero], 1), torch.stack([sin * flip, cos, zero], 1)], 1)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Map [0, 1] to [-1, 1], as the checkpoint expects (mean and std 0.5); grayscale 2D gets three equal channels."""
+    x = images.sub(0.5).div_(0.5)
+    return x.expand(-1, 3, -1, -1) if x.dim() == 4 and x.shape[1] == 1 else x

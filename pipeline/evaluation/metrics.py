@@ -1,0 +1,100 @@
+"""MedMNIST's official metrics, and what the report adds to them.
+
+ACC and AUC follow `medmnist.evaluator.getACC` and `getAUC` for every task (a test compares them); all functions take
+labels int64 [N, L] and scores float [N, C], the probabilities of softmax or, for multi-label, of sigmoid.
+"""
+
+import numpy as np
+from scipy.stats import rankdata
+
+from pipeline.datasets import Dataset
+
+THRESHOLD = 0.5
+# The smallest probability that a log-likelihood sees: float32 scores can be exactly 0 or 1.
+SMALLEST = 1e-7
+
+
+def accuracy(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> float:
+    """Share of right predictions; for multi-label the mean over labels. RetinaMNIST counts exact grades only."""
+    return float((predictions(dataset, scores) == labels).mean())
+
+
+def auc(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve: of the last column (binary), else the mean over one-against-rest columns.
+
+    nan when a column's class is absent from `labels` or fills them: the curve is then undefined.
+    """
+    if dataset.task == "binary-class":
+        scores = scores[:, -1:]
+    return float(np.mean(_column_aucs(_one_hot(dataset, labels), scores)))
+
+
+def negative_log_likelihood(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> float:
+    """Mean -log p of the truth, in nats; for multi-label the mean over all yes/no labels."""
+    p = np.clip(scores.astype(np.float64), SMALLEST, 1 - SMALLEST)
+    if dataset.multi_label:
+        return float(-np.where(labels == 1, np.log(p), np.log1p(-p)).mean())
+    return float(-np.log(np.take_along_axis(p, labels, axis=1)).mean())
+
+
+def confusion(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Counts [C, C], actual by predicted; for multi-label one [2, 2] per label, [C, 2, 2]."""
+    predicted = predictions(dataset, scores)
+    if dataset.multi_label:
+        counts = np.zeros((dataset.num_classes, 2, 2), dtype=np.int64)
+        column = np.broadcast_to(np.arange(dataset.num_classes), labels.shape)
+        np.add.at(counts, (column, labels, predicted), 1)
+        return counts
+    counts = np.zeros((dataset.num_classes,) * 2, dtype=np.int64)
+    np.add.at(counts, (labels[:, 0], predicted[:, 0]), 1)
+    return counts
+
+
+def predictions(dataset: Dataset, scores: np.ndarray) -> np.ndarray:
+    """Predicted labels int64 [N, L]: the largest score, or each score above one half for yes/no tasks."""
+    if dataset.multi_label:
+        return (scores > THRESHOLD).astype(np.int64)
+    if dataset.task == "binary-class":
+        return (scores[:, -1:] > THRESHOLD).astype(np.int64)
+    return scores.argmax(axis=1)[:, None]
+
+
+def macro_roc(dataset: Dataset, labels: np.ndarray, scores: np.ndarray, points: int = 101) -> np.ndarray:
+    """ROC averaged over the columns that AUC averages: true positive rate [points] at even false positive rates.
+
+    Columns whose curve is undefined are left out; nan throughout when all are.
+    """
+    if dataset.task == "binary-class":
+        scores = scores[:, -1:]
+    grid = np.linspace(0, 1, points)
+    curves = []
+    for positive, score in zip(_one_hot(dataset, labels).T, scores.T, strict=True):
+        if positive.all() or not positive.any():
+            continue
+        order = np.argsort(-score, kind="stable")
+        # A threshold between equal scores does not exist: keep the last case of each run of ties.
+        last_of_tie = np.append(np.diff(score[order]) != 0, True)
+        hits = np.cumsum(positive[order])[last_of_tie]
+        cases = np.flatnonzero(last_of_tie) + 1
+        tpr = np.concatenate([[0], hits / positive.sum()])
+        fpr = np.concatenate([[0], (cases - hits) / (~positive).sum()])
+        curves.append(np.interp(grid, fpr, tpr))
+    return np.mean(curves, axis=0) if curves else np.full(points, np.nan)
+
+
+def _one_hot(dataset: Dataset, labels: np.ndarray) -> np.ndarray:
+    """Truth as booleans [N, columns], one for each score column that AUC looks at."""
+    if dataset.multi_label:
+        return labels == 1
+    if dataset.task == "binary-class":
+        return labels == 1
+    return labels == np.arange(dataset.num_classes)
+
+
+def _column_aucs(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """AUC of each column by the rank-sum identity, ties counted half."""
+    count = positive.sum(axis=0)
+    rest = len(positive) - count
+    ranks = np.where(positive, rankdata(scores, axis=0), 0).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (ranks - count * (count + 1) / 2) / (count * rest)

@@ -1,0 +1,38 @@
+"""The files of the evaluate stage."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.atomic import atomic, write_text
+from pipeline.evaluation.test_set import Tested
+from pipeline.layout import evaluation_file
+
+ROC_COLUMNS = ["dataset", "fpr", "tpr"]
+PREDICTION_COLUMNS = ["dataset", "actual", "predicted"]
+
+
+def write_outputs(head: dict[str, Any], records: dict[str, Any], tested: list[Tested]) -> None:
+    """Write `<specialist>.json`, `.npz`, `.roc.csv` and `.predictions.csv` of one variant and seed.
+
+    `head` names variant, seed, specialist and the md5s; `records` holds one entry per dataset. The npz goes last but
+    one and the JSON last, so that a JSON never stands without the scores that it sums up.
+    """
+    place = (head["variant"], head["seed"], head["specialist"])
+    tables = {
+        "roc.csv": _table([result.roc() for result in tested], ROC_COLUMNS),
+        "predictions.csv": _table([result.predictions() for result in tested], PREDICTION_COLUMNS),
+    }
+    for suffix, table in tables.items():
+        write_text(evaluation_file(*place, suffix), table.to_csv(index=False, lineterminator="\n"))
+    arrays = {name: array for result in tested for name, array in result.arrays().items()}
+    with atomic(evaluation_file(*place, "npz")) as temporary:
+        np.savez_compressed(temporary, **arrays)
+    write_text(evaluation_file(*place, "json"), json.dumps(head | {"datasets": records}, indent=1) + "\n")
+
+
+def _table(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled)[columns] if filled else pd.DataFrame(columns=columns)

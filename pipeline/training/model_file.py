@@ -1,0 +1,36 @@
+"""The trained model on disk: the trainable tensors of student and teacher, nothing that is frozen."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline.atomic import atomic
+from pipeline.errors import PipelineError
+from pipeline.model.mosaic import Mosaic
+
+
+def save_model(path: Path, *, student: dict[str, Tensor], teacher: dict[str, Tensor]) -> None:
+    """Write both states as safetensors, names prefixed `student.` and `teacher.`."""
+    tensors = {f"student.{name}": tensor.contiguous() for name, tensor in student.items()}
+    tensors |= {f"teacher.{name}": tensor.contiguous() for name, tensor in teacher.items()}
+    with atomic(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def load_model(path: Path, model: Mosaic, which: str) -> None:
+    """Copy the `student` or the `teacher` of the file into `model`.
+
+    Raises PipelineError if the file is missing, damaged or of another configuration.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            prefix = f"{which}."
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a mapping
+            model.load_trainable_state({name.removeprefix(prefix): file.get_tensor(name) for name in names})
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise PipelineError(
+            f"{path}: not a model of this configuration ({reason}); `dvc repro train` makes it"
+        ) from None

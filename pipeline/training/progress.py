@@ -1,0 +1,45 @@
+"""What training shows while it runs: a bar on a terminal, one line a round elsewhere."""
+
+import sys
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Round, dataset, loss, images/s and time left, counted in images over the whole training."""
+
+    def __init__(self, *, images_per_round: int, num_rounds: int, done_rounds: int = 0) -> None:
+        """Start at `done_rounds` of `num_rounds`; the bar appears only if stderr is a terminal."""
+        self.num_rounds = num_rounds
+        self._bar = tqdm(
+            total=images_per_round * num_rounds,
+            initial=images_per_round * done_rounds,
+            unit="img",
+            unit_scale=True,
+            dynamic_ncols=True,
+            smoothing=0.05,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def visit(self, number: int, dataset: str) -> None:
+        """Say which dataset of which round is being trained."""
+        self._bar.set_description(f"round {number}/{self.num_rounds} {dataset}")
+
+    def step(self, images: int) -> None:
+        """Count the images of a step."""
+        self._bar.update(images)
+
+    def visited(self, loss: float) -> None:
+        """Show the mean loss of the visit that ended."""
+        self._bar.set_postfix(loss=f"{loss:.3f}")
+
+    def round(self, line: str) -> None:
+        """Print a round's line: above the bar on a terminal, to stdout elsewhere."""
+        if self._bar.disable:
+            print(line, flush=True)
+        else:
+            self._bar.write(line)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()

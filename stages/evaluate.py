@@ -1,0 +1,82 @@
+"""Stage `evaluate`: test one variant and seed on the datasets of one specialist -> evaluation/<variant>/<seed>/."""
+
+import argparse
+
+from pipeline.command import run_command
+from pipeline.datasets import DATASETS, SPECIALISTS
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Score the deployed model on the test split of every dataset of one specialist."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("variant")
+    parser.add_argument("seed", type=int)
+    parser.add_argument("specialist", choices=SPECIALISTS)
+    arguments = parser.parse_args()
+    variant, seed, specialist = arguments.variant, arguments.seed, arguments.specialist
+    params = load_params()
+
+    # Heavy imports wait until the parameters are known to be good.
+    from pipeline.compute import pick_device
+    from pipeline.config import load_config
+    from pipeline.data.batches import open_splits
+    from pipeline.digest import md5_file
+    from pipeline.evaluation.outputs import write_outputs
+    from pipeline.evaluation.test_set import run_test
+    from pipeline.layout import BACKBONE, CACHED, config_file, run_folder
+    from pipeline.lineage import data_digest, read_meta, read_training
+    from pipeline.model.mosaic import build_mosaic
+    from pipeline.tracking import tracked_run
+    from pipeline.training.model_file import load_model
+    from pipeline.weights.load import load_backbone
+
+    config = load_config(config_file(variant))
+    device = pick_device(params.compute)
+    model_file = run_folder(variant, seed) / "model.safetensors"
+    training = read_training(run_folder(variant, seed))
+    names = [name for name in config.datasets if DATASETS[name].specialist == specialist]
+    (splits,) = open_splits(CACHED, names, ("test",), device)
+    backbone = load_backbone(BACKBONE, config.model.backbone, config.model.patch_size, config.model.image_size)
+    model = build_mosaic(config, backbone, seed).to(device)
+    load_model(model_file, model, training["deployed"])
+    md5 = training["md5"] | {"model": md5_file(model_file)}
+
+    with tracked_run(
+        "evaluate",
+        f"{variant}-{seed}-{specialist}",
+        params.tracking,
+        tags={"variant": variant, "seed": str(seed), "specialist": specialist, "deployed": training["deployed"]}
+        | {f"md5.{name}": value for name, value in md5.items()},
+        parent_model_md5=md5["model"],
+    ) as run:
+        tested, records = [], {}
+        for name in names:
+            meta = read_meta(CACHED / name)
+            run.log_dataset(name, meta["source"], data_digest(CACHED / name), "testing")
+            dataset = DATASETS[name]
+            result = run_test(
+                model,
+                splits[name],
+                dataset,
+                size=config.model.size(dataset.dimension),
+                batch_size=params.compute.eval_batch_size,
+                precision=config.precision,
+            )
+            tested.append(result)
+            records[name] = result.record() | {"data": meta}
+            shown = {key: records[name][key] for key in ("acc", "auc", "loss") if records[name][key] is not None}
+            run.log_metrics({f"test/{name}/{key}": value for key, value in shown.items()})
+            print(f"{name}: n {len(result.labels)}, " + ", ".join(f"{k} {v:.4f}" for k, v in shown.items()), flush=True)
+        head = {
+            "variant": variant,
+            "seed": seed,
+            "specialist": specialist,
+            "deployed": training["deployed"],
+            "md5": md5,
+        }
+        write_outputs(head, records, tested)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.batches import Split, _prefetched, open_splits
+from pipeline.errors import PipelineError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten images whose every pixel, and label, is their row."""
+    np.save(tmp_path / "train_images.npy", np.broadcast_to(np.arange(10, dtype=np.uint8)[:, None, None], (10, 4, 4)))
+    np.save(tmp_path / "train_labels.npy", np.arange(10)[:, None])
+    return tmp_path
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_batches_follow_the_order_and_hold_every_image_once_with_its_label(folder, resident):
+    split = Split(folder, "train", CPU)
+    if resident:
+        split.make_resident()
+    order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
+    batches = list(split.batches(4, order))
+    assert [len(batch.labels) for batch in batches] == [4, 4, 2]
+    assert torch.cat([batch.images[:, 0, 0] for batch in batches]).tolist() == order.tolist()
+    assert torch.cat([batch.labels[:, 0] for batch in batches]).tolist() == order.tolist()
+    assert torch.cat([torch.arange(10)[batch.positions] for batch in batches]).tolist() == list(range(10))
+    assert all(batch.images.dtype == torch.uint8 for batch in batches)
+
+
+def test_without_an_order_images_come_as_stored(folder):
+    (batch,) = Split(folder, "train", CPU).batches(16)
+    assert batch.labels[:, 0].tolist() == list(range(10))
+
+
+def test_images_stay_in_the_memory_map(folder):
+    assert isinstance(Split(folder, "train", CPU).images, np.memmap)
+
+
+def test_prefetching_keeps_the_order_and_passes_errors_on():
+    keys = [slice(k, k + 1) for k in range(20)]
+    assert list(_prefetched(lambda key: torch.tensor(key.start), keys)) == list(range(20))
+    with pytest.raises(ZeroDivisionError):
+        list(_prefetched(lambda key: torch.tensor(1 // (key.start - 5)), keys))
+
+
+def test_a_missing_or_damaged_split_is_one_line_that_names_the_folder(folder):
+    with pytest.raises(PipelineError, match=r"no usable cached val split.*dvc repro cache"):
+        open_splits(folder.parent, [folder.name], ("val",), CPU)
+    (folder / "train_images.npy").write_bytes(b"nothing")
+    with pytest.raises(PipelineError, match="no usable cached train split") as error:
+        Split(folder, "train", CPU)
+    assert "\n" not in str(error.value)

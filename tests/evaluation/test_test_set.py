@@ -1,0 +1,96 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.data.augment import normalise, to_float
+from pipeline.data.batches import Split
+from pipeline.datasets import DATASETS
+from pipeline.evaluation import metrics
+from pipeline.evaluation.outputs import write_outputs
+from pipeline.evaluation.predict import predict
+from pipeline.evaluation.samples import as_picture, choose_samples
+from pipeline.evaluation.test_set import run_test
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["retinamnist", "chestmnist", "nodulemnist3d"])
+def test_scores_are_probabilities_in_stored_order_of_the_plain_images(make_model, cached, name):
+    dataset, model = DATASETS[name], make_model()
+    split, size = Split(cached / name, "test", CPU), 32 if DATASETS[name].dimension == 2 else 16
+    scores = predict(model, split, dataset, size=size, batch_size=3, precision="fp32")
+    images = normalise(to_float(torch.from_numpy(np.array(split.images)), dataset.dimension, size))
+    with torch.no_grad():
+        logits = model(images, name)[1]
+    expected = logits.sigmoid() if dataset.multi_label else logits.softmax(dim=1)
+    np.testing.assert_allclose(scores, expected.numpy(), atol=1e-6)
+    assert scores.dtype == np.float32
+    assert model.training
+
+
+@pytest.fixture
+def tested(make_model, cached):
+    names = ("retinamnist", "nodulemnist3d", "chestmnist")
+    model = make_model()
+    return [
+        run_test(
+            model,
+            Split(cached / name, "test", CPU),
+            DATASETS[name],
+            size=32 if DATASETS[name].dimension == 2 else 16,
+            batch_size=4,
+            precision="fp32",
+        )
+        for name in names
+    ]
+
+
+def test_saved_scores_and_labels_give_the_recorded_metrics_again(tested, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    head = {"variant": "mosaic", "seed": 42, "specialist": "A", "deployed": "teacher", "md5": {}}
+    write_outputs(head, {result.dataset.name: result.record() for result in tested}, tested)
+    written = json.loads((tmp_path / "evaluation/mosaic/42/A.json").read_text())
+    with np.load(tmp_path / "evaluation/mosaic/42/A.npz", allow_pickle=False) as arrays:
+        for name, record in written["datasets"].items():
+            scores, labels = arrays[f"{name}/scores"], arrays[f"{name}/labels"]
+            assert (scores.dtype, labels.dtype) == (np.float32, np.int64)
+            assert record["n"] == len(labels) == 10
+            assert record["acc"] == metrics.accuracy(DATASETS[name], labels, scores)
+            assert record["auc"] == metrics.auc(DATASETS[name], labels, scores)
+            assert np.array(record["confusion"]).sum() == labels.size
+    roc = pd.read_csv(tmp_path / "evaluation/mosaic/42/A.roc.csv")
+    assert roc.groupby("dataset").size().to_dict() == dict.fromkeys(written["datasets"], 101)
+    predictions = pd.read_csv(tmp_path / "evaluation/mosaic/42/A.predictions.csv")
+    hits = (predictions["actual"] == predictions["predicted"]).groupby(predictions["dataset"]).mean()
+    assert hits["retinamnist"] == pytest.approx(written["datasets"]["retinamnist"]["acc"])
+
+
+def test_a_specialist_without_datasets_leaves_readable_empty_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_outputs({"variant": "mosaic", "seed": 42, "specialist": "B"}, {}, [])
+    assert json.loads((tmp_path / "evaluation/mosaic/42/B.json").read_text())["datasets"] == {}
+    assert list(pd.read_csv(tmp_path / "evaluation/mosaic/42/B.roc.csv").columns) == ["dataset", "fpr", "tpr"]
+
+
+def test_an_undefined_metric_is_null_in_the_record(tested):
+    (result,) = [result for result in tested if result.dataset.name == "nodulemnist3d"]
+    result.labels[:] = 0
+    assert result.record()["auc"] is None
+    assert result.record()["acc"] is not None
+
+
+def test_samples_show_each_class_once_before_any_class_twice():
+    labels = np.array([0, 0, 0, 1, 0, 2, 2])[:, None]
+    assert choose_samples(labels).tolist() == [0, 1, 3, 5]
+
+
+def test_a_volume_is_shown_as_its_three_middle_slices():
+    volume = np.arange(64, dtype=np.uint8).reshape(4, 4, 4)
+    picture = as_picture(volume, DATASETS["nodulemnist3d"])
+    assert picture.shape == (4, 12)
+    assert (picture[:, :4] == volume[2]).all()
+    assert (picture[:, 4:8] == volume[:, 2]).all()
+    assert (picture[:, 8:] == volume[:, :, 2]).all()
