@@ -1,0 +1,37 @@
+"""Which code ran: the git revision of the working tree."""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+# No part of what runs: what the pipeline itself writes into git, and what is only read.
+NOT_CODE = ("dvc.lock", "reports", "README.md", "docs", "tests")
+
+
+def git_revision() -> str:
+    """Return the last commit that changed code or parameters, with `-dirty` if tracked files differ from it.
+
+    Commits of results and of documentation do not count, so that rendering a report anew after it was committed gives
+    the same report. "unknown" outside git, and without a commit.
+    """
+    code = (":/", *(f":(top,exclude){path}" for path in NOT_CODE))
+    with tempfile.TemporaryDirectory() as folder:
+        # An index of our own makes git compare contents. Its usual one goes by size and whole seconds, and misses what
+        # DVC does for a queued experiment: it sets a parameter milliseconds after the checkout.
+        index = Path(folder) / "index"
+        revision = _git(index, "log", "-1", "--format=%H", "--", *code)
+        if not revision:
+            return "unknown"
+        _git(index, "read-tree", "HEAD")
+        changes = _git(index, "status", "--porcelain", "--untracked-files=no", "--", *code)
+    return f"{revision}-dirty" if changes else revision
+
+
+def _git(index: Path, *arguments: str) -> str:
+    environment = os.environ | {"GIT_INDEX_FILE": str(index)}
+    try:
+        result = subprocess.run(("git", *arguments), capture_output=True, text=True, env=environment)
+    except OSError:  # git is not installed
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""
