@@ -1,0 +1,120 @@
+"""Section: published results beside ours, where they are results of the same test on the same images."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.datasets import DATASETS
+from pipeline.reporting.means import mean_over
+from pipeline.reporting.results import METRICS, Published, Results
+from pipeline.reporting.table import NONE, Cell, Table
+from pipeline.reporting.wording import UNDEFINED, percent
+
+# Rows of the file of published results that hold a mean over datasets.
+MEANS = {2: ("mean_2d12", "mean of 2D"), 3: ("mean_3d6", "mean of 3D"), None: ("mean_all18", "mean of all 18")}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a dataset or a mean, by the name that the file of published results gives it."""
+
+    key: str
+    title: str
+    datasets: tuple[str, ...]
+
+
+def build(results: Results) -> dict[str, Any] | None:
+    """Content of the section; None if nothing published may stand beside our results."""
+    tables = [table for dimension in (2, 3, None) if (table := published_table(results, dimension))]
+    return {"tables": tables} if tables else None
+
+
+def comparable(results: Results, dataset: str) -> bool:
+    """Whether our result is of the official files and of the whole test split."""
+    origin = results.origin(dataset)
+    test = origin.splits["test"]
+    return origin.official and origin.source != "phantom" and test.n == test.of
+
+
+def input_size(results: Results, dataset: str) -> str:
+    """Our source resolution as the file of published results writes it: '28', '224', '28^3', '64^3'."""
+    size = results.origin(dataset).size
+    return f"{size}^3" if DATASETS[dataset].dimension == 3 else str(size)
+
+
+def published_table(results: Results, dimension: int | None) -> Table | None:
+    """Rows: our variants, then published methods; columns: datasets of a dimension and their mean.
+
+    Without a dimension the only column is the mean over all 18. None if no published row matches in dataset and input
+    size, or ours are not comparable.
+    """
+    columns = _columns(results, dimension)
+    sizes = _input_sizes(results, dimension)
+    keys = {column.key for column in columns}
+    rows = [row for row in results.published if row.dataset in keys and row.input_size in sizes]
+    if not rows:
+        return None
+    columns = [column for column in columns if any(row.dataset == column.key for row in rows)]
+    notes: dict[str, int] = {}
+    ours = [
+        [Cell(variant), *(Cell(_ours(results, variant, column)) for column in columns)] for variant in results.variants
+    ]
+    methods = dict.fromkeys((row.method, row.input_size) for row in rows)
+    theirs = [
+        _row(method, columns, [row for row in rows if (row.method, row.input_size) == (method, size)], notes)
+        for method, size in methods
+    ]
+    where = {2: "2D", 3: "3D", None: "All 18"}[dimension]
+    return Table(
+        name=f"published-{dimension or 'all'}",
+        caption=f"{where}, input {' or '.join(sorted({row.input_size for row in rows}))}: ACC / AUC in percent. "
+        "Above the line: ours; below: as published, with sources below the table.",
+        header=["Method", *(column.title for column in columns)],
+        rows=[*ours, *theirs],
+        separator=len(ours),
+        notes=list(notes),
+    )
+
+
+def _columns(results: Results, dimension: int | None) -> list[Column]:
+    of_dimension = [name for name, dataset in DATASETS.items() if dimension in (None, dataset.dimension)]
+    ours = [name for name in of_dimension if name in results.datasets and comparable(results, name)]
+    columns = [] if dimension is None else [Column(name, DATASETS[name].title, (name,)) for name in ours]
+    if ours == of_dimension:
+        columns.append(Column(*MEANS[dimension], tuple(ours)))
+    return columns
+
+
+def _input_sizes(results: Results, dimension: int | None) -> set[str]:
+    """Input sizes that match ours: of the dimension, and of both for a model that is trained on both."""
+    sizes = {
+        wanted: {input_size(results, name) for name in results.datasets if DATASETS[name].dimension == wanted}
+        for wanted in (2, 3)
+    }
+    joint = {f"{image} / {volume}" for image in sizes[2] for volume in sizes[3]}
+    return joint | sizes.get(dimension, set())
+
+
+def _ours(results: Results, variant: str, column: Column) -> str:
+    means = [mean_over(results, variant, metric, column.datasets) for metric in METRICS]
+    # A mean over fewer datasets than the published one would not be the same mean.
+    return " / ".join(percent(mean.value) if mean.datasets == column.datasets else UNDEFINED for mean in means)
+
+
+def _row(method: str, columns: list[Column], rows: list[Published], notes: dict[str, int]) -> list[Cell]:
+    """Cells of one method; the source that most of them have is noted on its name, others on their cell."""
+    by_key = {row.dataset: row for row in rows}
+    usual = Counter(row.source for row in rows).most_common(1)[0][0]
+    cells = [Cell(method, note=_note(usual, notes))]
+    for column in columns:
+        row = by_key.get(column.key)
+        if row is None:
+            cells.append(Cell(NONE))
+            continue
+        text = " / ".join(NONE if value is None else percent(value) for value in (row.acc, row.auc))
+        cells.append(Cell(text, note=None if row.source == usual else _note(row.source, notes)))
+    return cells
+
+
+def _note(source: str, notes: dict[str, int]) -> int:
+    return notes.setdefault(source, len(notes) + 1)

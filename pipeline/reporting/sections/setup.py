@@ -1,0 +1,161 @@
+"""Section: what was run, on which data and files."""
+
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.datasets import DATASETS
+from pipeline.reporting.origin import describe_origin
+from pipeline.reporting.results import Results
+from pipeline.reporting.table import Cell, Table
+from pipeline.reporting.wording import count, listing, plain, plural
+
+
+def build(results: Results) -> dict[str, Any]:
+    """Content of the section."""
+    shared, differing = settings(results)
+    return {
+        "origin": describe_origin(results),
+        "shared": shared,
+        "differing": differing,
+        "files": files_table(results),
+        "sources": data_table(results),
+    }
+
+
+def facts(results: Results, revision: str) -> list[tuple[str, str]]:
+    """What was run in a few (name, value): data, variants, backbone, seeds, code."""
+    data = []
+    for dimension in (2, 3):
+        names = [name for name in results.datasets if DATASETS[name].dimension == dimension]
+        if names:
+            sizes = listing(sorted({_size(results, name) for name in names}))
+            data.append((f"{dimension}D data", f"{plural(len(names), 'dataset')}, files of {sizes}"))
+    return [
+        ("Variants", ", ".join(results.variants)),
+        *data,
+        ("Backbone, frozen", results.configs[results.main].model.backbone),
+        ("Seeds", ", ".join(map(str, results.seeds))),
+        ("Code revision", _short(revision)),
+    ]
+
+
+def _short(revision: str) -> str:
+    """Ten digits of a git hash, and what is said after it."""
+    digits, dash, state = revision.partition("-")
+    return digits[:10] + dash + state
+
+
+def _size(results: Results, name: str) -> str:
+    size = results.origin(name).size
+    return f"{size} px" if DATASETS[name].dimension == 2 else f"{size}³ voxels"
+
+
+_SETTINGS = {
+    "model.backbone": "Backbone, frozen",
+    "model.patch_size": "2D patch, px",
+    "model.image_size": "2D input of the ViT, px",
+    "model.volume_patch_size": "3D patch, voxels",
+    "model.volume_size": "3D input of the ViT, voxels",
+    "model.adapter_scale": "Adapter scale",
+    "routing.bottlenecks": "Bottlenecks",
+    "routing.datasets": "Routing",
+    "train.num_rounds": "Rounds, at most",
+    "train.batch_size": "Batch size",
+    "train.lr": "Learning rate, peak",
+    "train.weight_decay": "Weight decay",
+    "train.grad_clip": "Gradient norm, at most",
+    "train.warmup_rounds": "Warm-up, rounds",
+    "train.consist_weight": "Consistency weight",
+    "train.early_stopping_patience": "Patience, rounds",
+    "train.min_delta": "Smallest improvement",
+    "train.monitor": "Validation score",
+    "momentum.d2": "EMA momentum, 2D",
+    "momentum.d3": "EMA momentum, 3D",
+    "precision": "Precision",
+}
+
+
+def settings(results: Results) -> tuple[list[tuple[str, str]], Table | None]:
+    """Settings that all variants share as (name, value), and a table of those that differ; None if none does."""
+    flat = {variant: _flatten(results.configs[variant]) for variant in results.variants}
+    keys = dict.fromkeys(key for tree in flat.values() for key in tree)
+    shared, rows = [], []
+    for key in keys:
+        title = _SETTINGS.get(key, key)
+        values = [flat[variant].get(key, "not used") for variant in results.variants]
+        if len(set(values)) == 1:
+            shared.append((title, values[0]))
+        else:
+            rows.append([Cell(title), *map(Cell, values)])
+    differing = Table(
+        name="differing",
+        caption="Settings in which the variants differ.",
+        header=["Setting", *results.variants],
+        rows=rows,
+        text_columns=tuple(range(1, len(results.variants) + 1)),
+    )
+    return shared, differing if rows else None
+
+
+def _flatten(config: Config) -> dict[str, str]:
+    """Every setting of a configuration by dotted key, as text; a key added later shows up under its own name."""
+    tree = config.model_dump()
+    tree["routing"] = {
+        "bottlenecks": ", ".join(f"{name} {width}" for name, width in config.routing.bottlenecks.items()) or "none",
+        "datasets": _routing(config),
+    }
+    return {key: _value(value) for key, value in _leaves(tree) if value is not None}
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    leaves = []
+    for key, value in tree.items():
+        leaves += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return leaves
+
+
+def _value(value: Any) -> str:
+    return plain(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _routing(config: Config) -> str:
+    routed = list(config.routing.datasets.values())
+    parts = [f"{name}: {plural(routed.count(name), 'dataset')}" for name in config.routing.bottlenecks]
+    return ", ".join(parts) or "no specialist"
+
+
+def files_table(results: Results) -> Table:
+    """Rows: trainings; md5 of what went in and of what came out."""
+    kinds = ("config", "weights", "model")
+    rows = [
+        [Cell(f"{variant}, seed {seed}"), *(Cell(run.md5.get(kind, "not recorded")) for kind in kinds)]
+        for (variant, seed), run in results.runs.items()
+    ]
+    return Table(
+        name="files",
+        caption="md5 of each training's configuration, backbone weights and trained model.",
+        header=["Variant", "Configuration", "Weights", "Model"],
+        rows=rows,
+        text_columns=(1, 2, 3),
+    )
+
+
+def data_table(results: Results) -> Table:
+    """Rows: datasets; where their images came from, how many are used, and md5 of the source file."""
+    rows = []
+    for name in results.datasets:
+        origin = results.origin(name)
+        splits = [
+            count(split.n) if split.n == split.of else f"{count(split.n)} of {count(split.of)}"
+            for split in (origin.splits[key] for key in ("train", "val", "test"))
+        ]
+        official = "yes" if origin.official else "no"
+        cells = [DATASETS[name].title, origin.source, official, _size(results, name), *splits, origin.raw_md5]
+        rows.append([Cell(text) for text in cells])
+    return Table(
+        name="data",
+        caption="Data: source, size, images used of each split, and md5 of the source file.",
+        header=["Dataset", "Source", "Official", "Size", "Train", "Validation", "Test", "md5"],
+        rows=rows,
+        text_columns=(1, 2, 7),
+    )

@@ -1,0 +1,130 @@
+"""Section: how training went."""
+
+import math
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.datasets import DATASETS
+from pipeline.reporting.results import METRICS, Results, Run
+from pipeline.reporting.svg import DASHES, SERIES, inline_svg, styled
+from pipeline.reporting.table import Cell, Table
+from pipeline.reporting.wording import count, percent
+
+MARKED_ROUNDS = 20  # up to so many rounds, every one has a dot
+
+
+def build(results: Results) -> dict[str, Any]:
+    """Content of the section."""
+    return {
+        "runs": runs_table(results),
+        "curves": [
+            (variant, _curves(results, variant, f"curves-{index}")) for index, variant in enumerate(results.variants)
+        ],
+        "datasets": [(DATASETS[name].title, _dataset_curves(results, name)) for name in results.datasets],
+        "monitor": results.configs[results.main].train.monitor,
+    }
+
+
+def runs_table(results: Results) -> Table:
+    """Rows: trainings; what each one did."""
+    rows = []
+    for (variant, seed), run in results.runs.items():
+        training = run.training
+        planned = results.configs[variant].train.num_rounds
+        cells = [
+            f"{variant}, seed {seed}",
+            f"{training.rounds} of {planned}",
+            {"early": "early", "complete": "after the last round"}.get(training.stopped, training.stopped),
+            str(training.best_round),
+            training.deployed,
+            percent(training.score),
+            count(training.steps),
+            training.precision,
+        ]
+        rows.append([Cell(text) for text in cells])
+    return Table(
+        name="runs",
+        caption="Trainings. Score: best validation score in percent. Times and speeds are in MLflow, with the run.",
+        header=["Variant", "Rounds", "Stopped", "Best round", "Deployed", "Score", "Steps", "Precision"],
+        rows=rows,
+        text_columns=(2, 4, 7),
+    )
+
+
+@styled
+def _curves(results: Results, variant: str, name: str) -> Markup:
+    """Validation score and training loss by round, a line for each seed; the same scales for all variants."""
+    figure = Figure(figsize=(4.2, 3.4), layout="constrained")
+    score, loss = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    runs = [results.runs[variant, seed] for seed in results.seeds]
+    for run in runs:
+        rounds = run.history["round"]
+        for index, model in enumerate(("student", "teacher")):
+            values = [100 * value for value in run.history[f"{model}_score"]]
+            score.plot(rounds, values, color=SERIES[index], linestyle=DASHES[index], **_dots(rounds), label=model)
+        loss.plot(rounds, run.history["train_loss"], color=SERIES[2], **_dots(rounds))
+        deployed = run.history[f"{run.training.deployed}_score"][run.training.best_round - 1]
+        score.plot(
+            [run.training.best_round],
+            [100 * deployed],
+            "o",
+            color=SERIES[3],
+            markersize=9,
+            fillstyle="none",
+            label="deployed",
+        )
+    handles, labels = score.get_legend_handles_labels()
+    score.legend(handles[:3], labels[:3], loc="lower right")
+    score.set_ylabel("validation score, %")
+    loss.set_ylabel("training loss")
+    loss.set_xlabel("round")
+    loss.xaxis.set_major_locator(MaxNLocator(integer=True))
+    everywhere = [run.history for run in results.runs.values()]
+    score.set_ylim(*_limits([100 * v for h in everywhere for v in h["student_score"] + h["teacher_score"]]))
+    loss.set_ylim(*_limits([value for history in everywhere for value in history["train_loss"]]))
+    description = " ".join(_describe(run) for run in runs)
+    return inline_svg(figure, name, f"Validation score and training loss of {variant} by round", description)
+
+
+@styled
+def _dataset_curves(results: Results, dataset: str) -> Markup:
+    """Validation ACC and AUC of the main variant's deployed model by round."""
+    figure = Figure(figsize=(2.1, 1.5), layout="constrained")
+    axes = figure.subplots()
+    ends = []
+    for run in (results.runs[results.main, seed] for seed in results.seeds):
+        rounds = run.history["round"]
+        for index, metric in enumerate(METRICS):
+            values = [100 * value for value in run.history[f"{dataset}/{run.training.deployed}_{metric}"]]
+            axes.plot(rounds, values, color=SERIES[index], linestyle=DASHES[index], **_dots(rounds))
+            ends.append(
+                f"{metric.upper()} undefined."
+                if all(map(math.isnan, values))
+                else f"{metric.upper()} {values[0]:.1f} in the first round, {values[-1]:.1f} in the last."
+            )
+    axes.set_ylim(0, 103)
+    axes.set_yticks([0, 50, 100])
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    title = f"Validation ACC and AUC on {DATASETS[dataset].title} by round, in percent"
+    return inline_svg(figure, f"rounds-{dataset}", title, " ".join(ends))
+
+
+def _dots(rounds: list[float]) -> dict[str, Any]:
+    return {"marker": "o", "markersize": 2.5} if len(rounds) <= MARKED_ROUNDS else {}
+
+
+def _limits(values: list[float]) -> tuple[float, float]:
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    margin = 0.06 * (max(finite) - min(finite)) or 0.5
+    return min(finite) - margin, max(finite) + margin
+
+
+def _describe(run: Run) -> str:
+    scores = run.history[f"{run.training.deployed}_score"]
+    return (
+        f"Seed {run.seed}: the validation score of the {run.training.deployed} goes from {100 * scores[0]:.1f} % "
+        f"in round 1 to {100 * scores[-1]:.1f} % in round {len(scores)}, best in round {run.training.best_round}."
+    )

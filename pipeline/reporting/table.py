@@ -1,0 +1,60 @@
+"""A table as data, for HTML and Markdown alike."""
+
+from dataclasses import dataclass, field
+
+from pipeline.reporting.wording import UNDEFINED
+
+NONE = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text; `best` among comparable ones; `note` is the number of a footnote."""
+
+    text: str
+    best: bool = False
+    note: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose rows begin with a heading cell.
+
+    `spans` are (heading, number of columns) above `header`, where columns belong together. `text_columns` are the
+    columns (from 1) that hold words and align left; rows from `separator` on are references, not results.
+    """
+
+    name: str
+    caption: str
+    header: list[str]
+    rows: list[list[Cell]]
+    spans: list[tuple[str, int]] = field(default_factory=list)
+    text_columns: tuple[int, ...] = ()
+    separator: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def highest(texts: list[str]) -> set[str]:
+    """Texts of the highest value, ties as printed included; none where there is nothing to compare."""
+    numbers = {text: float(text.split()[0]) for text in texts if text != UNDEFINED}
+    if len(texts) < 2 or not numbers:
+        return set()
+    highest = max(numbers.values())
+    return {text for text, number in numbers.items() if number == highest}
+
+
+def markdown(table: Table) -> str:
+    """Return a table in GitHub's Markdown; a spanning heading is written before each of its columns' own."""
+    spans = [span for span, width in table.spans for _ in range(width)] or [""] * len(table.header)
+    header = [f"{span} {title}".strip() for span, title in zip(spans, table.header, strict=True)]
+    left = {0, *table.text_columns}
+    rule = ["---" if column in left else "---:" for column in range(len(header))]
+    rows = [[f"**{escape(cell.text)}**" if cell.best else escape(cell.text) for cell in row] for row in table.rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [[escape(title) for title in header], rule, *rows])
+
+
+def escape(text: str) -> str:
+    """Return text with the signs that mean something in Markdown taken literally."""
+    for character in "\\|*_<>`[]":
+        text = text.replace(character, f"\\{character}")
+    return text

@@ -1,0 +1,171 @@
+"""Inputs of the report as the stages before it would write them, small and made up."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.config import dump_config, resolve
+from pipeline.datasets import DATASETS, SPECIALISTS
+from pipeline.params import Params
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+ROUTINGS = ("specialists", "shared", "none")
+
+
+@dataclass
+class Inputs:
+    """What to write; `metrics` maps (variant, seed, dataset) to values that replace the made-up ones."""
+
+    root: Path
+    variants: tuple[str, ...] = ("mosaic", "shared", "linear_probe")
+    seeds: tuple[int, ...] = (42,)
+    datasets: tuple[str, ...] = ("retinamnist", "breastmnist", "adrenalmnist3d")
+    source: str = "phantom"
+    official: bool = False
+    sizes: dict[int, int] = field(default_factory=lambda: {2: 28, 3: 28})
+    test: int = 24
+    whole_test: int | None = None
+    rounds: int = 3
+    class_name: Callable[[str, int], str] = lambda dataset, index: f"class {index}"
+    metrics: dict[tuple[str, int, str], dict[str, float | None]] = field(default_factory=dict)
+
+    def write(self) -> Path:
+        for index, variant in enumerate(self.variants):
+            self._write_config(variant, ROUTINGS[index % len(ROUTINGS)])
+            for seed in self.seeds:
+                generator = np.random.default_rng([index, seed])
+                self._write_run(variant, seed, index, generator)
+                for specialist in SPECIALISTS:
+                    self._write_evaluation(variant, seed, specialist, generator)
+        return self.root
+
+    def _write_config(self, variant: str, routing: str) -> None:
+        tree = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+        tree["data"]["datasets"] = list(self.datasets)
+        tree["adapter"]["routing"] = routing
+        tree["train"] |= {"num_rounds": self.rounds, "warmup_rounds": 0}
+        tree["ablation"] = {"run": ["any"], "variants": {"any": {}}}
+        path = self.root / "configs" / f"{variant}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dump_config(resolve(Params.model_validate(tree), "any")), encoding="utf-8")
+
+    def _write_run(self, variant: str, seed: int, index: int, generator: np.random.Generator) -> None:
+        folder = self.root / "runs" / variant / str(seed)
+        folder.mkdir(parents=True)
+        columns = ["round", "lr", "train_loss", "student_score", "teacher_score"]
+        columns += [f"{model}_{metric}" for model in ("student", "teacher") for metric in ("acc", "auc")]
+        for name in self.datasets:
+            columns.append(f"{name}/train_loss")
+            columns += [f"{name}/{model}_{metric}" for model in ("student", "teacher") for metric in ("acc", "auc")]
+        with open(folder / "history.csv", "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            for number in range(1, self.rounds + 1):
+                values = 0.5 + 0.3 * (1 - 0.7**number) + 0.02 * generator.standard_normal(len(columns))
+                values[2] = 2 - values[2]
+                writer.writerow([number, *(f"{value:.6f}" for value in values[1:])])
+        adapters = [{"A": 124_000, "B": 185_000, "C": 370_000}, {"shared": 678_000}, {}][index % 3]
+        parts = {"specialists": adapters, "tokenizer_3d": 98_496, "positions_3d": 5_376, "heads": 22_002}
+        trainable = sum(adapters.values()) + 98_496 + 5_376 + 22_002
+        training = {
+            "variant": variant,
+            "seed": seed,
+            "deployed": ("student", "teacher")[index % 2],
+            "best_round": self.rounds,
+            "rounds": self.rounds,
+            "stopped": "complete",
+            "score": 0.71,
+            "parameters": {
+                **parts,
+                "backbone": 5_400_000,
+                "trainable": trainable,
+                "total": 5_400_000 + trainable,
+            },
+            "steps": 432,
+            "precision": "fp32",
+            "md5": {"config": "c" * 32, "weights": "d" * 32},
+        }
+        (folder / "train.json").write_text(json.dumps(training), encoding="utf-8")
+
+    def _write_evaluation(self, variant: str, seed: int, specialist: str, generator: np.random.Generator) -> None:
+        arrays: dict[str, np.ndarray] = {}
+        results = {}
+        for name in self.datasets:
+            if DATASETS[name].specialist == specialist:
+                results[name], made = self._result(name, generator)
+                results[name] |= self.metrics.get((variant, seed, name), {})
+                arrays |= {f"{name}/{key}": array for key, array in made.items()}
+        evaluation = {
+            "variant": variant,
+            "seed": seed,
+            "specialist": specialist,
+            "deployed": "student",
+            "md5": {"config": "c" * 32, "weights": "d" * 32, "model": "e" * 32},
+            "datasets": results,
+        }
+        folder = self.root / "evaluation" / variant / str(seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{specialist}.json").write_text(json.dumps(evaluation), encoding="utf-8")
+        np.savez(folder / f"{specialist}.npz", **arrays)
+
+    def _result(self, name: str, generator: np.random.Generator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        dataset, n = DATASETS[name], self.test
+        classes = dataset.num_classes
+        if dataset.multi_label:
+            labels = (generator.random((n, classes)) < 0.2).astype(np.int64)
+            labels[0], labels[1] = 0, 1
+            scores = np.clip(0.5 * labels + 0.5 * generator.random((n, classes)), 0, 1).astype(np.float32)
+            right = (scores > 0.5) == (labels > 0)
+            confusion = [np.histogram2d(labels[:, i], scores[:, i] > 0.5, bins=2)[0] for i in range(classes)]
+        else:
+            labels = (np.arange(n) % classes)[:, None]
+            logits = 2 * np.eye(classes)[labels[:, 0]] + generator.standard_normal((n, classes))
+            scores = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).astype(np.float32)
+            right = scores.argmax(1) == labels[:, 0]
+            confusion = np.zeros((classes, classes))
+            np.add.at(confusion, (labels[:, 0], scores.argmax(1)), 1)
+        size = self.sizes[dataset.dimension]
+        shape = {2: (size, size), 3: (size, 3 * size)}[dataset.dimension]
+        shape += (3,) if dataset.channels == 3 else ()
+        split = {"n": n, "of": self.whole_test or n}
+        result = {
+            "n": n,
+            "acc": float(right.mean()),
+            "auc": float(np.clip(right.mean() + 0.1, 0, 1)),
+            "loss": 0.9,
+            "confusion": np.asarray(confusion).astype(int).tolist(),
+            "data": {
+                "source": self.source,
+                "official": self.official,
+                "size": size,
+                "class_names": [self.class_name(name, index) for index in range(classes)],
+                "raw_md5": "f" * 32,
+                "splits": {"train": {"n": 64, "of": 64}, "val": {"n": 16, "of": 16}, "test": split},
+            },
+        }
+        arrays = {
+            "scores": scores,
+            "labels": labels,
+            "sample_images": generator.integers(0, 256, (4, *shape), dtype=np.uint8),
+            "sample_index": np.arange(4, dtype=np.int64),
+        }
+        return result, arrays
+
+
+@pytest.fixture(scope="session")
+def make_inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Inputs]:
+    """Make inputs below a temporary folder of their own."""
+    return lambda: Inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture
+def inputs(make_inputs: Callable[[], Inputs]) -> Inputs:
+    """Inputs below a temporary folder; change its fields, then `write()` them."""
+    return make_inputs()
