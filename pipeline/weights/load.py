@@ -1,0 +1,55 @@
+"""The backbone of weights/backbone.safetensors, as every later stage gets it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from timm.models.vision_transformer import VisionTransformer
+
+from pipeline.config import Architecture
+from pipeline.errors import PipelineError
+from pipeline.model.backbone import build_backbone
+
+PROVENANCE = "provenance"
+
+
+def load_backbone(path: Path, architecture: Architecture) -> VisionTransformer:
+    """Build the ViT and fill it from what the weights stage wrote.
+
+    Raises PipelineError if there is no such file, if it is damaged, or if it holds another backbone.
+    """
+    provenance = read_provenance(path)
+    expected = {key: getattr(architecture, key) for key in ("backbone", "patch_size", "image_size")}
+    found = {key: provenance.get(key) for key in expected}
+    if found != expected:
+        raise PipelineError(
+            f"{path}: holds {_describe(found)}, expected {_describe(expected)}; `dvc repro weights` writes the one of "
+            "params.yaml, which all variants share"
+        )
+    # Built without storage: random weights would only be overwritten.
+    model = build_backbone(**expected, device="meta").to_empty(device="cpu")
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise PipelineError(f"{path}: {' '.join(str(error).split())}; `dvc repro weights` writes it anew") from None
+    return model
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Return backbone, patch_size, image_size, source and sha256 as the weights stage noted them.
+
+    Raises PipelineError if there is no such file or if it is none of that stage.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})[PROVENANCE])
+    except FileNotFoundError:
+        raise PipelineError(f"{path}: no such file; `dvc repro weights` writes it") from None
+    except (SafetensorError, KeyError, ValueError, OSError):
+        raise PipelineError(f"{path}: not a file of the weights stage; `dvc repro weights` writes it") from None
+
+
+def _describe(sizes: dict[str, Any]) -> str:
+    return "{backbone} with patches of {patch_size} at {image_size} pixels".format_map(sizes)

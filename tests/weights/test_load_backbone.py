@@ -1,0 +1,75 @@
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipeline.config import Architecture
+from pipeline.errors import PipelineError
+from pipeline.model.backbone import build_backbone
+from pipeline.weights.convert import save_backbone
+from pipeline.weights.load import load_backbone
+
+TINY = {"backbone": "test_vit", "patch_size": 16, "image_size": 32}
+
+
+def architecture(**changes):
+    rest = {"volume_patch_size": None, "volume_size": None, "adapter_scale": None}
+    return Architecture(**TINY | rest | changes)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = build_backbone(**TINY)
+    path = tmp_path / "backbone.safetensors"
+    save_backbone(model, path, TINY | {"source": "random", "sha256": "0" * 64})
+    return path, model
+
+
+def test_a_loaded_backbone_equals_the_one_that_was_saved(saved):
+    path, model = saved
+    loaded = load_backbone(path, architecture())
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(loaded.eval()(images), model.eval()(images))
+
+
+def test_loading_draws_no_random_numbers(saved):
+    torch.manual_seed(0)
+    load_backbone(saved[0], architecture())
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "found", "expected"),
+    [
+        ({"backbone": "vit_tiny_patch16_224"}, "test_vit with", "vit_tiny_patch16_224 with"),
+        ({"image_size": 64}, "at 32 pixels", "at 64 pixels"),
+        ({"patch_size": 8}, "patches of 16", "patches of 8"),
+    ],
+)
+def test_a_file_of_another_backbone_is_refused_saying_expected_and_found(saved, change, found, expected):
+    with pytest.raises(PipelineError, match=f"holds .*{found}.*, expected .*{expected}.*dvc repro weights"):
+        load_backbone(saved[0], architecture(**change))
+
+
+def test_a_file_whose_tensors_do_not_fit_its_own_label_is_refused_in_one_line(saved):
+    path, _ = saved
+    label = {"provenance": '{"backbone": "test_vit", "patch_size": 16, "image_size": 32}'}
+    tensors = load_file(path)
+    del tensors["cls_token"]
+    save_file(tensors, path, label)
+    with pytest.raises(PipelineError, match=r"^[^\n]*Missing key\(s\)[^\n]*cls_token[^\n]*dvc repro weights[^\n]*$"):
+        load_backbone(path, architecture())
+
+
+def test_a_missing_a_damaged_and_a_foreign_file_name_the_stage_that_writes_it(saved, tmp_path):
+    path, model = saved
+    with pytest.raises(PipelineError, match="no such file; `dvc repro weights`"):
+        load_backbone(tmp_path / "none.safetensors", architecture())
+    save_file(model.state_dict(), tmp_path / "foreign.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(path.read_bytes()[:-5])
+    (tmp_path / "empty.safetensors").touch()
+    for name in ("foreign", "cut", "empty"):
+        with pytest.raises(PipelineError, match=f"{name}.safetensors: not a file of the weights stage"):
+            load_backbone(tmp_path / f"{name}.safetensors", architecture())
