@@ -1,0 +1,87 @@
+"""Profiles: partial trees of params.yaml that are laid over it, comments kept."""
+
+import io
+from pathlib import Path
+
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from pipeline.errors import PipelineError
+from pipeline.params import parse_params
+
+PROFILES = Path("profiles")
+
+
+def profile_file(name: str) -> Path:
+    """Return a profile's file. Raises PipelineError, naming the profiles, if there is none of that name."""
+    if name not in profile_names():
+        raise PipelineError(f"{name}: no such profile; the profiles are {', '.join(profile_names())}")
+    return PROFILES / f"{name}.yaml"
+
+
+def profile_names() -> list[str]:
+    """Names of all profiles, sorted."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def overlay(params: str, profile: str, where: str) -> str:
+    """Return the text of params.yaml with the profile's values in it; only lines of changed values differ.
+
+    A mapping is laid over the mapping, anything else replaces what was there. `where` is what errors call the
+    profile. Raises PipelineError if the profile is no mapping or the result is not legal (unknown key, bad value).
+    """
+    yaml = _round_trip()
+    target = yaml.load(params)
+    try:
+        values = yaml.load(profile)
+    except YAMLError as error:
+        raise PipelineError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, CommentedMap):
+        raise PipelineError(f"{where}: expected a mapping of parameters, found {type(values).__name__}")
+    _lay(target, values)
+    stream = io.StringIO()
+    yaml.dump(target, stream)
+    parse_params(stream.getvalue(), where)
+    return stream.getvalue()
+
+
+class _Representer(RoundTripRepresenter):
+    def represent_none(self, data: None) -> ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+_Representer.add_representer(type(None), _Representer.represent_none)
+
+
+def _round_trip() -> YAML:
+    """Return a YAML that writes params.yaml as it was read."""
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _lay(target: CommentedMap, values: CommentedMap) -> None:
+    for key, value in values.items():
+        old = target.get(key)
+        if isinstance(old, CommentedMap) and isinstance(value, CommentedMap):
+            _lay(old, value)
+        elif key in target and old == value and type(old) is type(value):
+            continue
+        elif isinstance(old, CommentedSeq) and isinstance(value, CommentedSeq):
+            _replace_items(old, value)
+        else:
+            target[key] = value
+
+
+def _replace_items(old: CommentedSeq, new: CommentedSeq) -> None:
+    """Put other items in place, so that block or flow style stays, and what stands below the list stays there."""
+    below = old.ca.items.get(len(old) - 1)
+    old[:] = list(new)
+    old.ca.items.clear()
+    if below and new:
+        old.ca.items[len(new) - 1] = below

@@ -1,0 +1,98 @@
+"""Describe a configuration without training it: parameters by component, tokens, FLOPs of a training step."""
+
+import argparse
+import json
+from typing import Any
+
+from pipeline.command import run_command
+from pipeline.params import PARAMS_FILE, Params, load_params, parse_params
+from pipeline.profile import overlay, profile_file
+
+
+def main() -> None:
+    """Print the description as a table or as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", help="describe params.yaml with profiles/<name>.yaml laid over it")
+    parser.add_argument("--variant", help="a name in ablation.variants; default: the first in ablation.run")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    params = read_params(arguments.profile)
+    description = describe(params, arguments.variant or params.ablation.run[0])
+    print(json.dumps(description, indent=2) if arguments.json else as_table(description))
+
+
+def read_params(profile: str | None) -> Params:
+    """Return params.yaml, with a profile laid over it if one is named."""
+    if profile is None:
+        return load_params()
+    file = profile_file(profile)
+    text = PARAMS_FILE.read_text(encoding="utf-8")
+    return parse_params(overlay(text, file.read_text(encoding="utf-8"), str(file)), str(file))
+
+
+def describe(params: Params, variant: str) -> dict[str, Any]:
+    """Return sizes and costs of a variant; the model is built for real, with random weights."""
+    import torch
+
+    from pipeline.config import resolve
+    from pipeline.datasets import DATASETS
+    from pipeline.model.backbone import build_backbone
+    from pipeline.model.cost import tokens, training_flops
+    from pipeline.model.mosaic import build_mosaic
+
+    config = resolve(params, variant)
+    backbone = build_backbone(config.model.backbone, config.model.patch_size, config.model.image_size)
+    model = build_mosaic(config, backbone, seed=0)
+    counts = model.parameter_counts()
+    trainable, total = counts.pop("trainable"), counts.pop("total")
+    model = model.to("meta", torch.float32)
+    kinds = {}
+    for dimension, kind in ((2, "image"), (3, "volume")):
+        of_kind = [name for name in config.datasets if DATASETS[name].dimension == dimension]
+        if of_kind:
+            # One dataset for each specialist: the width of the bottleneck is all that differs.
+            examples = {config.routing.datasets[name] or "none": name for name in reversed(of_kind)}
+            kinds[kind] = {
+                "size": config.model.size(dimension),
+                "tokens": tokens(config, dimension),
+                "flops_per_step": {
+                    specialist: training_flops(model, config, name) for specialist, name in sorted(examples.items())
+                },
+            }
+    return {
+        "variant": variant,
+        "backbone": config.model.backbone,
+        "datasets": len(config.datasets),
+        "trainable": trainable,
+        "total": total,
+        "trainable_share": round(trainable / total, 6),
+        "components": counts,
+        "batch_size": config.train.batch_size,
+        "inputs": kinds,
+    }
+
+
+def as_table(description: dict[str, Any]) -> str:
+    """Lay the description out for a terminal."""
+    components = dict(description["components"])
+    specialists = components.pop("specialists")
+    rows = [(f"specialist {name}", count) for name, count in specialists.items()]
+    rows += [(name.replace("_", " "), count) for name, count in components.items() if count]
+    rows += [("trainable", description["trainable"]), ("total", description["total"])]
+    lines = [
+        f"{description['variant']} on {description['backbone']}, {description['datasets']} datasets",
+        "",
+        *(f"  {name:<16}{count:>14,}  {count / description['total']:>7.2%}" for name, count in rows),
+        "",
+    ]
+    for kind, cost in description["inputs"].items():
+        sides = "x".join([str(cost["size"])] * (2 if kind == "image" else 3))
+        lines.append(f"  {kind} {sides}: {cost['tokens']} tokens; a training step of {description['batch_size']}:")
+        lines += [
+            f"    specialist {name:<8}{flops / 1e12:8.3f} TFLOP" for name, flops in cost["flops_per_step"].items()
+        ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,35 @@
+"""Lay profiles/<name>.yaml over params.yaml: `python -m stages.profile paper`; without a name, list the profiles."""
+
+import argparse
+import difflib
+
+from pipeline.atomic import write_text
+from pipeline.command import run_command
+from pipeline.params import PARAMS_FILE, load_params
+from pipeline.profile import overlay, profile_file, profile_names
+
+
+def main() -> None:
+    """Write the profile's values into params.yaml, comments kept, and print what changed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="?")
+    name = parser.parse_args().name
+    if name is None:
+        for known in profile_names():
+            print(f"{known}: {profile_file(known).read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+        return
+
+    load_params()
+    before = PARAMS_FILE.read_text(encoding="utf-8")
+    file = profile_file(name)
+    after = overlay(before, file.read_text(encoding="utf-8"), str(file))
+    if after == before:
+        print(f"{PARAMS_FILE} has the values of {file} already")
+        return
+    write_text(PARAMS_FILE, after)
+    was, now = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    print("".join(difflib.unified_diff(was, now, f"{PARAMS_FILE} (before)", str(PARAMS_FILE))), end="")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,24 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_paper_profile_is_described_with_the_published_counts():
+    command = [sys.executable, "-m", "stages.describe", "--profile", "paper", "--json"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    description = json.loads(printed)
+    assert (description["trainable"], description["total"]) == (7_395_570, 93_194_226)
+    assert description["components"] == {
+        "specialists": {"A": 1_189_632, "B": 1_779_840, "C": 3_550_464},
+        "tokenizer_3d": 393_984,
+        "positions_3d": 393_984,
+        "heads": 87_666,
+        "backbone": 85_798_656,
+    }
+    assert description["inputs"]["image"]["tokens"] == 197
+    assert description["inputs"]["volume"]["tokens"] == 513
+    # Two forward passes of 32 images through ViT-B/16 alone are 32 * 2 * 35.1 GFLOP.
+    assert 2.2e12 < description["inputs"]["image"]["flops_per_step"]["A"] < 4.5e12
