@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from pipeline.errors import PipelineError
 
@@ -18,6 +19,43 @@ class Terminated(SystemExit):
     def __init__(self) -> None:
         """Carry the exit status that a shell reports for SIGTERM."""
         super().__init__(128 + signal.SIGTERM)
+
+
+class GracefulStop:
+    """Inside this context the first SIGTERM or Ctrl-C is a request; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        """Nothing is requested yet."""
+        self._signal: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal came in."""
+        return self._signal is not None
+
+    @property
+    def exception(self) -> BaseException:
+        """What to raise once the work is safe, so that the process ends as the signal would have it."""
+        return KeyboardInterrupt() if self._signal == signal.SIGINT else Terminated()
+
+    def __enter__(self) -> "GracefulStop":
+        """Take over both signals."""
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            self._previous[signum] = signal.signal(signum, self._request)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Give both signals back."""
+        self._restore()
+
+    def _request(self, signum: int, frame: FrameType | None) -> None:
+        self._signal = signum
+        self._restore()
+
+    def _restore(self) -> None:
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
 
 
 def _raise_terminated(signum: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Content digests: how a file or a folder is named in lineage tags and lookups."""
+"""Content digests: how files are named in lineage tags and lookups."""
 
 import hashlib
 from pathlib import Path
@@ -13,9 +13,7 @@ def md5_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def md5_folder(path: Path) -> str:
-    """Return one hex md5 for a folder: over the sorted relative names and md5s of its files."""
-    listing = "".join(
-        f"{file.relative_to(path).as_posix()} {md5_file(file)}\n" for file in sorted(path.rglob("*")) if file.is_file()
-    )
-    return hashlib.md5(listing.encode()).hexdigest()
+def md5_code(*paths: Path) -> str:
+    """Return one hex md5 for Python code: over the names and bytes of the files and of all in the folders."""
+    files = [file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+    return hashlib.md5("".join(f"{file.name} {md5_file(file)}\n" for file in files).encode()).hexdigest()

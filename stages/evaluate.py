@@ -37,7 +37,7 @@ def main() -> None:
     training = read_training(run_folder(variant, seed))
     names = [name for name in config.datasets if DATASETS[name].specialist == specialist]
     (splits,) = open_splits(CACHED, names, ("test",), device)
-    backbone = load_backbone(BACKBONE, config.model.backbone, config.model.patch_size, config.model.image_size)
+    backbone = load_backbone(BACKBONE, config.model)
     model = build_mosaic(config, backbone, seed).to(device)
     load_model(model_file, model, training["deployed"])
     md5 = training["md5"] | {"model": md5_file(model_file)}
@@ -66,7 +66,7 @@ def main() -> None:
             tested.append(result)
             records[name] = result.record() | {"data": meta}
             shown = {key: records[name][key] for key in ("acc", "auc", "loss") if records[name][key] is not None}
-            run.log_metrics({f"test/{name}/{key}": value for key, value in shown.items()})
+            run.log_metrics({f"test/{name}/{key}": value for key, value in shown.items()}, dataset=name)
             print(f"{name}: n {len(result.labels)}, " + ", ".join(f"{k} {v:.4f}" for k, v in shown.items()), flush=True)
         head = {
             "variant": variant,

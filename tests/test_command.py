@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from pipeline.command import run_command
+from pipeline.command import GracefulStop, Terminated, _raise_terminated, run_command
 from pipeline.errors import PipelineError
 
 
@@ -48,4 +48,18 @@ def test_a_defect_keeps_its_traceback():
     previous = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ZeroDivisionError):
         run_command(lambda: 1 / 0)
+    signal.signal(signal.SIGTERM, previous)
+
+
+@pytest.mark.parametrize(("signum", "expected"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_the_first_signal_is_a_request_and_the_second_ends_at_once(signum, expected):
+    previous = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    with GracefulStop() as stop:
+        assert not stop.requested
+        os.kill(os.getpid(), signum)
+        assert stop.requested
+        assert isinstance(stop.exception, expected)
+        with pytest.raises(expected):
+            os.kill(os.getpid(), signum)
     signal.signal(signal.SIGTERM, previous)

@@ -97,6 +97,12 @@ class Mosaic(nn.Module):
         feature = self.backbone.norm(x[:, 0])
         return feature, self.heads[dataset](feature)
 
+    def compile_blocks(self) -> None:
+        """Compile the block: one graph for each specialist's width and input shape, shared by all blocks."""
+        # The default limit of 8 graphs would end with two kinds of input, full and last batches, and four widths.
+        torch._dynamo.config.recompile_limit = 64
+        self.run_block = torch.compile(run_block, dynamic=False)
+
     def active_parameters(self, dataset: str) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield what a batch of `dataset` trains: its specialist, its head, and in 3D the tokenizer and positions."""
         prefixes = [f"heads.{dataset}."]

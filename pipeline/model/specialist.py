@@ -1,4 +1,4 @@
-"""A specialist: one bottleneck beside the MLP of every block (paper, section 2), as in AdaptFormer (arXiv:2205.13535)."""
+"""A specialist: a bottleneck beside the MLP of every block (paper, section 2; as in AdaptFormer, arXiv:2205.13535)."""
 
 import math
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,10 @@ from pipeline.training.schedule import learning_rate
 from pipeline.training.stopping import EarlyStopping
 
 MODELS = ("student", "teacher")
+
+
+class StoppedByRequest(Exception):
+    """Training stopped after a step because it was asked to; its state is whole."""
 
 
 @dataclass
@@ -72,9 +77,14 @@ class CyclicTrainer:
         self.stopping = EarlyStopping(config.train.early_stopping_patience, config.train.min_delta)
         self.best = Best()
         self.history: list[dict[str, float]] = []
+        # Where training stands: rounds finished, losses of the datasets visited in this one, steps done in the visit.
         self.round = 0
+        self.losses: dict[str, float] = {}
+        self.position = 0
+        self.loss_sum = torch.zeros((), device=device)
         self.step = 0
         self.seconds = 0.0
+        self.round_seconds = 0.0
         self.images_per_round = sum(len(train[name]) for name in config.datasets)
         self.steps_per_round = sum(math.ceil(len(train[name]) / config.train.batch_size) for name in config.datasets)
 
@@ -83,65 +93,95 @@ class CyclicTrainer:
         """Whether patience ran out before the rounds did."""
         return self.stopping.exhausted and self.round < self.config.train.num_rounds
 
-    def run(self, on_round: Callable[[dict[str, float]], None]) -> None:
-        """Train to the end; `on_round` gets each round's row of the history as soon as it is known."""
+    def run(
+        self,
+        on_round: Callable[[dict[str, float]], None] = lambda row: None,
+        on_visit: Callable[[], None] = lambda: None,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Train to the end, from wherever the state is.
+
+        `on_round` gets each round's row of the history as soon as it is known; `on_visit` is called after every
+        dataset, when `state` is worth keeping. Raises StoppedByRequest when `stop_requested` says so after a step.
+        """
         rounds = self.config.train.num_rounds
         progress = Progress(images_per_round=self.images_per_round, num_rounds=rounds, done_rounds=self.round)
-        while self.round < rounds and not self.stopping.exhausted:
-            started = self.seconds
-            row = self._run_round(progress)
-            self.history.append(row)
-            speed = self.images_per_round / (self.seconds - started)
-            on_round(row | {"images_per_second": speed})
-            progress.round(
-                f"round {self.round}/{rounds}  loss {row['train_loss']:.3f}  "
-                f"val student {row['student_score']:.4f}  teacher {row['teacher_score']:.4f}  "
-                f"{speed:.0f} images/s{'  *' if self.best.round == self.round else ''}"
-            )
-        progress.close()
+        try:
+            while self.round < rounds and not self.stopping.exhausted:
+                self._finish_round(progress, on_visit, stop_requested)
+                row = self._validation_row()
+                self.history.append(row)
+                self.losses = {}
+                speed = self.images_per_round / self.round_seconds
+                self.round_seconds = 0.0
+                on_round(row | {"images_per_second": speed})
+                on_visit()
+                progress.round(
+                    f"round {self.round}/{rounds}  loss {row['train_loss']:.3f}  "
+                    f"val student {row['student_score']:.4f}  teacher {row['teacher_score']:.4f}  "
+                    f"{speed:.0f} images/s{'  *' if self.best.round == self.round else ''}"
+                )
+        finally:
+            progress.close()
 
-    def _run_round(self, progress: Progress) -> dict[str, float]:
-        """Visit every dataset, then validate both models; return the round's row."""
-        started = time.perf_counter()
-        losses = {}
+    def _finish_round(
+        self, progress: Progress, on_visit: Callable[[], None], stop_requested: Callable[[], bool]
+    ) -> None:
+        """Visit the datasets that this round has not visited yet."""
         for name in self.config.datasets:
+            if name in self.losses:
+                continue
             progress.visit(self.round + 1, name)
-            losses[name] = self.visit(name, on_step=progress.step)
-            progress.visited(losses[name])
-        elapsed = time.perf_counter() - started
-        self.seconds += elapsed
+            started = time.perf_counter()
+            loss = self.visit(name, progress.step, stop_requested)
+            elapsed = time.perf_counter() - started
+            self.losses[name] = loss
+            self.round_seconds += elapsed
+            self.seconds += elapsed
+            progress.visited(loss)
+            if len(self.losses) < len(self.config.datasets):
+                on_visit()
+
+    def _validation_row(self) -> dict[str, float]:
+        """Validate both models after a round and keep them if they are the best; return the round's row."""
         self.round += 1
         row = {
             "round": self.round,
             "lr": self._learning_rate(self.step - 1),
-            "train_loss": float(np.mean(list(losses.values()))),
+            "train_loss": float(np.mean(list(self.losses.values()))),
         }
         validation = {which: self.validate(getattr(self, which)) for which in MODELS}
         for measure in ("score", "acc", "auc"):
             for which in MODELS:
                 row[f"{which}_{measure}"] = validation[which][measure]
         for name in self.config.datasets:
-            row[f"{name}/train_loss"] = losses[name]
+            row[f"{name}/train_loss"] = self.losses[name]
             for which in MODELS:
                 for measure in ("acc", "auc"):
                     row[f"{name}/{which}_{measure}"] = validation[which][f"{name}/{measure}"]
         self._keep_if_best(row)
         return row
 
-    def visit(self, name: str, on_step: Callable[[int], None] = lambda images: None) -> float:
+    def visit(
+        self,
+        name: str,
+        on_step: Callable[[int], None] = lambda images: None,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> float:
         """Train one epoch of one dataset and return its mean loss; nothing waits for the device before the end.
 
-        `on_step` gets the number of images of each step.
+        Starts after the `position` steps that were done already, with the batches that an uninterrupted visit would
+        have had. `on_step` gets the number of images of each step.
         """
-        dataset, split = DATASETS[name], self.train[name]
-        train = self.config.train
+        dataset, split, train = DATASETS[name], self.train[name], self.config.train
         size = self.config.model.size(dataset.dimension)
         momentum = self.config.momentum.of(dataset.dimension)
         active = [parameter for _, parameter in self.student.active_parameters(name)]
         generator = stream(self.seed, "visit", name, self.round)
         order = torch.randperm(len(split), generator=generator)
-        draws = draw(dataset.dimension, len(split), generator).to(self.device)
-        total = torch.zeros((), device=self.device)
+        draws = draw(dataset.dimension, len(split), generator)
+        done = self.position * train.batch_size
+        order, draws = order[done:], draws.take(slice(done, None)).to(self.device)
         for batch in split.batches(train.batch_size, order):
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate(self.step)
@@ -153,10 +193,16 @@ class CyclicTrainer:
             # None rather than zero: AdamW skips these, so that decay and momentum leave inactive parts alone.
             self.optimizer.zero_grad(set_to_none=True)
             self.ema.update(name, momentum)
+            self.loss_sum += loss.detach() * len(batch.labels)
             self.step += 1
-            total += loss.detach() * len(batch.labels)
+            self.position += 1
             on_step(len(batch.labels))
-        return total.item() / len(split)
+            if stop_requested():
+                raise StoppedByRequest
+        mean = self.loss_sum.item() / len(split)
+        self.position = 0
+        self.loss_sum.zero_()
+        return mean
 
     def _loss(self, images: Tensor, draws: Draws, labels: Tensor, name: str) -> Tensor:
         """Loss of one batch of images in [0, 1]: the student sees them augmented, the teacher as they are."""
@@ -203,6 +249,54 @@ class CyclicTrainer:
                 for model in (self.student, self.teacher)
             )
             self.best = Best(self.round, deployed, score, *states)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all that determines the rest of the training: tensors by name, and values that JSON can hold.
+
+        No state of a random generator is among them: every visit draws from a stream named by seed, dataset and round.
+        """
+        tensors = {}
+        for which in MODELS:
+            current, best = getattr(self, which).trainable_state(), getattr(self.best, which)
+            tensors |= {f"{which}.{name}": tensor for name, tensor in current.items()}
+            tensors |= {f"best.{which}.{name}": tensor for name, tensor in best.items()}
+        for name, parameter in self.student.named_parameters():
+            for key, tensor in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{key}.{name}"] = tensor
+        values = {
+            "round": self.round,
+            "losses": self.losses,
+            "position": self.position,
+            "loss_sum": self.loss_sum.item(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "round_seconds": self.round_seconds,
+            "stopping": [self.stopping.best, self.stopping.waited],
+            "best": [self.best.round, self.best.deployed, self.best.score],
+            "history": self.history,
+        }
+        return tensors, values
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Continue from what `state` returned, in a trainer built from the same inputs."""
+        by_prefix: dict[str, dict[str, Tensor]] = {}
+        for which in MODELS:
+            for prefix in (f"{which}.", f"best.{which}."):
+                by_prefix[prefix] = {
+                    name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
+                }
+            getattr(self, which).load_trainable_state(by_prefix[f"{which}."])
+        for name, parameter in self.student.named_parameters():
+            moments = {key: tensors.get(f"optimizer.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+            if moments["step"] is not None:
+                self.optimizer.state[parameter] = {
+                    key: tensor.to(parameter.device) for key, tensor in moments.items() if tensor is not None
+                }
+        for key in ("round", "losses", "position", "step", "seconds", "round_seconds", "history"):
+            setattr(self, key, values[key])
+        self.loss_sum.fill_(values["loss_sum"])
+        self.stopping.best, self.stopping.waited = values["stopping"]
+        self.best = Best(*values["best"], by_prefix["best.student."], by_prefix["best.teacher."])
 
     def _learning_rate(self, step: int) -> float:
         train = self.config.train

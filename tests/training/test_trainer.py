@@ -55,7 +55,7 @@ def test_a_round_visits_every_dataset_for_a_full_epoch_in_the_configured_order(m
     )
     visits = []
     visit = trainer.visit
-    monkeypatch.setattr(trainer, "visit", lambda name, on_step: visits.append(name) or visit(name, on_step))
+    monkeypatch.setattr(trainer, "visit", lambda name, *hooks: visits.append(name) or visit(name, *hooks))
     trainer.run(on_round=lambda row: None)
     assert visits == ["nodulemnist3d", "retinamnist"]
     assert trainer.step == 2 * math.ceil(12 / 5)
@@ -94,6 +94,13 @@ def test_the_history_has_a_row_per_round_with_losses_and_validation_of_both_mode
     aucs = [rows[1][f"{name}/teacher_auc"] for name in trainer.config.datasets]
     accs = [rows[1][f"{name}/teacher_acc"] for name in trainer.config.datasets]
     assert rows[1]["teacher_score"] == pytest.approx((sum(aucs) / 4 + sum(accs) / 4) / 2)
+
+
+def test_without_a_terminal_training_prints_one_line_a_round(make_trainer, capsys):
+    make_trainer().run(on_round=lambda row: None)
+    printed = capsys.readouterr()
+    assert [line.split("  ")[0] for line in printed.out.splitlines()] == ["round 1/2", "round 2/2"]
+    assert printed.err == ""
 
 
 def scripted(trainer, monkeypatch, scores):

@@ -1,0 +1,96 @@
+"""What an interrupted training continues from: outside DVC's outputs, named by everything that determines the run.
+
+DVC keeps an output with `persist` for later experiments too, which would then silently continue a finished model of
+other parameters. A folder under `.cache/checkpoints/` that is named by content cannot do that.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline.atomic import atomic
+from pipeline.digest import md5_code
+
+KEPT = 2
+# What in `pipeline` a training computes with.
+CODE = (
+    "training",
+    "model",
+    "data/augment.py",
+    "data/batches.py",
+    "evaluation/metrics.py",
+    "evaluation/predict.py",
+    "compute.py",
+    "streams.py",
+)
+VALUES = "values"
+# Training waits for a checkpoint at most this share of the time.
+LARGEST_SHARE = 0.05
+
+
+class Checkpoints:
+    """The newest checkpoints of one training, each one safetensors file that appears whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use `folder`, which need not exist."""
+        self.folder = folder
+        self._due = 0.0
+
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Write a checkpoint, named by its step, and drop all but the last two."""
+        started = time.monotonic()
+        with atomic(self.folder / f"{values['step']:012d}.safetensors") as temporary:
+            contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+            save_file(contiguous, temporary, metadata={VALUES: json.dumps(values)})
+        for old in self._files()[KEPT:]:
+            old.unlink(missing_ok=True)
+        now = time.monotonic()
+        self._due = now + (now - started) / LARGEST_SHARE
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time went by since the last one for the next to cost little beside the training."""
+        return time.monotonic() >= self._due
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return tensors and values of the newest checkpoint that can be read, None if there is none.
+
+        A damaged one is named on stderr and passed over for the one before it.
+        """
+        for file in self._files():
+            try:
+                with safe_open(file, framework="pt") as saved:
+                    values = json.loads(saved.metadata()[VALUES])
+                    return {name: saved.get_tensor(name) for name in saved.keys()}, values  # noqa: SIM118
+            except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+                print(f"warning: {file}: damaged checkpoint ({error}); using the one before it", file=sys.stderr)
+        return None
+
+    def clear(self) -> None:
+        """Delete all of them: the training is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self) -> list[Path]:
+        """Newest first."""
+        return sorted(self.folder.glob("[0-9]*.safetensors"), reverse=True)
+
+
+def checkpoint_folder(determinants: Mapping[str, str | int]) -> Path:
+    """Return `<root>/.cache/checkpoints/<hash>` for everything that determines a training.
+
+    The code that trains is added to `determinants`. The root is DVC's main repository, also in the temporary copy in
+    which a queued experiment runs, so that a second attempt finds what the first one left.
+    """
+    code = md5_code(*(Path(__file__).parents[1] / part for part in CODE))
+    key = hashlib.sha256(json.dumps({**determinants, "code": code}, sort_keys=True).encode()).hexdigest()
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve() / ".cache" / "checkpoints" / key[:32]
