@@ -1,0 +1,154 @@
+"""The pipeline as a user runs it: through dvc, on small phantoms, in a repository of its own."""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from small import SMALL, Repository, copied
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Repository:
+    """The pipeline after one `dvc repro`, committed."""
+    repository = copied(tmp_path_factory.mktemp("pipeline"))
+    repository.run("dvc", "repro")
+    repository.commit("results")
+    return repository
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_a_first_run_leaves_a_report_of_what_it_trained(repository):
+    reports = repository.folder / "reports"
+    assert {path.name for path in reports.iterdir()} >= {"index.html", "ablation.md", "results.csv", "summary.json"}
+    rows = list(csv.DictReader((reports / "results.csv").open()))
+    assert {(row["variant"], row["dataset"]) for row in rows} == {
+        (variant, dataset) for variant in ("mosaic", "linear_probe") for dataset in SMALL["data"]["datasets"]
+    }
+    summary = json.loads((reports / "summary.json").read_text())
+    own = [float(row["acc"]) for row in rows if row["variant"] == "mosaic"]
+    assert summary["mean_acc"] == pytest.approx(sum(own) / 3)
+    assert "phantom" in (reports / "index.html").read_text().lower()
+
+
+def test_a_second_run_finds_everything_up_to_date(repository):
+    assert "Data and pipelines are up to date." in repository.run("dvc", "repro")
+    assert "Data and pipelines are up to date." in repository.run("dvc", "status")
+    assert repository.run("git", "status", "--porcelain") == ""
+
+
+def test_data_weights_and_configurations_are_the_same_bytes_in_another_run(repository, tmp_path):
+    other = copied(tmp_path)
+    for name in SMALL["data"]["datasets"]:
+        other.run("python", "-m", "stages.download", name)
+        other.run("python", "-m", "stages.cache", name)
+    other.run("python", "-m", "stages.weights")
+    for variant in SMALL["ablation"]["run"]:
+        other.run("python", "-m", "stages.configure", variant)
+    files = [
+        path.relative_to(tmp_path)
+        for part in ("data", "weights", "configs")
+        for path in (tmp_path / part).rglob("*")
+        if path.is_file() and path.name != ".gitignore"
+    ]
+    assert len(files) == 3 * (1 + 7) + 1 + 2
+    assert [md5(tmp_path / file) for file in files] == [md5(repository.folder / file) for file in files]
+
+
+def test_each_training_and_evaluation_is_a_finished_run_tied_by_the_models_content(repository):
+    for variant in SMALL["ablation"]["run"]:
+        (training,) = repository.runs(stage="train", variant=variant)
+        assert training.info.status == "FINISHED"
+        assert training.data.tags["md5.model"] == md5(repository.folder / f"runs/{variant}/42/model.safetensors")
+        assert training.data.tags["md5.config"] == md5(repository.folder / f"configs/{variant}.yaml")
+        assert {item.dataset.name for item in training.inputs.dataset_inputs} == set(SMALL["data"]["datasets"])
+        evaluations = repository.runs(stage="evaluate", variant=variant)
+        assert {run.data.tags["specialist"] for run in evaluations} == {"A", "B", "C"}
+        assert {run.data.tags["mlflow.parentRunId"] for run in evaluations} == {training.info.run_id}
+    (report,) = repository.runs(stage="report")
+    assert (repository.folder / "mlartifacts").is_dir()
+    assert report.info.status == "FINISHED"
+
+
+def test_metrics_in_mlflow_are_those_of_the_report(repository):
+    rows = csv.DictReader((repository.folder / "reports/results.csv").open())
+    reported = {(row["variant"], row["dataset"]): float(row["acc"]) for row in rows}
+    for run in repository.runs(stage="evaluate"):
+        for key, value in run.data.metrics.items():
+            _, dataset, measure = key.split("/")
+            if measure == "acc":
+                assert value == pytest.approx(reported[run.data.tags["variant"], dataset])
+
+
+@pytest.fixture(scope="module")
+def experiment(repository) -> str:
+    """What `dvc exp run -S adapter.bottleneck_c=6` printed; the workspace is restored afterwards."""
+    printed = repository.run("dvc", "exp", "run", "-n", "wider", "-S", "adapter.bottleneck_c=6")
+    yield printed
+    repository.run("git", "checkout", "-q", ".")
+    repository.run("dvc", "checkout", "-q")
+
+
+def test_an_experiment_retrains_only_what_its_parameter_can_influence(experiment):
+    ran = {line.split("'")[1] for line in experiment.splitlines() if line.startswith("Running stage")}
+    skipped = {line.split("'")[1] for line in experiment.splitlines() if "didn't change, skipping" in line}
+    evaluated = {f"evaluate@mosaic-42-{specialist}" for specialist in "ABC"}
+    assert ran == {"configure@mosaic", "configure@linear_probe", "train@mosaic-42", *evaluated, "report"}
+    assert {"train@linear_probe-42", "evaluate@linear_probe-42-C", "weights", "cache@retinamnist"} <= skipped
+
+
+def test_an_experiments_value_stands_in_mlflow_in_exp_show_and_in_the_report(repository, experiment):
+    (run,) = [run for run in repository.runs(stage="train") if run.data.tags.get("dvc.exp_name") == "wider"]
+    assert run.data.params["routing.bottlenecks.C"] == "6"
+    table = list(csv.DictReader(repository.run("dvc", "exp", "show", "--csv").splitlines()))
+    (row,) = [row for row in table if row["Experiment"] == "wider"]
+    assert row["adapter.bottleneck_c"] == "6"
+    assert float(row["mean_acc"]) > 0
+    assert "C 6" in (repository.folder / "reports/ablation.md").read_text()
+
+
+@pytest.mark.parametrize("written", ["0.00001", "3e-5"])
+def test_numbers_that_dvc_rewrites_are_still_numbers(repository, experiment, written):
+    repository.run("dvc", "exp", "run", "-S", f"train.lr={written}", "configure@mosaic")
+    config = yaml.safe_load((repository.folder / "configs/mosaic.yaml").read_text())
+    assert config["train"]["lr"] == float(written)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        (
+            "adapter.bottleneck_c=0",
+            "error: params.yaml: adapter.bottleneck_c = 0: should be greater than or equal to 1",
+        ),
+        (
+            "adapter.routing=foo",
+            "error: params.yaml: adapter.routing = 'foo': should be 'specialists', 'shared' or 'none'",
+        ),
+        ("+adapter.botleneck_c=8", "error: params.yaml: adapter.botleneck_c: unknown key; did you mean bottleneck_c?"),
+    ],
+)
+def test_a_wrong_parameter_stops_the_experiment_with_one_clear_line(repository, experiment, override, line):
+    printed = repository.run("dvc", "exp", "run", "-S", override, "configure@mosaic", fails=True)
+    assert [text for text in printed.splitlines() if text.startswith("error:")] == [line]
+    assert "Traceback" not in printed
+    repository.run("git", "checkout", "-q", "params.yaml")
+
+
+def test_queued_experiments_lose_no_run_and_leave_no_artifact_in_a_temporary_folder(repository, experiment):
+    before = {run.info.run_id for run in repository.runs(stage="train")}
+    for width in (7, 8, 9):
+        repository.run("dvc", "exp", "run", "--queue", "-S", f"adapter.bottleneck_a={width}", "train@mosaic-42")
+    repository.run("dvc", "exp", "run", "--run-all")
+    new = [run for run in repository.runs(stage="train") if run.info.run_id not in before]
+    assert sorted(run.data.params["routing.bottlenecks.A"] for run in new) == ["7", "8", "9"]
+    assert {run.info.status for run in new} == {"FINISHED"}
+    for run in new:
+        assert run.info.artifact_uri.removeprefix("file://").startswith(str(repository.folder / "mlartifacts"))
+    assert not list((repository.folder / ".dvc/tmp").rglob("mlflow.db"))
+    assert not list((repository.folder / ".dvc/tmp").rglob("mlartifacts"))
