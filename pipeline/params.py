@@ -133,8 +133,8 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.warmup_rounds >= self.num_rounds:
-            raise ValueError(f"warmup_rounds: {self.warmup_rounds:g} must be less than num_rounds {self.num_rounds}")
+        if self.warmup_rounds > self.num_rounds:
+            raise ValueError(f"warmup_rounds: {self.warmup_rounds:g} must be at most num_rounds {self.num_rounds}")
         return self
 
 

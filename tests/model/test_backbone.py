@@ -2,7 +2,7 @@ import socket
 
 import pytest
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import ResPostBlock, VisionTransformer
 
 from pipeline.errors import PipelineError
 from pipeline.model.backbone import build_backbone
@@ -51,9 +51,17 @@ def test_a_name_with_the_tag_of_pretrained_weights_is_refused_because_they_would
         "vit_small_patch16_18x2_224",  # parallel blocks
     ],
 )
-def test_a_vit_that_googles_layout_cannot_fill_is_refused(name, monkeypatch):
+def test_a_vit_that_googles_layout_cannot_fill_is_refused(name):
     with pytest.raises(PipelineError, match=f"{name} is not a plain ViT"):
         build_backbone(name, 16, 224, device="meta")
+
+
+@pytest.mark.parametrize("oddity", [{"block_fn": ResPostBlock}, {"no_embed_class": True}], ids=str)
+def test_a_vit_that_differs_in_more_than_names_of_parameters_is_refused(monkeypatch, oddity):
+    odd = VisionTransformer(32, 16, embed_dim=8, depth=1, num_heads=1, num_classes=0, **oddity)
+    monkeypatch.setattr("timm.create_model", lambda *_, **__: odd)
+    with pytest.raises(PipelineError, match="test_vit is not a plain ViT"):
+        build_backbone("test_vit", 16, 32)
 
 
 def test_another_patch_size_than_the_backbones_is_refused_saying_expected_and_found():

@@ -1,0 +1,197 @@
+"""What stands in a variant's configuration decides what retrains, so these tests compare the written bytes."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import dump_config, load_config, resolve
+from pipeline.errors import PipelineError
+from pipeline.params import parse_params
+
+TREE = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
+TREE["model"] |= {"patch_size": 16, "image_size": 64, "volume_patch_size": 8, "volume_size": 24}
+TREE["train"] |= {"num_rounds": 6, "warmup_rounds": 1, "min_delta": 0.001, "monitor": "acc_auc"}
+VARIANTS = ("mosaic", "shared", "linear_probe")
+
+
+def params(**changes):
+    """The committed parameters with other values; a double underscore stands for a dot."""
+    tree = copy.deepcopy(TREE)
+    for key, value in changes.items():
+        section, _, leaf = key.rpartition("__")
+        (tree[section] if section else tree)[leaf] = value
+    return parse_params(yaml.safe_dump(tree, sort_keys=False), "params.yaml")
+
+
+def dumps(**changes):
+    changed = params(**changes)
+    return {variant: dump_config(resolve(changed, variant)) for variant in VARIANTS}
+
+
+def influenced(base=None, **changes):
+    """Names of the variants whose bytes differ when parameters change."""
+    before, after = dumps(**base or {}), dumps(**(base or {}) | changes)
+    return {variant for variant in VARIANTS if before[variant] != after[variant]}
+
+
+TWO_D = {"data__datasets": ["retinamnist", "breastmnist"]}
+THREE_D = {"data__datasets": ["vesselmnist3d"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "variants"),
+    [
+        ({"adapter__bottleneck_a": 65}, {"mosaic"}),
+        ({"adapter__bottleneck_b": 97}, {"mosaic"}),
+        ({"adapter__bottleneck_c": 256}, {"mosaic"}),
+        ({"adapter__bottleneck_shared": 353}, {"shared"}),
+        ({"adapter__scale": 0.2}, {"mosaic", "shared"}),
+        ({"train__lr": 0.5}, set(VARIANTS)),
+        ({"ema__momentum": 0.5}, set(VARIANTS)),
+        ({"ema__momentum_3d": 0.5}, set(VARIANTS)),
+        ({"model__volume_size": 32}, set(VARIANTS)),
+        ({"model__backbone": "vit_small_patch16_224"}, set(VARIANTS)),
+        ({"compute__precision": "bf16"}, set(VARIANTS)),
+        ({"data__datasets": TREE["data"]["datasets"][::-1]}, set(VARIANTS)),
+    ],
+)
+def test_a_parameter_changes_the_configuration_of_just_the_variants_that_it_influences(changes, variants):
+    assert influenced(**changes) == variants
+
+
+@pytest.mark.parametrize("key", list(TREE["train"]))
+def test_every_training_parameter_stands_in_the_configuration(key):
+    value = TREE["train"][key]
+    other = {"monitor": "auc", "consist_weight": 0.2}[key] if key in ("monitor", "consist_weight") else value + 1
+    assert influenced(**{f"train__{key}": other}) == set(VARIANTS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"compute__device": "cpu"},
+        {"compute__compile": True},
+        {"compute__device_cache_gb": 1.0},
+        {"compute__eval_batch_size": 8},
+        {"compute__threads": 1},
+        {"tracking__experiment": "other"},
+        {"tracking__system_metrics": False},
+        {"report__published": "results.csv"},
+        {"seeds": [1, 2]},
+        {"ablation__run": ["shared"]},
+        # These reach training through the data and weights that it depends on.
+        {"data__train_limit": 5},
+        {"data__size_2d": 64},
+        {"phantom__train": 5},
+        {"model__weights": "vit.npz"},
+    ],
+)
+def test_what_does_not_decide_a_training_is_no_part_of_its_configuration(changes):
+    assert influenced(**changes) == set()
+
+
+@pytest.mark.parametrize(
+    ("base", "changes"),
+    [
+        (TWO_D, {"model__volume_size": 32}),
+        (TWO_D, {"model__volume_patch_size": 4}),
+        (TWO_D, {"ema__momentum_3d": 0.5}),
+        (TWO_D, {"adapter__bottleneck_c": 256}),
+        (THREE_D, {"ema__momentum": 0.5}),
+        (THREE_D, {"adapter__bottleneck_a": 65}),
+    ],
+)
+def test_parameters_of_a_dimension_that_is_not_trained_have_no_influence(base, changes):
+    assert influenced(base, **changes) == set()
+
+
+def test_a_configuration_lists_no_key_without_influence():
+    assert "volume" not in dumps(**TWO_D)["mosaic"]
+    assert "d3" not in dumps(**TWO_D)["mosaic"]
+    assert "d2" not in dumps(**THREE_D)["mosaic"]
+    assert "adapter_scale" not in dumps()["linear_probe"]
+
+
+def test_an_override_in_a_variant_equals_the_same_value_in_params():
+    tree = copy.deepcopy(TREE)
+    tree["ablation"]["variants"]["wide"] = {"adapter.bottleneck_c": 256, "train.lr": "1e-05"}
+    overridden = resolve(parse_params(yaml.safe_dump(tree), "params.yaml"), "wide")
+    assert dump_config(overridden) == dumps(adapter__bottleneck_c=256, train__lr=1e-05)["mosaic"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("base", [{}, TWO_D, THREE_D, {"train__lr": 1e-05}], ids=["all", "2D", "3D", "1e-05"])
+def test_what_is_loaded_equals_what_was_written(tmp_path, variant, base):
+    config = resolve(params(**base), variant)
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "config.yaml") == config
+    assert load_config(tmp_path / "config.yaml").datasets == tuple(params(**base).data.datasets)
+
+
+def test_the_written_bytes_are_these():
+    """Any change here retrains every model of everyone: it should be meant."""
+    changes = {"data__datasets": ["vesselmnist3d", "breastmnist"], "train__lr": "1e-05"}
+    assert dumps(**changes)["mosaic"] == BYTES
+
+
+BYTES = """\
+model:
+  backbone: vit_tiny_patch16_224
+  patch_size: 16
+  image_size: 64
+  volume_patch_size: 8
+  volume_size: 24
+  adapter_scale: 0.1
+routing:
+  bottlenecks:
+    B: 96
+    C: 192
+  datasets:
+    vesselmnist3d: C
+    breastmnist: B
+train:
+  num_rounds: 6
+  batch_size: 32
+  lr: 1.0e-05
+  weight_decay: 0.01
+  grad_clip: 1.0
+  warmup_rounds: 1.0
+  consist_weight: 0.1
+  early_stopping_patience: 5
+  min_delta: 0.001
+  monitor: acc_auc
+momentum:
+  d2: 0.9
+  d3: 0.95
+precision: fp32
+"""
+
+
+def test_momentum_and_image_size_follow_the_dimension_of_the_dataset():
+    config = resolve(params(), "mosaic")
+    assert (config.momentum.of(2), config.momentum.of(3)) == (0.9, 0.95)
+    assert (config.model.size(2), config.model.size(3)) == (64, 24)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- 1", "model: [", "model: {}", "model: 1\nmomentum: 2", "model: {}\nmomentum: {}", b"\xff\xfe"]
+)
+def test_a_file_that_is_no_configuration_names_the_stage_that_writes_it(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(PipelineError, match=r"^[^\n]*config\.yaml: not a file of the configure stage; [^\n]*$"):
+        load_config(path)
+
+
+def test_a_missing_configuration_names_the_stage_that_writes_it(tmp_path):
+    with pytest.raises(PipelineError, match=r"none\.yaml: no such file; `dvc repro configure` writes it"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_an_unknown_key_in_a_configuration_is_named(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(dumps()["mosaic"].replace("adapter_scale", "scale"))
+    with pytest.raises(PipelineError, match=r"model\.scale"):
+        load_config(path)

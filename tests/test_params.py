@@ -1,0 +1,276 @@
+import copy
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.datasets import DATASETS
+from pipeline.errors import PipelineError
+from pipeline.params import load_params, parse_params
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def tree():
+    """The committed parameters, with the values that the messages below quote."""
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
+    tree["model"] |= {"patch_size": 16, "image_size": 64, "volume_patch_size": 8, "volume_size": 24}
+    tree["train"] |= {"num_rounds": 6, "warmup_rounds": 1}
+    tree["ablation"]["variants"] = {
+        "mosaic": {},
+        "shared": {"adapter.routing": "shared"},
+        "linear_probe": {"adapter.routing": "none"},
+    }
+    return tree
+
+
+def put(tree, key, value):
+    *parents, leaf = key.split("/")
+    for parent in parents:
+        tree = tree[parent]
+    tree[leaf] = value
+
+
+def parse(tree):
+    return parse_params(yaml.safe_dump(tree, sort_keys=False), "params.yaml")
+
+
+def refusal(tree):
+    with pytest.raises(PipelineError) as error:
+        parse(tree)
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.startswith("params.yaml: ")
+    return message.removeprefix("params.yaml: ")
+
+
+def test_the_committed_params_and_all_their_variants_are_legal():
+    params = load_params(ROOT / "params.yaml")
+    assert params.data.datasets == tuple(DATASETS)
+    run = ("mosaic", "shared", "linear_probe")
+    assert params.ablation.run[:3] == run
+    assert [params.variant(name).adapter.routing for name in run] == ["specialists", "shared", "none"]
+
+
+AT_LEAST_1 = "should be greater than or equal to 1"
+COUNTS = (
+    *("data/train_limit", "data/eval_limit", "phantom/train", "phantom/val", "phantom/test"),
+    *("model/patch_size", "model/image_size", "model/volume_patch_size", "model/volume_size"),
+    *("adapter/bottleneck_a", "adapter/bottleneck_b", "adapter/bottleneck_c", "adapter/bottleneck_shared"),
+    *("train/num_rounds", "train/batch_size", "train/early_stopping_patience"),
+    *("compute/eval_batch_size", "compute/threads"),
+)
+POSITIVE = ("adapter/scale", "train/lr", "train/grad_clip")
+NOT_NEGATIVE = ("train/weight_decay", "train/warmup_rounds", "train/min_delta", "compute/device_cache_gb")
+FRACTIONS = ("train/consist_weight", "ema/momentum", "ema/momentum_3d")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "legal"),
+    [
+        *((key, 0, AT_LEAST_1) for key in COUNTS),
+        *((key, 1.5, "should be a valid integer") for key in COUNTS),
+        *((key, 0, "should be greater than 0") for key in POSITIVE),
+        *((key, -1, "should be greater than or equal to 0") for key in (*NOT_NEGATIVE, *FRACTIONS)),
+        *((key, 1, "should be less than 1") for key in FRACTIONS),
+        *((key, float("nan"), "should be a finite number") for key in (*POSITIVE, *NOT_NEGATIVE, *FRACTIONS)),
+        *((key, True, "should be a number, not true or false") for key in (*COUNTS, *POSITIVE, *NOT_NEGATIVE)),
+        ("train/lr", "fast", "should be a valid number"),
+        ("data/source", "kaggle", "should be 'phantom', 'mirror' or 'zenodo'"),
+        ("data/size_2d", 32, "should be 28, 64, 128 or 224"),
+        ("data/size_3d", 128, "should be 28 or 64"),
+        ("data/verify", "perhaps", "should be a valid boolean"),
+        ("data/datasets", [], "should have at least 1 item"),
+        ("data/datasets", "pathmnist", "should be a list"),
+        ("model/backbone", "", "should have at least 1 character"),
+        ("model/weights_sha256", "ABC", "should be 64 hex digits"),
+        ("adapter/routing", "foo", "should be 'specialists', 'shared' or 'none'"),
+        ("train/monitor", "loss", "should be 'acc', 'auc' or 'acc_auc'"),
+        ("seeds", [], "should have at least 1 item"),
+        ("seeds", 42, "should be a list"),
+        ("ablation/run", [], "should have at least 1 item"),
+        ("ablation/variants/mosaic", None, "should be a mapping"),
+        ("compute/device", "gpu", "should be auto, cpu, cuda, cuda:N or mps"),
+        ("compute/precision", "fp16", "should be 'fp32' or 'bf16'"),
+        ("tracking/experiment", "", "should have at least 1 character"),
+        ("data", None, "should be a mapping"),
+    ],
+)
+def test_a_value_out_of_range_is_one_line_with_key_value_and_what_is_legal(tree, key, value, legal):
+    put(tree, key, value)
+    assert refusal(tree).startswith(f"{key.replace('/', '.')} = {value!r}: {legal}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "data/datasets",
+            ["pathmnist", "pathmnst"],
+            "data.datasets.1 = 'pathmnst': should be 'pathmnist', 'chestmnist'",
+        ),
+        ("data/datasets", ["pathmnist", "pathmnist"], "data.datasets: pathmnist stands there more than once"),
+        ("data/source", "mirror", "data.mirror: source is mirror, so this must be a folder or an http(s) URL"),
+        ("model/image_size", 72, "model.image_size: 72 is not a multiple of patch_size 16"),
+        ("model/volume_size", 28, "model.volume_size: 28 is not a multiple of volume_patch_size 8"),
+        ("train/warmup_rounds", 6.5, "train.warmup_rounds: 6.5 must be at most num_rounds 6"),
+        ("seeds", [42, 42], "seeds: 42 stands there more than once"),
+        ("seeds", [-1], "seeds.0 = -1: should be greater than or equal to 0"),
+        ("seeds", [2**32], "seeds.0 = 4294967296: should be less than 4294967296"),
+        ("ablation/run", ["mosaic", "mosaic"], "ablation.run: mosaic stands there more than once"),
+        (
+            "ablation/run",
+            ["best"],
+            "ablation.run: 'best' is not one of ablation.variants: mosaic, shared, linear_probe",
+        ),
+        ("ablation/variants/Best", {}, "ablation.variants.Best = 'Best': should be lower case: a-z, 0-9, _"),
+    ],
+)
+def test_a_rule_over_items_or_several_keys_names_its_key_and_the_reason(tree, key, value, message):
+    put(tree, key, value)
+    found = refusal(tree)
+    assert found.startswith(message)
+    assert "more)" not in found
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("adapter/bottlneck_c", "adapter.bottlneck_c: unknown key; did you mean bottleneck_c?"),
+        ("trian", "trian: unknown key; did you mean train?"),
+        ("ema/zzz", "ema.zzz: unknown key; known keys are momentum, momentum_3d"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(tree, key, message):
+    put(tree, key, 1)
+    assert refusal(tree) == message
+
+
+def test_a_renamed_key_is_told_as_unknown_rather_than_as_missing(tree):
+    tree["train"]["learning_rate"] = tree["train"].pop("lr")
+    assert refusal(tree).startswith("train.learning_rate: unknown key")
+
+
+def test_a_missing_key_is_named(tree):
+    del tree["train"]["lr"]
+    assert refusal(tree) == "train.lr: missing"
+
+
+def test_a_number_that_dvc_wrote_as_a_string_is_read_as_a_number():
+    text = (ROOT / "params.yaml").read_text()
+    changed = re.sub(r"(?m)^  lr: \S+", "  lr: 1e-05", text)
+    assert isinstance(yaml.safe_load(changed)["train"]["lr"], str)
+    assert parse_params(changed, "params.yaml").train.lr == 1e-05
+
+
+def test_params_cannot_be_changed_once_read(tree):
+    params = parse(tree)
+    with pytest.raises(ValueError, match="frozen"):
+        params.train.lr = 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a mapping of parameters, found NoneType"),
+        ("- 1", "expected a mapping of parameters, found list"),
+        ("data: [", "not valid YAML: .* line 1, column 8"),
+    ],
+)
+def test_a_text_that_is_no_params_file_is_one_line(text, message):
+    with pytest.raises(PipelineError, match=f"^params.yaml: {message}[^\n]*$"):
+        parse_params(text, "params.yaml")
+
+
+def test_a_missing_and_a_binary_file_are_named(tmp_path):
+    with pytest.raises(PipelineError, match=r"none\.yaml: no such file"):
+        load_params(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(PipelineError, match=r"^[^\n]*binary\.yaml: not UTF-8[^\n]*$"):
+        load_params(tmp_path / "binary.yaml")
+
+
+def test_an_override_changes_its_variant_and_no_other(tree):
+    tree["ablation"]["variants"]["wide"] = {
+        "adapter.bottleneck_a": 128,
+        "train.lr": "1e-05",
+        "compute.precision": "bf16",
+    }
+    params = parse(tree)
+    wide, mosaic = params.variant("wide"), params.variant("mosaic")
+    assert (wide.adapter.bottleneck_a, wide.train.lr, wide.compute.precision) == (128, 1e-05, "bf16")
+    assert mosaic == params
+    expected = copy.deepcopy(params.model_dump())
+    expected["adapter"]["bottleneck_a"], expected["train"]["lr"], expected["compute"]["precision"] = 128, 1e-05, "bf16"
+    assert wide.model_dump() == expected
+
+
+GROUPS = "variants may differ in model, adapter, train, ema, compute.precision only"
+SHARED = "may not differ, all variants share weights/backbone.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("data.source", "zenodo", f"data.source: {GROUPS}"),
+        ("seeds", [1], f"seeds: {GROUPS}"),
+        ("compute.device", "cpu", f"compute.device: {GROUPS}"),
+        ("adapter", {"scale": 1}, f"adapter: {GROUPS}"),
+        ("model.backbone", "vit_small_patch16_224", f"model.backbone: {SHARED}"),
+        ("model.image_size", 32, f"model.image_size: {SHARED}"),
+        ("model.weights", "vit.npz", f"model.weights: {SHARED}"),
+        ("adapter.bottlneck_a", 1, "adapter.bottlneck_a: unknown key; did you mean bottleneck_a?"),
+        ("adapter.scale.x", 1, "adapter.scale.x: unknown key; did you mean scale?"),
+        ("compute.precision.x", 1, "compute.precision.x: unknown key; did you mean precision?"),
+        ("adapter.scale", -1, "adapter.scale = -1: should be greater than 0"),
+        ("train.warmup_rounds", 7, "train.warmup_rounds: 7 must be at most num_rounds 6"),
+    ],
+)
+def test_an_override_that_is_not_legal_names_variant_and_key(tree, key, value, message):
+    tree["ablation"]["variants"]["mine"] = {key: value}
+    assert refusal(tree).startswith(f"ablation.variants.mine: {message}")
+
+
+def test_a_variant_that_does_not_exist_is_refused_with_those_that_do(tree):
+    with pytest.raises(PipelineError, match=r"variants\.best: no such variant; .* mosaic, shared, linear_probe"):
+        parse(tree).variant("best")
+
+
+def configure(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "variant", "message"),
+    [
+        ("adapter/bottleneck_c", 0, "mosaic", f"params.yaml: adapter.bottleneck_c = 0: {AT_LEAST_1}"),
+        ("adapter/scael", 1, "mosaic", "params.yaml: adapter.scael: unknown key; did you mean scale?"),
+        ("seeds", [1], "best", "params.yaml: ablation.variants.best: no such variant"),
+    ],
+)
+def test_a_stage_ends_with_one_line_on_stderr_and_exit_status_2(tree, tmp_path, key, value, variant, message):
+    put(tree, key, value)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
+    result = configure(tmp_path, "-m", "stages.configure", variant)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {message}")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "configs").exists()
+
+
+def test_reading_params_and_configuring_import_nothing_heavy(tree, tmp_path):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
+    heavy = ("torch", "timm", "mlflow", "medmnist", "matplotlib", "sklearn", "pandas", "numpy")
+    code = (
+        "import sys; sys.argv = ['configure', 'mosaic']; import stages.configure; stages.configure.main();"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    result = configure(tmp_path, "-c", code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "[]"
