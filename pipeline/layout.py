@@ -1,5 +1,6 @@
-"""Where every stage puts its files, relative to the repository root (dvc.yaml declares the same paths)."""
+"""Where things are: the files of every stage, relative to its working directory (as in dvc.yaml), and the root."""
 
+import os
 from pathlib import Path
 
 RAW = Path("data/raw")
@@ -9,6 +10,15 @@ CONFIGS = Path("configs")
 RUNS = Path("runs")
 EVALUATION = Path("evaluation")
 REPORTS = Path("reports")
+
+
+def root() -> Path:
+    """Return the main repository's absolute root.
+
+    A queued experiment runs in a temporary copy; DVC names the original in DVC_ROOT. What must outlive the copy lives
+    there, and what users name by a relative path is found there.
+    """
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
 def config_file(variant: str) -> Path:

@@ -15,7 +15,7 @@ def main() -> None:
     import json
 
     from pipeline.atomic import write_text
-    from pipeline.layout import REPORTS
+    from pipeline.layout import REPORTS, root
     from pipeline.reporting.ablation import render_markdown
     from pipeline.reporting.means import summary
     from pipeline.reporting.page import render_page
@@ -23,7 +23,8 @@ def main() -> None:
     from pipeline.reporting.sections.datasets import results_csv
     from pipeline.tracking import git_revision, tracked_run
 
-    results = load_results(params.ablation.run, params.seeds, params.report.published)
+    published = root() / params.report.published if params.report.published else None
+    results = load_results(params.ablation.run, params.seeds, published)
     means, revision = summary(results), git_revision()
 
     what = {"variants": ", ".join(results.variants), "seeds": ", ".join(map(str, results.seeds))}

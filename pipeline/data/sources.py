@@ -1,6 +1,5 @@
 """Where a dataset's npz comes from: generated phantoms, a mirror, or Zenodo. Checked before it takes its final name."""
 
-import os
 import shutil
 import sys
 import time
@@ -13,6 +12,7 @@ from pipeline.data.npz import check_npz
 from pipeline.datasets import Dataset
 from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
+from pipeline.layout import root
 from pipeline.params import Data, Phantom
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two packets
@@ -45,17 +45,13 @@ def fetch(dataset: Dataset, data: Data, phantom: Phantom, target: Path) -> dict[
 
 
 def locate(dataset: Dataset, data: Data) -> str | Path:
-    """Return the URL, or the path in a mirror folder, of a dataset's file.
-
-    A relative mirror folder is meant from the repository that the user sees: DVC runs queued experiments in copies
-    elsewhere and names the original in DVC_ROOT.
-    """
+    """Return the URL, or the path in a mirror folder (relative to the main repository), of a dataset's file."""
     size = data.size(dataset.dimension)
     if data.source == "zenodo":
         return official.published(dataset, size).url
     if _is_url(data.mirror):
         return f"{data.mirror.rstrip('/')}/{dataset.official_file(size)}"
-    folder = Path(os.environ.get("DVC_ROOT", "")) / Path(data.mirror).expanduser()
+    folder = root() / Path(data.mirror).expanduser()
     return folder / dataset.official_file(size)
 
 

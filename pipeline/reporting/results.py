@@ -175,7 +175,7 @@ class Results:
 
 
 def load_results(
-    variants: Sequence[str], seeds: Sequence[int], published: str | None = None, root: Path = Path()
+    variants: Sequence[str], seeds: Sequence[int], published: Path | None = None, root: Path = Path()
 ) -> Results:
     """Read the files of these variants and seeds below `root`; whatever else lies there is left alone.
 
@@ -191,7 +191,7 @@ def load_results(
     samples = {}
     for specialist in SPECIALISTS:
         samples |= _load_samples(root / evaluation_file(variants[0], seeds[0], specialist, "npz"))
-    rows = load_published(Path(published)) if published else ()
+    rows = load_published(published) if published else ()
     return Results(tuple(variants), tuple(seeds), configs, runs, samples, rows)
 
 

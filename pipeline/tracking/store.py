@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from pipeline.errors import PipelineError
+from pipeline.layout import root as project_root
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,7 +48,7 @@ def open_store(experiment: str) -> Store:
     The root is DVC_ROOT, which names the main repository in the temporary copies of queued experiments too, else the
     current directory. Raises PipelineError if the store cannot be opened or the experiment was deleted there.
     """
-    root = Path(os.environ.get("DVC_ROOT") or ".").resolve()
+    root = project_root()
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
     name = re.sub(r"//[^/@]*@", "//", uri)
     for key, value in DEFAULTS.items():

@@ -6,7 +6,6 @@ other parameters. A folder under `.cache/checkpoints/` that is named by content 
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 import time
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from pipeline.atomic import atomic
 from pipeline.digest import md5_code
+from pipeline.layout import root
 
 KEPT = 2
 # What in `pipeline` a training computes with.
@@ -93,4 +93,4 @@ def checkpoint_folder(determinants: Mapping[str, str | int]) -> Path:
     """
     code = md5_code(*(Path(__file__).parents[1] / part for part in CODE))
     key = hashlib.sha256(json.dumps({**determinants, "code": code}, sort_keys=True).encode()).hexdigest()
-    return Path(os.environ.get("DVC_ROOT") or ".").resolve() / ".cache" / "checkpoints" / key[:32]
+    return root() / ".cache" / "checkpoints" / key[:32]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.atomic import atomic
@@ -16,7 +16,8 @@ def save_model(path: Path, *, student: dict[str, Tensor], teacher: dict[str, Ten
     tensors = {f"student.{name}": tensor.contiguous() for name, tensor in student.items()}
     tensors |= {f"teacher.{name}": tensor.contiguous() for name, tensor in teacher.items()}
     with atomic(path) as temporary:
-        save_file(tensors, temporary)
+        # Not `save_file`: it would replace the temporary file by one that nobody else may read.
+        temporary.write_bytes(save(tensors))
 
 
 def load_model(path: Path, model: Mosaic, which: str) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pooch
 import requests
 
 from pipeline.errors import PipelineError
+from pipeline.layout import root
 from pipeline.weights.google_npz import Layout, random_npz
 
 RETRIES = 3
@@ -43,7 +43,7 @@ def locate_npz(weights: str | None, sha256: str | None, layout: Layout) -> Sourc
     if weights.startswith(("http://", "https://")):
         path, name = _fetch(weights, sha256), PurePosixPath(urlsplit(weights).path).name
     else:
-        path = _repository() / Path(weights).expanduser()
+        path = root() / Path(weights).expanduser()
         name = path.name
     if not path.is_file():
         raise PipelineError(f"model.weights: {path}: no such file; give a path from the repository, or an http(s) URL")
@@ -53,13 +53,8 @@ def locate_npz(weights: str | None, sha256: str | None, layout: Layout) -> Sourc
     return Source(path, name, found)
 
 
-def _repository() -> Path:
-    # DVC runs queued experiments in a copy; large downloads stay beside the original.
-    return Path(os.environ.get("DVC_ROOT", "."))
-
-
 def _folder() -> Path:
-    return _repository() / ".cache" / "weights"
+    return root() / ".cache" / "weights"
 
 
 def _fetch(url: str, sha256: str | None) -> Path:
