@@ -32,6 +32,11 @@ class Dataset:
     num_test: int
 
     @property
+    def sided(self) -> bool:
+        """Whether classes tell left from right (two kidneys, two lungs), so that a mirrored image has another label."""
+        return self.name.startswith("organ")
+
+    @property
     def multi_label(self) -> bool:
         """Whether one image carries several yes/no labels (ChestMNIST)."""
         return self.task == "multi-label, binary-class"

@@ -54,3 +54,8 @@ def test_image_shapes_are_those_of_the_official_arrays():
     assert DATASETS["pathmnist"].image_shape(64) == (64, 64, 3)
     assert DATASETS["breastmnist"].image_shape(28) == (28, 28)
     assert DATASETS["adrenalmnist3d"].image_shape(64) == (64, 64, 64)
+
+
+def test_sided_datasets_are_those_whose_classes_name_left_and_right():
+    named = {name for name, info in medmnist.INFO.items() if any("left" in label for label in info["label"].values())}
+    assert {name for name, dataset in DATASETS.items() if dataset.sided} == named

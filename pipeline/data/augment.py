@@ -1,8 +1,8 @@
 """From stored bytes to what the network sees, a whole batch at a time on the device.
 
-2D: horizontal flip (p = .5) and rotation by up to 15 degrees; 3D: brightness +-0.1 and contrast 0.9 to 1.1, each with
-p = .5 (paper, section 3). The random numbers are drawn on the CPU, once per pass over a dataset, so that they are the
-same on every device and cost one transfer.
+2D: horizontal flip (p = .5; never where classes tell left from right) and rotation by up to 15 degrees; 3D: brightness
++-0.1 and contrast 0.9 to 1.1, each with p = .5 (paper, section 3). The random numbers are drawn on the CPU, once for
+each pass over a dataset, so that they are the same on every device and cost one transfer.
 """
 
 import math
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from pipeline.datasets import Dataset
 
 MAX_ROTATION = math.radians(15)
 MAX_BRIGHTNESS = 0.1
@@ -33,8 +35,8 @@ class Draws:
         return Draws(self.first[rows], self.second[rows])
 
 
-def draw(dimension: int, count: int, generator: torch.Generator) -> Draws:
-    """Draw the augmentation of `count` images of a 2D or 3D dataset."""
+def draw(dataset: Dataset, count: int, generator: torch.Generator) -> Draws:
+    """Draw the augmentation of `count` images of a dataset."""
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.rand(count, generator=generator) * (high - low) + low
@@ -42,8 +44,9 @@ def draw(dimension: int, count: int, generator: torch.Generator) -> Draws:
     def coin() -> Tensor:
         return torch.rand(count, generator=generator) < 0.5
 
-    if dimension == 2:
-        return Draws(uniform(-MAX_ROTATION, MAX_ROTATION), torch.where(coin(), -1.0, 1.0))
+    if dataset.dimension == 2:
+        angle, flip = uniform(-MAX_ROTATION, MAX_ROTATION), torch.where(coin(), -1.0, 1.0)
+        return Draws(angle, torch.ones(count) if dataset.sided else flip)
     contrast = torch.where(coin(), uniform(1 - MAX_CONTRAST, 1 + MAX_CONTRAST), 1.0)
     brightness = torch.where(coin(), uniform(-MAX_BRIGHTNESS, MAX_BRIGHTNESS), 0.0)
     return Draws(contrast, brightness)

@@ -133,12 +133,13 @@ class CyclicTrainer:
                 continue
             progress.visit(self.round + 1, name)
             started = time.perf_counter()
-            loss = self.visit(name, progress.step, stop_requested)
-            elapsed = time.perf_counter() - started
-            self.losses[name] = loss
-            self.round_seconds += elapsed
-            self.seconds += elapsed
-            progress.visited(loss)
+            try:
+                self.losses[name] = self.visit(name, progress.step, stop_requested)
+            finally:
+                elapsed = time.perf_counter() - started
+                self.round_seconds += elapsed
+                self.seconds += elapsed
+            progress.visited(self.losses[name])
             if len(self.losses) < len(self.config.datasets):
                 on_visit()
 
@@ -179,7 +180,7 @@ class CyclicTrainer:
         active = [parameter for _, parameter in self.student.active_parameters(name)]
         generator = stream(self.seed, "visit", name, self.round)
         order = torch.randperm(len(split), generator=generator)
-        draws = draw(dataset.dimension, len(split), generator)
+        draws = draw(dataset, len(split), generator)
         done = self.position * train.batch_size
         order, draws = order[done:], draws.take(slice(done, None)).to(self.device)
         for batch in split.batches(train.batch_size, order):
@@ -200,6 +201,11 @@ class CyclicTrainer:
             if stop_requested():
                 raise StoppedByRequest
         mean = self.loss_sum.item() / len(split)
+        if not math.isfinite(mean):
+            raise PipelineError(
+                f"{name}: the training loss became {mean} in round {self.round + 1}, at a learning rate of "
+                f"{self._learning_rate(self.step - 1):.2g}; lower train.lr or train.grad_clip"
+            )
         self.position = 0
         self.loss_sum.zero_()
         return mean

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pipeline.data.augment import Draws, augment, draw, normalise, to_float
+from pipeline.datasets import DATASETS
 
 
 def draws(first: list[float], second: list[float]) -> Draws:
@@ -38,15 +39,22 @@ def test_volumes_get_contrast_about_their_mean_and_brightness_and_stay_in_range(
 
 
 def test_2d_draws_rotate_up_to_15_degrees_and_flip_half_of_the_images():
-    drawn = draw(2, 4000, torch.Generator().manual_seed(0))
+    drawn = draw(DATASETS["pathmnist"], 4000, torch.Generator().manual_seed(0))
     assert drawn.first.abs().max() <= math.radians(15)
     assert drawn.first.abs().max() > math.radians(14.9)
     assert set(drawn.second.tolist()) == {-1.0, 1.0}
     assert (drawn.second < 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.parametrize("name", ["organamnist", "organcmnist", "organsmnist"])
+def test_where_classes_tell_left_from_right_no_image_is_flipped(name):
+    drawn = draw(DATASETS[name], 100, torch.Generator().manual_seed(0))
+    assert (drawn.second == 1).all()
+    assert drawn.first.std() > 0
+
+
 def test_3d_draws_leave_half_of_the_volumes_alone_in_each_respect_independently():
-    drawn = draw(3, 4000, torch.Generator().manual_seed(0))
+    drawn = draw(DATASETS["nodulemnist3d"], 4000, torch.Generator().manual_seed(0))
     assert 0.9 <= drawn.first.min() < 0.901
     assert 1.099 < drawn.first.max() <= 1.1
     assert 0.099 < drawn.second.abs().max() <= 0.1

@@ -136,6 +136,14 @@ def test_an_undefined_validation_score_is_an_error_that_names_the_way_out(make_t
         trainer.run(on_round=lambda row: None)
 
 
+def test_a_loss_that_is_not_finite_stops_the_training_and_names_dataset_round_and_rate(make_trainer):
+    trainer = make_trainer(("retinamnist", "breastmnist"))
+    with torch.no_grad():
+        trainer.student.heads["breastmnist"].bias.fill_(torch.nan)
+    with pytest.raises(PipelineError, match=r"breastmnist: the training loss became nan in round 1, .* rate of \d"):
+        trainer.run()
+
+
 def trained_md5(trainer, path) -> str:
     trainer.run(on_round=lambda row: None)
     save_model(path, student=trainer.best.student, teacher=trainer.best.teacher)
