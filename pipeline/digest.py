@@ -13,7 +13,12 @@ def md5_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def md5_text(text: str) -> str:
+    """Return the hex md5 of a text as UTF-8."""
+    return hashlib.md5(text.encode()).hexdigest()
+
+
 def md5_code(*paths: Path) -> str:
     """Return one hex md5 for Python code: over the names and bytes of the files and of all in the folders."""
     files = [file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
-    return hashlib.md5("".join(f"{file.name} {md5_file(file)}\n" for file in files).encode()).hexdigest()
+    return md5_text("".join(f"{file.name} {md5_file(file)}\n" for file in files))

@@ -23,19 +23,16 @@ def main() -> None:
     params = load_params()
 
     # Heavy imports wait until the parameters are known to be good.
-    import pandas as pd
-
-    from pipeline.atomic import write_text
     from pipeline.compute import describe_device, pick_device
     from pipeline.config import load_config
     from pipeline.data.batches import open_splits
-    from pipeline.digest import md5_file
+    from pipeline.digest import md5_file, md5_text
     from pipeline.layout import BACKBONE, CACHED, config_file, run_folder
     from pipeline.lineage import data_digest, read_meta
     from pipeline.model.mosaic import build_mosaic
     from pipeline.tracking import tracked_run
     from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
-    from pipeline.training.model_file import save_model
+    from pipeline.training.outputs import write_outputs
     from pipeline.training.trainer import CyclicTrainer, StoppedByRequest
     from pipeline.weights.load import load_backbone
 
@@ -57,59 +54,44 @@ def main() -> None:
     )
     md5 = {"config": md5_file(config_file(variant)), "weights": md5_file(BACKBONE)}
     data = {name: data_digest(CACHED / name) for name in config.datasets}
-    checkpoints = Checkpoints(checkpoint_folder({**md5, **data, "seed": seed}))
-    run_id = resume(trainer, checkpoints)
+    tags = {"variant": variant, "seed": str(seed), "device": describe_device(device)}
+    tags |= {f"md5.{name}": value for name, value in md5.items()} | {"md5.data": md5_text(json.dumps(data))}
     counts = model.parameter_counts()
     print(f"{variant}, seed {seed}: {counts['trainable']:,} of {counts['total']:,} parameters train on {device}")
 
-    with (
-        GracefulStop() as stop,
-        tracked_run(
+    checkpoints = Checkpoints(checkpoint_folder({**md5, **data, "seed": seed}))
+    with checkpoints.exclusive(), GracefulStop() as stop:
+        run_id = resume(trainer, checkpoints)
+        with tracked_run(
             "train",
             f"{variant}-{seed}",
             params.tracking,
             params=config.model_dump() | {"seed": seed},
-            tags={"variant": variant, "seed": str(seed), "device": describe_device(device)}
-            | {f"md5.{name}": value for name, value in md5.items()},
+            tags=tags,
             run_id=run_id,
             system_metrics=params.tracking.system_metrics,
-        ) as run,
-    ):
-        for name, digest in data.items():
-            run.log_dataset(name, read_meta(CACHED / name)["source"], digest, "training")
-        try:
-            trainer.run(
-                on_round=lambda row: run.log_metrics(row, step=row["round"]),
-                on_visit=lambda: checkpoints.due and keep(trainer, checkpoints, run.id),
-                stop_requested=lambda: stop.requested,
-            )
-        except StoppedByRequest:
-            keep(trainer, checkpoints, run.id)
-            print(f"stopped in round {trainer.round + 1}; the same command continues from here", file=sys.stderr)
-            raise stop.exception from None
+        ) as run:
+            for name, digest in data.items():
+                run.log_dataset(name, read_meta(CACHED / name)["source"], digest, "training")
+            try:
+                trainer.run(
+                    on_round=lambda row: run.log_metrics(row, step=row["round"]),
+                    on_visit=lambda: checkpoints.due and keep(trainer, checkpoints, run.id),
+                    stop_requested=lambda: stop.requested,
+                )
+            except StoppedByRequest:
+                keep(trainer, checkpoints, run.id)
+                print(f"stopped in round {trainer.round + 1}; the same command continues from here", file=sys.stderr)
+                raise stop.exception from None
 
-        folder = run_folder(variant, seed)
-        save_model(folder / "model.safetensors", student=trainer.best.student, teacher=trainer.best.teacher)
-        write_text(folder / "history.csv", pd.DataFrame(trainer.history).to_csv(index=False, lineterminator="\n"))
-        summary = {
-            "variant": variant,
-            "seed": seed,
-            "deployed": trainer.best.deployed,
-            "best_round": trainer.best.round,
-            "rounds": trainer.round,
-            "stopped": "early" if trainer.stopped_early else "complete",
-            "score": trainer.best.score,
-            "parameters": counts,
-            "steps": trainer.step,
-            "precision": config.precision,
-            "md5": md5,
-        }
-        write_text(folder / "train.json", json.dumps(summary, indent=2) + "\n")
-        # Measured times go to MLflow alone: the stage's files are the same for the same inputs.
-        run.log_metrics({"train_seconds": trainer.seconds})
-        run.log_model(f"{variant}-{seed}", md5_file(folder / "model.safetensors"))
-        run.set_tags({"deployed": trainer.best.deployed})
-    checkpoints.clear()
+            folder = run_folder(variant, seed)
+            head = {"variant": variant, "seed": seed}
+            write_outputs(folder, trainer, head, {"parameters": counts, "precision": config.precision, "md5": md5})
+            # Measured times go to MLflow alone: the stage's files are the same for the same inputs.
+            run.log_metrics({"train_seconds": trainer.seconds}, step=trainer.round)
+            run.log_model(f"{variant}-{seed}", md5_file(folder / "model.safetensors"))
+            run.set_tags({"deployed": trainer.best.deployed})
+        checkpoints.clear()
 
 
 def keep(trainer: "CyclicTrainer", checkpoints: "Checkpoints", run_id: str) -> None:

@@ -9,12 +9,14 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.atomic import atomic
@@ -30,7 +32,10 @@ CODE = (
     "data/batches.py",
     "evaluation/metrics.py",
     "evaluation/predict.py",
+    "weights/load.py",
     "compute.py",
+    "config.py",
+    "datasets.py",
     "streams.py",
 )
 VALUES = "values"
@@ -51,11 +56,27 @@ class Checkpoints:
         started = time.monotonic()
         with atomic(self.folder / f"{values['step']:012d}.safetensors") as temporary:
             contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-            save_file(contiguous, temporary, metadata={VALUES: json.dumps(values)})
+            # Not `save_file`, which reports a full disk as an error of the format.
+            temporary.write_bytes(save(contiguous, metadata={VALUES: json.dumps(values)}))
         for old in self._files()[KEPT:]:
             old.unlink(missing_ok=True)
         now = time.monotonic()
         self._due = now + (now - started) / LARGEST_SHARE
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the folder for this process; wait, saying so, while another one trains exactly the same."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{self.folder}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print("another process trains the same model with the same data and seed; waiting for it", flush=True)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def due(self) -> bool:

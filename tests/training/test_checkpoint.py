@@ -1,4 +1,8 @@
+import errno
 import json
+import threading
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,3 +82,33 @@ def test_a_checkpoint_belongs_to_its_determinants_and_lies_under_the_main_reposi
     assert folder.parent == tmp_path / ".cache" / "checkpoints"
     assert folder == checkpoint_folder({"seed": 1, "config": "abc"})
     assert folder != checkpoint_folder({"config": "abc", "seed": 2})
+
+
+def test_a_second_process_with_the_same_training_waits_until_the_first_is_done(tmp_path, capsys):
+    first, second, order = Checkpoints(tmp_path / "key"), Checkpoints(tmp_path / "key"), []
+
+    def train_too() -> None:
+        with second.exclusive():
+            order.append("second")
+
+    thread = threading.Thread(target=train_too)
+    with first.exclusive():
+        thread.start()
+        while "waiting for it" not in capsys.readouterr().out:
+            time.sleep(0.01)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_the_older_checkpoint(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"x": torch.zeros(1)}, {"step": 1})
+
+    def full(path, data) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save({"x": torch.zeros(1)}, {"step": 2})
+    assert [file.name for file in tmp_path.iterdir()] == ["000000000001.safetensors"]
