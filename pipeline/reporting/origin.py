@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.reporting.results import Results
-from pipeline.reporting.wording import count
+from pipeline.reporting.wording import count, listing
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,15 @@ class Origin:
 
 
 def describe_origin(results: Results) -> Origin:
-    """Say what the images are: generated, official, or something else; and whether all of the test splits is used."""
+    """Say what the images are: generated, official, or something else; and whether all of them are used."""
     origins = [results.origin(name) for name in results.datasets]
-    tests = [origin.splits["test"] for origin in origins]
-    used, whole = sum(test.n for test in tests), sum(test.of for test in tests)
-    subset = used < whole
+    parts = []
+    for split, title in (("train", "training"), ("val", "validation"), ("test", "test")):
+        sizes = [origin.splits[split] for origin in origins]
+        used, whole = sum(size.n for size in sizes), sum(size.of for size in sizes)
+        if used < whole:
+            parts.append(f"{count(used)} of {count(whole)} {title} images")
+    subset = bool(parts)
     if any(origin.source == "phantom" for origin in origins):
         return Origin(
             "Phantom data",
@@ -28,7 +32,7 @@ def describe_origin(results: Results) -> Origin:
             "works from files to report; they say nothing about MOSAIC on MedMNIST.",
             warning=True,
         )
-    part = f" {count(used)} of {count(whole)} test images were used." if subset else " The whole test splits were used."
+    part = f" {listing(parts)} were used." if subset else " The whole of them was used."
     source = ", ".join(sorted({origin.source for origin in origins}))
     if not all(origin.official for origin in origins):
         return Origin(

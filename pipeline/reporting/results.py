@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -269,7 +270,7 @@ def _load_samples(path: Path) -> dict[str, list[Sample]]:
             return {name: _samples(arrays, name) for name in sorted(names)}
     except FileNotFoundError:
         raise _missing(path) from None
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError, BadZipFile) as error:
         raise PipelineError(f"{path}: not a file of scores ({error}); delete it and run `dvc repro`") from None
 
 

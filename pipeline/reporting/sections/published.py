@@ -30,10 +30,10 @@ def build(results: Results) -> dict[str, Any] | None:
 
 
 def comparable(results: Results, dataset: str) -> bool:
-    """Whether our result is of the official files and of the whole test split."""
+    """Whether our result is of the official files, trained and tested on the whole of them."""
     origin = results.origin(dataset)
-    test = origin.splits["test"]
-    return origin.official and origin.source != "phantom" and test.n == test.of
+    whole = all(split.n == split.of for split in origin.splits.values())
+    return origin.official and origin.source != "phantom" and whole
 
 
 def input_size(results: Results, dataset: str) -> str:
