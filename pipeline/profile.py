@@ -9,7 +9,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.errors import PipelineError
-from pipeline.params import parse_params
+from pipeline.params import PARAMS_FILE, parse_params
 
 PROFILES = Path("profiles")
 
@@ -33,7 +33,10 @@ def overlay(params: str, profile: str, where: str) -> str:
     profile. Raises PipelineError if the profile is no mapping or the result is not legal (unknown key, bad value).
     """
     yaml = _round_trip()
-    target = yaml.load(params)
+    try:
+        target = yaml.load(params)
+    except YAMLError as error:
+        raise PipelineError(f"{PARAMS_FILE}: not valid YAML: {' '.join(str(error).split())}") from None
     try:
         values = yaml.load(profile)
     except YAMLError as error:

@@ -23,8 +23,9 @@ def main() -> None:
 
 def read_params(profile: str | None) -> Params:
     """Return params.yaml, with a profile laid over it if one is named."""
+    params = load_params()
     if profile is None:
-        return load_params()
+        return params
     file = profile_file(profile)
     text = PARAMS_FILE.read_text(encoding="utf-8")
     return parse_params(overlay(text, file.read_text(encoding="utf-8"), str(file)), str(file))

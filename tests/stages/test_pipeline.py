@@ -65,6 +65,7 @@ def test_each_training_and_evaluation_is_a_finished_run_tied_by_the_models_conte
         (training,) = repository.runs(stage="train", variant=variant)
         assert training.info.status == "FINISHED"
         assert training.data.tags["md5.model"] == md5(repository.folder / f"runs/{variant}/42/model.safetensors")
+        assert len(training.data.tags["md5.data"]) == 32
         assert training.data.tags["md5.config"] == md5(repository.folder / f"configs/{variant}.yaml")
         assert {item.dataset.name for item in training.inputs.dataset_inputs} == set(SMALL["data"]["datasets"])
         evaluations = repository.runs(stage="evaluate", variant=variant)

@@ -97,7 +97,7 @@ def test_a_new_variant_adds_lines_and_touches_none():
         ("train:\n  learning_rate: 1", "train.learning_rate: unknown key"),
         ("train: {lr: -1}", "train.lr = -1: should be greater than 0"),
         ("train: fast", "train = 'fast': should be a mapping"),
-        ("train: {num_rounds: 1}", "train.warmup_rounds: 1 must be less than num_rounds 1"),
+        ("train: {warmup_rounds: 99}", "train.warmup_rounds: 99 must be at most num_rounds"),
         ("ablation: {variants: {mine: {data.source: zenodo}}}", "ablation.variants.mine: data.source"),
         ("- 1", "expected a mapping of parameters"),
         ("", "expected a mapping of parameters"),
