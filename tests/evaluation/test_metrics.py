@@ -98,6 +98,12 @@ def test_the_area_under_the_macro_roc_is_the_auc(name):
     assert (np.diff(tpr) >= 0).all()
 
 
+def test_equal_scores_give_the_diagonal_whatever_the_order_of_the_cases():
+    dataset, labels, scores = simulated("breastmnist")
+    tpr = metrics.macro_roc(dataset, np.sort(labels, axis=0), np.full_like(scores, 0.5))
+    np.testing.assert_allclose(tpr, np.linspace(0, 1, 101), atol=1e-12)
+
+
 def test_the_macro_roc_of_one_class_only_is_undefined():
     dataset, labels, scores = simulated("breastmnist")
     assert np.isnan(metrics.macro_roc(dataset, np.ones_like(labels), scores)).all()
