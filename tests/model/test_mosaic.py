@@ -90,7 +90,8 @@ def test_a_components_initial_values_do_not_depend_on_which_others_exist(make_mo
 
 def test_specialists_and_seeds_start_from_different_values(make_model):
     first, second = make_model(seed=0), make_model(seed=1)
-    assert not torch.equal(first.specialists["A"][0].down.weight, second.specialists["A"][0].down.weight)
+    for part in ("specialists.A.0.down.weight", "heads.retinamnist.weight", "tokenizer_3d.positions"):
+        assert not torch.equal(first.get_parameter(part), second.get_parameter(part))
     assert not torch.equal(first.specialists["A"][0].down.weight, first.specialists["A"][1].down.weight)
 
 
@@ -100,9 +101,11 @@ def test_the_backbone_evaluates_while_the_rest_trains(make_model):
     assert not any(module.training for module in model.backbone.modules())
 
 
-def test_loading_a_state_with_a_missing_tensor_is_refused(make_model):
+def test_loading_a_state_with_a_tensor_too_few_or_too_many_is_refused(make_model):
     model = make_model()
     state = model.trainable_state()
+    with pytest.raises(KeyError, match=r"heads\.octmnist\.bias"):
+        model.load_trainable_state(state | {"heads.octmnist.bias": torch.zeros(4)})
     state.pop("heads.retinamnist.bias")
     with pytest.raises(KeyError, match=r"heads\.retinamnist\.bias"):
         model.load_trainable_state(state)

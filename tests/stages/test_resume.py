@@ -16,8 +16,8 @@ OUTPUTS = ("model.safetensors", "history.csv", "train.json")
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> Repository:
-    """A small pipeline with all that training reads, and enough rounds to be interrupted."""
-    repository = copied(tmp_path_factory.mktemp("resume"), {"train": {"num_rounds": 6}})
+    """A small pipeline with all that training reads, enough rounds to be interrupted, and several steps a visit."""
+    repository = copied(tmp_path_factory.mktemp("resume"), {"train": {"num_rounds": 6, "batch_size": 4}})
     repository.run("dvc", "repro", "cache", "weights", "configure@mosaic")
     return repository
 

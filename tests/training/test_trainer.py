@@ -159,6 +159,13 @@ def test_the_same_seed_gives_the_same_model_file_and_another_seed_another(make_t
     assert first != other
 
 
+def test_the_seed_decides_the_batches_and_their_augmentation_not_only_the_start(make_trainer):
+    first, second = make_trainer(("retinamnist",)), make_trainer(("retinamnist",))
+    second.seed = 1
+    assert all(torch.equal(p, q) for p, q in zip(first.student.parameters(), second.student.parameters(), strict=True))
+    assert first.visit("retinamnist") != second.visit("retinamnist")
+
+
 def test_a_model_file_holds_the_trainable_tensors_of_both_models_and_loads_back(make_trainer, make_model, tmp_path):
     trainer, file = make_trainer(), tmp_path / "model.safetensors"
     trained_md5(trainer, file)
