@@ -53,8 +53,9 @@ def test_a_defect_keeps_its_traceback():
 
 @pytest.mark.parametrize(("signum", "expected"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
 def test_the_first_signal_is_a_request_and_the_second_ends_at_once(signum, expected):
-    previous = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, _raise_terminated)
+    # Set both: a test run in the background inherits an ignored SIGINT.
+    handlers = {signal.SIGTERM: _raise_terminated, signal.SIGINT: signal.default_int_handler}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     with GracefulStop() as stop:
         assert not stop.requested
         os.kill(os.getpid(), signum)
@@ -62,4 +63,5 @@ def test_the_first_signal_is_a_request_and_the_second_ends_at_once(signum, expec
         assert isinstance(stop.exception, expected)
         with pytest.raises(expected):
             os.kill(os.getpid(), signum)
-    signal.signal(signal.SIGTERM, previous)
+    for number, handler in previous.items():
+        signal.signal(number, handler)
