@@ -5,12 +5,13 @@ from pathlib import Path
 
 
 def md5_file(path: Path) -> str:
-    """Return the hex md5 of a file's bytes, read in blocks."""
-    digest = hashlib.md5()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    """Return the hex md5 of a file's bytes."""
+    return _file_digest(path, "md5")
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex sha256 of a file's bytes."""
+    return _file_digest(path, "sha256")
 
 
 def md5_text(text: str) -> str:
@@ -22,3 +23,12 @@ def md5_code(*paths: Path) -> str:
     """Return one hex md5 for Python code: over the names and bytes of the files and of all in the folders."""
     files = [file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
     return md5_text("".join(f"{file.name} {md5_file(file)}\n" for file in files))
+
+
+def _file_digest(path: Path, algorithm: str) -> str:
+    """Read in blocks, so that a file may be larger than memory."""
+    digest = hashlib.new(algorithm)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

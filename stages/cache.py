@@ -5,7 +5,6 @@ import argparse
 from pipeline.command import run_command
 from pipeline.data.cache import build_cache
 from pipeline.datasets import DATASETS
-from pipeline.errors import PipelineError
 from pipeline.layout import CACHED, RAW
 from pipeline.params import load_params
 
@@ -13,12 +12,10 @@ from pipeline.params import load_params
 def main() -> None:
     """Unpack one dataset's npz into memory-mappable arrays."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset")
+    parser.add_argument("dataset", choices=DATASETS, metavar="dataset")
     name = parser.parse_args().dataset
 
     params = load_params()
-    if name not in DATASETS:
-        raise PipelineError(f"{name}: no such dataset; the datasets are {', '.join(DATASETS)}")
     meta = build_cache(RAW / f"{name}.npz", CACHED / name, DATASETS[name], params.data)
 
     images = ", ".join(f"{counts['n']} of {counts['of']} {split}" for split, counts in meta["splits"].items())

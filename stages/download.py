@@ -5,7 +5,6 @@ import argparse
 from pipeline.command import run_command
 from pipeline.data.sources import fetch, verifies
 from pipeline.datasets import DATASETS
-from pipeline.errors import PipelineError
 from pipeline.layout import RAW
 from pipeline.params import load_params
 
@@ -13,12 +12,10 @@ from pipeline.params import load_params
 def main() -> None:
     """Fetch or generate one dataset's npz."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset")
+    parser.add_argument("dataset", choices=DATASETS, metavar="dataset")
     name = parser.parse_args().dataset
 
     params = load_params()
-    if name not in DATASETS:
-        raise PipelineError(f"{name}: no such dataset; the datasets are {', '.join(DATASETS)}")
     dataset = DATASETS[name]
     target = RAW / f"{name}.npz"
     counts = fetch(dataset, params.data, params.phantom, target)

@@ -1,6 +1,5 @@
 """Where the backbone's npz comes from: a file, an http(s) URL, or random weights written on the spot."""
 
-import hashlib
 import logging
 import sys
 import zipfile
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 import pooch
 import requests
 
+from pipeline.digest import sha256_file
 from pipeline.errors import PipelineError
 from pipeline.layout import root
 from pipeline.weights.google_npz import Layout, random_npz
@@ -39,7 +39,7 @@ def locate_npz(weights: str | None, sha256: str | None, layout: Layout) -> Sourc
     if weights is None:
         path = _folder() / f"random_width{layout.width}_depth{layout.depth}_tokens{layout.tokens}.npz"
         random_npz(path, layout, RANDOM_SEED)
-        return Source(path, "random", _sha256_file(path))
+        return Source(path, "random", sha256_file(path))
     if weights.startswith(("http://", "https://")):
         path, name = _fetch(weights, sha256), PurePosixPath(urlsplit(weights).path).name
     else:
@@ -47,7 +47,7 @@ def locate_npz(weights: str | None, sha256: str | None, layout: Layout) -> Sourc
         name = path.name
     if not path.is_file():
         raise PipelineError(f"model.weights: {path}: no such file; give a path from the repository, or an http(s) URL")
-    found = _sha256_file(path)
+    found = sha256_file(path)
     if sha256 not in (None, found):
         raise PipelineError(f"model.weights: {path}: sha256 is {found}, expected {sha256} (model.weights_sha256)")
     return Source(path, name, found)
@@ -88,11 +88,3 @@ def _download(url: str, target: Any, _: pooch.Pooch) -> None:
     # A server's apology may come with status 200 and must not be kept as the weights.
     if not zipfile.is_zipfile(target):
         raise ValueError("what the server sent is no npz file")
-
-
-def _sha256_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
