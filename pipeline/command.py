@@ -13,16 +13,24 @@ USER_ERROR = 2
 INTERRUPTED = 130
 
 
-class Terminated(SystemExit):
-    """SIGTERM arrived; raised as an exception so that files and runs are closed on the way out."""
+# What asks a process to end, Ctrl-C aside: `kill`, and a terminal that was closed.
+TERMINATING = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 
-    def __init__(self) -> None:
-        """Carry the exit status that a shell reports for SIGTERM."""
-        super().__init__(128 + signal.SIGTERM)
+
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP arrived; raised as an exception so that files and runs are closed on the way out."""
+
+    def __init__(self, signum: int = signal.SIGTERM) -> None:
+        """Carry the exit status that a shell reports for the signal."""
+        super().__init__(128 + signum)
+        self.name = signal.Signals(signum).name
 
 
 class GracefulStop:
-    """Inside this context the first SIGTERM or Ctrl-C is a request; a second one ends the process at once."""
+    """Inside this context the first SIGTERM, SIGHUP or Ctrl-C is a request; a second one ends the process at once.
+
+    A signal that was ignored before (`nohup`, a script's `&`) stays ignored.
+    """
 
     def __init__(self) -> None:
         """Nothing is requested yet."""
@@ -37,16 +45,19 @@ class GracefulStop:
     @property
     def exception(self) -> BaseException:
         """What to raise once the work is safe, so that the process ends as the signal would have it."""
-        return KeyboardInterrupt() if self._signal == signal.SIGINT else Terminated()
+        if self._signal == signal.SIGINT:
+            return KeyboardInterrupt()
+        return Terminated(self._signal or signal.SIGTERM)
 
     def __enter__(self) -> "GracefulStop":
-        """Take over both signals."""
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            self._previous[signum] = signal.signal(signum, self._request)
+        """Take the signals over."""
+        for signum in (signal.SIGINT, *TERMINATING):
+            if signal.getsignal(signum) != signal.SIG_IGN:
+                self._previous[signum] = signal.signal(signum, self._request)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Give both signals back."""
+        """Give the signals back."""
         self._restore()
 
     def _request(self, signum: int, frame: FrameType | None) -> None:
@@ -59,7 +70,7 @@ class GracefulStop:
 
 
 def _raise_terminated(signum: int, frame: FrameType | None) -> None:
-    raise Terminated
+    raise Terminated(signum)
 
 
 def run_command(main: Callable[[], None]) -> None:
@@ -68,7 +79,9 @@ def run_command(main: Callable[[], None]) -> None:
     A `PipelineError` and a full disk give one line and exit status 2, Ctrl-C 130, SIGTERM 143; anything else is a
     defect of ours and keeps its traceback.
     """
-    signal.signal(signal.SIGTERM, _raise_terminated)
+    for signum in TERMINATING:
+        if signal.getsignal(signum) != signal.SIG_IGN:
+            signal.signal(signum, _raise_terminated)
     try:
         main()
     except PipelineError as error:
@@ -77,8 +90,8 @@ def run_command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except Terminated:
-        print("terminated (SIGTERM)", file=sys.stderr)
+    except Terminated as error:
+        print(f"terminated ({error.name})", file=sys.stderr)
         raise
     except OSError as error:
         if error.errno != errno.ENOSPC:
