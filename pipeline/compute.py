@@ -1,16 +1,21 @@
 """Where and in which precision torch works."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
 from pipeline.errors import PipelineError
-from pipeline.params import Compute
+from pipeline.launch import launched, local_rank
+
+if TYPE_CHECKING:
+    from pipeline.params import Compute
 
 
-def pick_device(compute: Compute) -> torch.device:
+def pick_device(compute: "Compute") -> torch.device:
     """Return the device that `compute.device` names and apply `compute.threads`.
 
-    Raises PipelineError when that device is not there.
+    Each process that torchrun started gets a GPU of its own. Raises PipelineError when the device is not there.
     """
     if compute.threads:
         torch.set_num_threads(compute.threads)
@@ -19,10 +24,10 @@ def pick_device(compute: Compute) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise PipelineError(f"params.yaml: compute.device = {name!r}: torch sees no CUDA device; use auto or cpu")
+    if name == "cuda" and launched():
+        name = f"cuda:{local_rank()}"
     if name.startswith("cuda:") and int(name.split(":")[1]) >= torch.cuda.device_count():
-        raise PipelineError(
-            f"params.yaml: compute.device = {name!r}: there are {torch.cuda.device_count()} CUDA devices"
-        )
+        raise PipelineError(f"params.yaml: compute: no {name}, there are {torch.cuda.device_count()} CUDA devices")
     if name == "mps" and not torch.backends.mps.is_available():
         raise PipelineError("params.yaml: compute.device = 'mps': torch sees no Apple GPU here; use auto or cpu")
     return torch.device(name)

@@ -1,21 +1,25 @@
 """What a model costs: tokens, and floating-point operations of a training step."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.config import Config
 from pipeline.datasets import DATASETS
 from pipeline.model.mosaic import Mosaic
 
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
-def tokens(config: Config, dimension: int) -> int:
+
+def tokens(config: "Config", dimension: int) -> int:
     """Tokens of one image or volume, the class token included."""
     model = config.model
     patch = model.patch_size if dimension == 2 else model.volume_patch_size
     return (model.size(dimension) // patch) ** dimension + 1
 
 
-def training_flops(model: Mosaic, config: Config, dataset: str) -> int:
+def training_flops(model: Mosaic, config: "Config", dataset: str) -> int:
     """Floating-point operations of one optimiser step on a batch of `dataset`.
 
     Counted by torch over the products of student forward, teacher forward and backward; the optimiser, the EMA and

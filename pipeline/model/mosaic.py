@@ -1,18 +1,22 @@
 """MOSAIC: a frozen ViT, hard-routed specialists beside its MLPs, a 3D tokenizer and one head per dataset."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from pipeline.compute import store_matrices_in_bf16
-from pipeline.config import Config
 from pipeline.datasets import DATASETS
-from pipeline.model.routing import Routing
+from pipeline.model.linear import use_pointwise
 from pipeline.model.specialist import Bottleneck, Specialist
 from pipeline.model.tokenizer import VolumeTokenizer
 from pipeline.streams import stream
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.model.routing import Routing
 
 
 def is_trainable(name: str) -> bool:
@@ -20,9 +24,14 @@ def is_trainable(name: str) -> bool:
     return not name.startswith("backbone.")
 
 
-def run_block(block: Block, bottleneck: Bottleneck | None, scale: float | None, x: Tensor) -> Tensor:
-    """Run one block of the ViT on tokens [N, T, D], with a bottleneck beside its MLP or without."""
+def run_block(block: Block, bottleneck: Bottleneck | None, scale: float | None, last: bool, x: Tensor) -> Tensor:
+    """Run one block of the ViT on tokens [N, T, D], with a bottleneck beside its MLP or without.
+
+    The `last` block returns the class token alone, [N, 1, D]: after its attention no other token is read.
+    """
     x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x))))
+    if last:
+        x = x[:, :1]
     h = block.norm2(x)
     y = x + block.drop_path2(block.ls2(block.mlp(h)))
     return y if bottleneck is None else y + scale * bottleneck(h)
@@ -41,7 +50,7 @@ class Mosaic(nn.Module):
     def __init__(
         self,
         backbone: VisionTransformer,
-        routing: Routing,
+        routing: "Routing",
         *,
         seed: int,
         scale: float | None = None,
@@ -92,8 +101,7 @@ class Mosaic(nn.Module):
         specialist = self.routing.datasets[dataset]
         bottlenecks = self.specialists[specialist] if specialist else [None] * len(self.backbone.blocks)
         for block, bottleneck in zip(self.backbone.blocks, bottlenecks, strict=True):
-            x = self.run_block(block, bottleneck, self.scale, x)
-        # The final LN works row by row, so the class token alone gives the same feature as all tokens would.
+            x = self.run_block(block, bottleneck, self.scale, block is self.backbone.blocks[-1], x)
         feature = self.backbone.norm(x[:, 0])
         return feature, self.heads[dataset](feature)
 
@@ -153,10 +161,11 @@ class Mosaic(nn.Module):
         return torch.cat([cls, patches], dim=1) + positions
 
 
-def build_mosaic(config: Config, backbone: VisionTransformer, seed: int) -> Mosaic:
+def build_mosaic(config: "Config", backbone: VisionTransformer, seed: int) -> Mosaic:
     """Build the model of a resolved configuration around a backbone, which it keeps and freezes."""
     if config.precision == "bf16":
         store_matrices_in_bf16(backbone)
+    use_pointwise(backbone)
     return Mosaic(
         backbone,
         config.routing,

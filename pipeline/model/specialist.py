@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.model.linear import PointwiseLinear
+
 
 class Bottleneck(nn.Module):
     """Up(ReLU(Down(h))) with biases and no normalisation inside: [N, T, D] -> [N, T, D].
@@ -16,8 +18,8 @@ class Bottleneck(nn.Module):
     def __init__(self, dim: int, width: int, generator: torch.Generator) -> None:
         """Take the token dimension D, the bottleneck width d and the stream that initialises Down."""
         super().__init__()
-        self.down = nn.Linear(dim, width)
-        self.up = nn.Linear(width, dim)
+        self.down = PointwiseLinear(dim, width)
+        self.up = PointwiseLinear(width, dim)
         nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5), generator=generator)
         nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.weight)

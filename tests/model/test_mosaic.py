@@ -15,11 +15,12 @@ def batch_of(name: str, count: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", ["retinamnist", "breastmnist"])
 @pytest.mark.parametrize("variant", ["mosaic", "shared", "linear_probe"])
-def test_an_untrained_model_equals_the_plain_vit_exactly(make_model, make_backbone, name, variant):
+def test_an_untrained_model_equals_the_plain_vit(make_model, make_backbone, name, variant):
     model, vit, images = make_model(variant=variant), make_backbone(), batch_of(name)
     feature, logits = model(images, name)
-    assert torch.equal(feature, vit(images))
-    assert torch.equal(logits, model.heads[name](vit(images)))
+    # To rounding: the last block computes its class token alone, and products run in another library.
+    torch.testing.assert_close(feature, vit(images))
+    torch.testing.assert_close(logits, model.heads[name](vit(images)))
 
 
 def test_an_untrained_model_on_volumes_equals_the_vit_blocks_on_the_same_tokens(make_model, make_backbone):
@@ -27,7 +28,7 @@ def test_an_untrained_model_on_volumes_equals_the_vit_blocks_on_the_same_tokens(
     patches = model.tokenizer_3d.projection(volumes).flatten(2).transpose(1, 2)
     tokens = torch.cat([vit.cls_token.expand(3, -1, -1), patches], dim=1) + model.tokenizer_3d.positions
     assert tokens.shape == (3, 1 + 2**3, 24)
-    assert torch.equal(model(volumes, "nodulemnist3d")[0], vit.norm(vit.blocks(tokens))[:, 0])
+    torch.testing.assert_close(model(volumes, "nodulemnist3d")[0], vit.norm(vit.blocks(tokens))[:, 0])
 
 
 def test_a_specialist_adds_its_scaled_bottleneck_on_the_normalised_tokens_beside_the_mlp(make_model, make_backbone):
@@ -42,7 +43,7 @@ def test_a_specialist_adds_its_scaled_bottleneck_on_the_normalised_tokens_beside
         x = x + block.mlp(h) + 0.1 * (down @ bottleneck.up.weight.T + bottleneck.up.bias)
     torch.testing.assert_close(model(images, "retinamnist")[0], vit.norm(x)[:, 0])
     # Another specialist's datasets do not see it.
-    assert torch.equal(model(images, "breastmnist")[0], vit(images))
+    torch.testing.assert_close(model(images, "breastmnist")[0], vit(images))
 
 
 def test_vit_base_with_18_heads_has_the_published_parameter_count(params):
