@@ -171,10 +171,19 @@ class Compute(Section):
 
     device: Annotated[str, _written_as(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, cuda, cuda:N or mps")]
     precision: Literal["fp32", "bf16"]
+    processes: Count
+    max_restarts: Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
     compile: bool
     device_cache_gb: NonNegative
+    workers: Count
     eval_batch_size: Count
     threads: Count | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.processes > 1 and self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"device: {self.device} is one device, but processes is {self.processes}; use auto")
+        return self
 
 
 class Tracking(Section):

@@ -6,10 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from pipeline.command import GracefulStop, run_command
-from pipeline.params import load_params
+from pipeline.launch import launch, launched, reporting
+from pipeline.params import Params, load_params
 
 if TYPE_CHECKING:
-    from pipeline.training.checkpoint import Checkpoints
     from pipeline.training.trainer import CyclicTrainer
 
 
@@ -21,68 +21,82 @@ def main() -> None:
     arguments = parser.parse_args()
     variant, seed = arguments.variant, arguments.seed
     params = load_params()
+    compute = params.compute
+    if compute.processes > 1 and not launched():
+        launch("stages.train", sys.argv[1:], processes=compute.processes, restarts=compute.max_restarts)
+        return
 
     # Heavy imports wait until the parameters are known to be good.
-    from pipeline.compute import describe_device, pick_device
+    from pipeline.compute import pick_device
     from pipeline.config import load_config
     from pipeline.data.batches import open_splits
-    from pipeline.digest import md5_file, md5_text
-    from pipeline.layout import BACKBONE, CACHED, config_file, run_folder
-    from pipeline.lineage import data_digest, read_meta
+    from pipeline.layout import BACKBONE, CACHED, config_file
     from pipeline.model.mosaic import build_mosaic
-    from pipeline.tracking import tracked_run
-    from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
-    from pipeline.training.outputs import write_outputs
-    from pipeline.training.trainer import CyclicTrainer, StoppedByRequest
+    from pipeline.processes import joined
+    from pipeline.training.resume import follow
+    from pipeline.training.trainer import CyclicTrainer
     from pipeline.weights.load import load_backbone
 
     config = load_config(config_file(variant))
-    device = pick_device(params.compute)
-    train, val = open_splits(CACHED, config.datasets, ("train", "val"), device, params.compute.device_cache_gb)
-    backbone = load_backbone(BACKBONE, config.model)
-    model = build_mosaic(config, backbone, seed).to(device)
-    if params.compute.compile:
-        model.compile_blocks()
-    trainer = CyclicTrainer(
-        model,
-        config,
-        train=train,
-        val=val,
-        seed=seed,
-        device=device,
-        eval_batch_size=params.compute.eval_batch_size,
+    device = pick_device(compute)
+    splits = open_splits(
+        CACHED, config.datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
     )
+    model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
+    if compute.compile:
+        model.compile_blocks()
+    with joined(device) as processes, GracefulStop() as stop:
+        trainer = CyclicTrainer(
+            model,
+            config,
+            train=splits[0],
+            val=splits[1],
+            seed=seed,
+            device=device,
+            eval_batch_size=compute.eval_batch_size,
+            processes=processes,
+        )
+        if processes.leads:
+            train_and_write(trainer, params, variant, stop)
+        else:
+            follow(trainer, stop)
+
+
+def train_and_write(trainer: "CyclicTrainer", params: Params, variant: str, stop: GracefulStop) -> None:
+    """Train, with checkpoints and an MLflow run, and write the stage's files."""
+    from pipeline.compute import describe_device
+    from pipeline.digest import md5_file, md5_text
+    from pipeline.layout import BACKBONE, CACHED, config_file, run_folder
+    from pipeline.lineage import data_digest, read_meta
+    from pipeline.tracking import tracked_run
+    from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
+    from pipeline.training.outputs import write_outputs
+    from pipeline.training.resume import lead, resume
+
+    config, seed, processes = trainer.config, trainer.seed, trainer.processes.count
     md5 = {"config": md5_file(config_file(variant)), "weights": md5_file(BACKBONE)}
     data = {name: data_digest(CACHED / name) for name in config.datasets}
-    tags = {"variant": variant, "seed": str(seed), "device": describe_device(device)}
+    tags = {"variant": variant, "seed": str(seed), "device": describe_device(trainer.device)}
     tags |= {f"md5.{name}": value for name, value in md5.items()} | {"md5.data": md5_text(json.dumps(data))}
-    counts = model.parameter_counts()
-    print(f"{variant}, seed {seed}: {counts['trainable']:,} of {counts['total']:,} parameters train on {device}")
+    counts = trainer.student.parameter_counts()
+    where = f"{trainer.device}, {processes} processes" if processes > 1 else f"{trainer.device}"
+    print(f"{variant}, seed {seed}: {counts['trainable']:,} of {counts['total']:,} parameters train on {where}")
 
     checkpoints = Checkpoints(checkpoint_folder({**md5, **data, "seed": seed}))
-    with checkpoints.exclusive(), GracefulStop() as stop:
+    with checkpoints.exclusive():
         run_id = resume(trainer, checkpoints)
         with tracked_run(
             "train",
             f"{variant}-{seed}",
             params.tracking,
             params=config.model_dump() | {"seed": seed},
-            tags=tags,
+            tags=tags | {"processes": str(processes)},
             run_id=run_id,
             system_metrics=params.tracking.system_metrics,
         ) as run:
             for name, digest in data.items():
                 run.log_dataset(name, read_meta(CACHED / name)["source"], digest, "training")
-            try:
-                trainer.run(
-                    on_round=lambda row: run.log_metrics(row, step=row["round"]),
-                    on_visit=lambda: checkpoints.due and keep(trainer, checkpoints, run.id),
-                    stop_requested=lambda: stop.requested,
-                )
-            except StoppedByRequest:
-                keep(trainer, checkpoints, run.id)
-                print(f"stopped in round {trainer.round + 1}; the same command continues from here", file=sys.stderr)
-                raise stop.exception from None
+            lead(trainer, checkpoints, run.id, stop, lambda row: run.log_metrics(row, step=row["round"]))
 
             folder = run_folder(variant, seed)
             head = {"variant": variant, "seed": seed}
@@ -94,23 +108,5 @@ def main() -> None:
         checkpoints.clear()
 
 
-def keep(trainer: "CyclicTrainer", checkpoints: "Checkpoints", run_id: str) -> None:
-    """Write a checkpoint that also names the MLflow run."""
-    tensors, values = trainer.state()
-    checkpoints.save(tensors, values | {"run_id": run_id})
-
-
-def resume(trainer: "CyclicTrainer", checkpoints: "Checkpoints") -> str | None:
-    """Continue from the newest checkpoint, if there is one, and return the MLflow run that it belongs to."""
-    saved = checkpoints.load()
-    if saved is None:
-        return None
-    tensors, values = saved
-    run_id = values.pop("run_id")
-    trainer.restore(tensors, values)
-    print(f"continuing in round {trainer.round + 1}, after {trainer.step} steps", flush=True)
-    return run_id
-
-
 if __name__ == "__main__":
-    run_command(main)
+    run_command(reporting(main) if launched() else main)

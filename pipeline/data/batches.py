@@ -1,7 +1,9 @@
 """Batches of cached arrays on the device: resident there when they fit, otherwise prefetched from the memory map."""
 
+import mmap
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +15,15 @@ from torch import Tensor
 from pipeline.errors import PipelineError
 
 GIGABYTE = 1e9
-PREFETCH = 3
+BLOCK_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Stored images uint8 [B, ...], labels int64 [B, L] and their positions in the pass [B], on the device."""
+    """Stored images uint8 [B, ...] and labels int64 [B, L], on the device."""
 
     images: Tensor
     labels: Tensor
-    positions: slice
 
 
 class Split:
@@ -32,8 +33,11 @@ class Split:
     threads gather into pinned memory ahead of the training, unless `make_resident` put all of them on the device.
     """
 
-    def __init__(self, folder: Path, split: str, device: torch.device) -> None:
-        """Open `<folder>/<split>_{images,labels}.npy`; raises PipelineError if they are missing."""
+    def __init__(self, folder: Path, split: str, device: torch.device, workers: int = 1) -> None:
+        """Open `<folder>/<split>_{images,labels}.npy`; raises PipelineError if they are missing.
+
+        `workers` is the number of background threads.
+        """
         try:
             self.images = np.load(folder / f"{split}_images.npy", mmap_mode="r", allow_pickle=False)
             labels = np.load(folder / f"{split}_labels.npy", allow_pickle=False)
@@ -43,6 +47,11 @@ class Split:
             ) from None
         self.device = device
         self.labels = torch.from_numpy(labels).to(device)
+        self._map: mmap.mmap = self.images.base
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            self._stored = torch.from_numpy(self.images)
+        self._workers = workers
         self._resident: Tensor | None = None
 
     def __len__(self) -> int:
@@ -50,51 +59,64 @@ class Split:
         return len(self.images)
 
     def make_resident(self) -> None:
-        """Copy all images to the device as they are stored."""
-        self._resident = torch.from_numpy(np.array(self.images)).to(self.device)
+        """Copy all images to the device as they are stored, a block at a time."""
+        resident = torch.empty(self.images.shape, dtype=torch.uint8, device=self.device)
+        rows = max(1, BLOCK_BYTES // self.images[0].nbytes)
+        for block in consecutive(slice(0, len(self)), rows):
+            resident[block] = self._stored[block].to(self.device)
+            self._forget()
+        self._resident = resident
 
-    def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
-        """Yield the split in `order` (int64 [N] on the CPU; None = as stored), the last batch possibly smaller."""
+    def batches(self, positions: Sequence[slice], order: Tensor | None = None) -> Iterator[Batch]:
+        """Yield the images at each of `positions` in `order` (int64 [N] on the CPU; None = as stored)."""
         order = torch.arange(len(self)) if order is None else order
-        slices = [slice(start, start + batch_size) for start in range(0, len(order), batch_size)]
+        on_device = order.to(self.device)
         if self._resident is not None:
-            order = order.to(self.device)
-            for positions in slices:
-                rows = order[positions]
-                yield Batch(self._resident[rows], self.labels[rows], positions)
-            return
-        rows_on_device = order.to(self.device)
-        gathered = (
-            map(lambda positions: self._gather(order[positions]), slices)
-            if self.device.type == "cpu"
-            else _prefetched(lambda positions: self._gather(order[positions]).pin_memory(), slices)
-        )
-        for positions, images in zip(slices, gathered, strict=True):
-            labels = self.labels[rows_on_device[positions]]
-            yield Batch(images.to(self.device, non_blocking=True), labels, positions)
+            images = (self._resident[on_device[taken]] for taken in positions)
+        elif self.device.type == "cpu":
+            images = (self._gather(order[taken]) for taken in positions)
+        else:
+            host = _prefetched(lambda taken: self._gather(order[taken], pin=True), positions, self._workers)
+            images = (batch.to(self.device, non_blocking=True) for batch in host)
+        for taken, batch in zip(positions, images, strict=True):
+            yield Batch(batch, self.labels[on_device[taken]])
 
-    def _gather(self, rows: Tensor) -> Tensor:
-        # Reading in file order turns random access on a spinning or network disk into one sweep.
-        sweep = torch.argsort(rows)
-        images = torch.empty((len(rows), *self.images.shape[1:]), dtype=torch.uint8)
-        images[sweep] = torch.from_numpy(self.images[rows[sweep].numpy()])
+    def _gather(self, rows: Tensor, pin: bool = False) -> Tensor:
+        images = torch.empty((len(rows), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=pin)
+        torch.index_select(self._stored, 0, rows, out=images)
+        self._forget()
         return images
+
+    def _forget(self) -> None:
+        """Give the pages read so far back: they stay in the system's cache, but no longer count as our memory."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def consecutive(rows: slice, batch_size: int) -> list[slice]:
+    """Cut rows start to stop into batches, the last one possibly smaller."""
+    return [slice(start, min(start + batch_size, rows.stop)) for start in range(rows.start, rows.stop, batch_size)]
 
 
 def open_splits(
-    cached: Path, datasets: Iterable[str], splits: Iterable[str], device: torch.device, budget_gb: float = 0
+    cached: Path,
+    datasets: Iterable[str],
+    splits: Iterable[str],
+    device: torch.device,
+    budget_gb: float = 0,
+    workers: int = 1,
 ) -> tuple[dict[str, Split], ...]:
     """Open splits of every dataset, one mapping name -> split for each of `splits`.
 
     Those that still fit into `budget_gb`, first come first served, stay on the device; never on the CPU, where the
-    memory map serves as well.
+    memory map serves as well. For the others `workers` threads read ahead.
     """
     remaining = budget_gb * GIGABYTE if device.type != "cpu" else 0
     opened: tuple[dict[str, Split], ...] = ()
     for split in splits:
         by_name = {}
         for name in datasets:
-            by_name[name] = Split(cached / name, split, device)
+            by_name[name] = Split(cached / name, split, device, workers)
             if by_name[name].images.nbytes <= remaining:
                 remaining -= by_name[name].images.nbytes
                 by_name[name].make_resident()
@@ -102,13 +124,13 @@ def open_splits(
     return opened
 
 
-def _prefetched(make: Callable[[slice], Tensor], keys: list[slice]) -> Iterator[Tensor]:
-    """Yield make(key) in order while threads work a few keys ahead."""
-    with ThreadPoolExecutor(PREFETCH) as pool:
+def _prefetched(make: Callable[[slice], Tensor], keys: Sequence[slice], workers: int) -> Iterator[Tensor]:
+    """Yield make(key) in order while `workers` threads are at most twice as many keys ahead."""
+    with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[Tensor]] = deque()
         for key in keys:
             pending.append(pool.submit(make, key))
-            if len(pending) > PREFETCH:
+            if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

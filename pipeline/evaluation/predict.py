@@ -5,22 +5,36 @@ import torch
 
 from pipeline.compute import autocast
 from pipeline.data.augment import normalise, to_float
-from pipeline.data.batches import Split
+from pipeline.data.batches import Split, consecutive
 from pipeline.datasets import Dataset
 from pipeline.model.mosaic import Mosaic
+from pipeline.processes import Processes
 
 
 @torch.inference_mode()
-def predict(model: Mosaic, split: Split, dataset: Dataset, *, size: int, batch_size: int, precision: str) -> np.ndarray:
-    """Return probabilities float32 [N, C] in stored order: sigmoid for multi-label tasks, else softmax."""
+def predict(
+    model: Mosaic,
+    split: Split,
+    dataset: Dataset,
+    *,
+    size: int,
+    batch_size: int,
+    precision: str,
+    processes: Processes = Processes(),  # noqa: B008 - immutable
+) -> np.ndarray:
+    """Return probabilities float32 [N, C] in stored order: sigmoid for multi-label tasks, else softmax.
+
+    Each of several processes scores a part of the split; all of them return the whole.
+    """
     was_training = model.training
     model.eval()
-    scores = []
-    for batch in split.batches(batch_size):
+    mine = processes.block(len(split))
+    scores = [torch.empty((0, dataset.num_classes), device=split.device)]
+    for batch in split.batches(consecutive(mine, batch_size)):
         images = normalise(to_float(batch.images, dataset.dimension, size))
         with autocast(split.device, precision):
             _, logits = model(images, dataset.name)
         logits = logits.float()
         scores.append(logits.sigmoid() if dataset.multi_label else logits.softmax(dim=1))
     model.train(was_training)
-    return torch.cat(scores).cpu().numpy()
+    return processes.gather(torch.cat(scores), len(split)).cpu().numpy()

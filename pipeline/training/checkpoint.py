@@ -36,6 +36,7 @@ CODE = (
     "compute.py",
     "config.py",
     "datasets.py",
+    "processes.py",
     "streams.py",
 )
 VALUES = "values"

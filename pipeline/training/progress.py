@@ -8,9 +8,10 @@ from tqdm import tqdm
 class Progress:
     """Round, dataset, loss, images/s and time left, counted in images over the whole training."""
 
-    def __init__(self, *, images_per_round: int, num_rounds: int, done_rounds: int = 0) -> None:
-        """Start at `done_rounds` of `num_rounds`; the bar appears only if stderr is a terminal."""
+    def __init__(self, *, images_per_round: int, num_rounds: int, done_rounds: int = 0, hidden: bool = False) -> None:
+        """Start at `done_rounds` of `num_rounds`; the bar appears only if stderr is a terminal, `hidden` nothing."""
         self.num_rounds = num_rounds
+        self._hidden = hidden
         self._bar = tqdm(
             total=images_per_round * num_rounds,
             initial=images_per_round * done_rounds,
@@ -18,7 +19,7 @@ class Progress:
             unit_scale=True,
             dynamic_ncols=True,
             smoothing=0.05,
-            disable=not sys.stderr.isatty(),
+            disable=hidden or not sys.stderr.isatty(),
         )
 
     def visit(self, number: int, dataset: str) -> None:
@@ -35,6 +36,8 @@ class Progress:
 
     def round(self, line: str) -> None:
         """Print a round's line: above the bar on a terminal, to stdout elsewhere."""
+        if self._hidden:
+            return
         if self._bar.disable:
             print(line, flush=True)
         else:

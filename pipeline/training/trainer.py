@@ -4,14 +4,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pipeline.compute import autocast
-from pipeline.config import Config
 from pipeline.data.augment import Draws, augment, draw, normalise, to_float
 from pipeline.data.batches import Split
 from pipeline.datasets import DATASETS
@@ -20,11 +19,15 @@ from pipeline.evaluation import metrics
 from pipeline.evaluation.predict import predict
 from pipeline.model.mosaic import Mosaic
 from pipeline.model.teacher import Ema, build_teacher
+from pipeline.processes import Processes
 from pipeline.streams import stream
 from pipeline.training.losses import classification_loss, mosaic_loss
 from pipeline.training.progress import Progress
 from pipeline.training.schedule import learning_rate
 from pipeline.training.stopping import EarlyStopping
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 MODELS = ("student", "teacher")
 
@@ -48,23 +51,27 @@ class CyclicTrainer:
     """Trains the student on one dataset after another, with its EMA teacher, until patience or rounds run out.
 
     `history` has one flat row per finished round, the same for the same inputs; `best` is what to deploy; `seconds`
-    is the time spent training, validation aside.
+    is the time spent training, validation aside. Several `processes` each build one on the same inputs and run it in
+    step: they share the work of every batch and every validation, and end in the same state.
     """
 
     def __init__(
         self,
         student: Mosaic,
-        config: Config,
+        config: "Config",
         *,
         train: dict[str, Split],
         val: dict[str, Split],
         seed: int,
         device: torch.device,
         eval_batch_size: int,
+        processes: Processes = Processes(),  # noqa: B008 - immutable
     ) -> None:
         """Take a model on `device` and the splits of every dataset in `config`."""
         self.student = student
         self.teacher = build_teacher(student)
+        self.processes = processes
+        self.network = processes.wrap(student)
         self.config = config
         self.train = train
         self.val = val
@@ -77,11 +84,12 @@ class CyclicTrainer:
         self.stopping = EarlyStopping(config.train.early_stopping_patience, config.train.min_delta)
         self.best = Best()
         self.history: list[dict[str, float]] = []
-        # Where training stands: rounds finished, losses of the datasets visited in this one, steps done in the visit.
+        # Where training stands: rounds finished, losses of the datasets visited in this one, steps done in the visit,
+        # and the visit's trace, loss and gradient norm of each of its steps.
         self.round = 0
         self.losses: dict[str, float] = {}
         self.position = 0
-        self.loss_sum = torch.zeros((), device=device)
+        self.trace = torch.zeros((0, 2), device=device)
         self.step = 0
         self.seconds = 0.0
         self.round_seconds = 0.0
@@ -105,7 +113,12 @@ class CyclicTrainer:
         dataset, when `state` is worth keeping. Raises StoppedByRequest when `stop_requested` says so after a step.
         """
         rounds = self.config.train.num_rounds
-        progress = Progress(images_per_round=self.images_per_round, num_rounds=rounds, done_rounds=self.round)
+        progress = Progress(
+            images_per_round=self.images_per_round,
+            num_rounds=rounds,
+            done_rounds=self.round,
+            hidden=not self.processes.leads,
+        )
         try:
             while self.round < rounds and not self.stopping.exhausted:
                 self._finish_round(progress, on_visit, stop_requested)
@@ -172,7 +185,8 @@ class CyclicTrainer:
         """Train one epoch of one dataset and return its mean loss; nothing waits for the device before the end.
 
         Starts after the `position` steps that were done already, with the batches that an uninterrupted visit would
-        have had. `on_step` gets the number of images of each step.
+        have had. `on_step` gets the number of images of each step. Raises PipelineError if a loss or a gradient was
+        not finite.
         """
         dataset, split, train = DATASETS[name], self.train[name], self.config.train
         size = self.config.model.size(dataset.dimension)
@@ -180,48 +194,66 @@ class CyclicTrainer:
         active = [parameter for _, parameter in self.student.active_parameters(name)]
         generator = stream(self.seed, "visit", name, self.round)
         order = torch.randperm(len(split), generator=generator)
-        draws = draw(dataset, len(split), generator)
-        done = self.position * train.batch_size
-        order, draws = order[done:], draws.take(slice(done, None)).to(self.device)
-        for batch in split.batches(train.batch_size, order):
+        draws = draw(dataset, len(split), generator).to(self.device)
+        shares = self.processes.shares(len(split), train.batch_size)
+        if self.position == 0:
+            self.trace = torch.zeros((len(shares), 2), device=self.device)
+        first, stopped = self.position, False
+        batches = split.batches([share.positions for share in shares[first:]], order)
+        for share, batch in zip(shares[first:], batches, strict=True):
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate(self.step)
             images = to_float(batch.images, dataset.dimension, size)
-            loss = self._loss(images, draws.take(batch.positions), batch.labels, name)
+            loss = self._loss(images, draws.take(share.positions), batch.labels, name) * share.weight
             loss.backward()
-            nn.utils.clip_grad_norm_(active, train.grad_clip)
+            norm = nn.utils.clip_grad_norm_(active, train.grad_clip)
             self.optimizer.step()
             # None rather than zero: AdamW skips these, so that decay and momentum leave inactive parts alone.
             self.optimizer.zero_grad(set_to_none=True)
             self.ema.update(name, momentum)
-            self.loss_sum += loss.detach() * len(batch.labels)
+            self.trace[self.position, 0] = loss.detach() / self.processes.count
+            self.trace[self.position, 1] = norm
             self.step += 1
             self.position += 1
-            on_step(len(batch.labels))
-            if stop_requested():
-                raise StoppedByRequest
-        mean = self.loss_sum.item() / len(split)
-        if not math.isfinite(mean):
-            raise PipelineError(
-                f"{name}: the training loss became {mean} in round {self.round + 1}, at a learning rate of "
-                f"{self._learning_rate(self.step - 1):.2g}; lower train.lr or train.grad_clip"
-            )
+            on_step(share.batch)
+            if stopped := stop_requested():
+                break
+        self.trace[first:, 0] = self.processes.sum(self.trace[first:, 0])
+        losses = self._checked_losses(name)
+        if stopped:
+            raise StoppedByRequest
         self.position = 0
-        self.loss_sum.zero_()
-        return mean
+        return sum(loss * share.batch for loss, share in zip(losses, shares, strict=True)) / len(split)
+
+    def _checked_losses(self, name: str) -> list[float]:
+        """Return the losses of the visit so far; raise PipelineError at the first step that was not finite."""
+        trace = self.trace[: self.position].tolist()
+        for number, (loss, norm) in enumerate(trace):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                rate = self._learning_rate(self.step - self.position + number)
+                raise PipelineError(
+                    f"{name}: loss {loss:.3g} and gradient norm {norm:.3g} in round {self.round + 1}, step "
+                    f"{number + 1} of {len(self.trace)}, at a learning rate of {rate:.2g}; lower train.lr or "
+                    "train.grad_clip"
+                )
+        return [loss for loss, _ in trace]
 
     def _loss(self, images: Tensor, draws: Draws, labels: Tensor, name: str) -> Tensor:
-        """Loss of one batch of images in [0, 1]: the student sees them augmented, the teacher as they are."""
+        """Mean loss of a batch of images in [0, 1]: the student sees them augmented, the teacher as they are."""
         dataset, weight = DATASETS[name], self.config.train.consist_weight
         with autocast(self.device, self.config.precision):
-            feature, logits = self.student(normalise(augment(images, draws)), name)
-            with torch.no_grad():
+            feature, logits = self.network(normalise(augment(images, draws)), name)
+            with torch.inference_mode():
                 target, _ = self.teacher(normalise(images), name)
         classification = classification_loss(logits.float(), labels, multi_label=dataset.multi_label)
-        return mosaic_loss(classification, feature.float(), target.float(), weight)
+        # The clone is an ordinary tensor: one of inference mode may not be part of what is differentiated.
+        return mosaic_loss(classification, feature.float(), target.clone().float(), weight)
 
     def validate(self, model: Mosaic) -> dict[str, float]:
-        """Return ACC and AUC per dataset, their means over datasets, and the score that `train.monitor` names."""
+        """Return ACC and AUC per dataset, their means over datasets, and the score that `train.monitor` names.
+
+        All processes get the values of the leading one, so that rounding cannot make them disagree on when to stop.
+        """
         values: dict[str, float] = {}
         for name in self.config.datasets:
             dataset, split = DATASETS[name], self.val[name]
@@ -232,13 +264,14 @@ class CyclicTrainer:
                 size=self.config.model.size(dataset.dimension),
                 batch_size=self.eval_batch_size,
                 precision=self.config.precision,
+                processes=self.processes,
             )
             labels = split.labels.cpu().numpy()
             values[f"{name}/acc"] = metrics.accuracy(dataset, labels, scores)
             values[f"{name}/auc"] = metrics.auc(dataset, labels, scores)
         means = {m: _mean([values[f"{name}/{m}"] for name in self.config.datasets]) for m in ("acc", "auc")}
         monitored = {"acc": ["acc"], "auc": ["auc"], "acc_auc": ["acc", "auc"]}[self.config.train.monitor]
-        return values | means | {"score": float(np.mean([means[m] for m in monitored]))}
+        return self.processes.agree(values | means | {"score": float(np.mean([means[m] for m in monitored]))})
 
     def _keep_if_best(self, row: dict[str, float]) -> None:
         """Update early stopping with the better of student and teacher, and keep both if that is an improvement."""
@@ -261,7 +294,7 @@ class CyclicTrainer:
 
         No state of a random generator is among them: every visit draws from a stream named by seed, dataset and round.
         """
-        tensors = {}
+        tensors = {"trace": self.trace}
         for which in MODELS:
             current, best = getattr(self, which).trainable_state(), getattr(self.best, which)
             tensors |= {f"{which}.{name}": tensor for name, tensor in current.items()}
@@ -273,7 +306,6 @@ class CyclicTrainer:
             "round": self.round,
             "losses": self.losses,
             "position": self.position,
-            "loss_sum": self.loss_sum.item(),
             "step": self.step,
             "seconds": self.seconds,
             "round_seconds": self.round_seconds,
@@ -300,7 +332,7 @@ class CyclicTrainer:
                 }
         for key in ("round", "losses", "position", "step", "seconds", "round_seconds", "history"):
             setattr(self, key, values[key])
-        self.loss_sum.fill_(values["loss_sum"])
+        self.trace = tensors["trace"].to(self.device)
         self.stopping.best, self.stopping.waited = values["stopping"]
         self.best = Best(*values["best"], by_prefix["best.student."], by_prefix["best.teacher."])
 

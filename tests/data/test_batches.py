@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from pipeline.data.batches import Split, _prefetched, open_splits
+from pipeline.data.batches import Split, _prefetched, consecutive, open_splits
 from pipeline.errors import PipelineError
 
 CPU = torch.device("cpu")
@@ -22,28 +24,54 @@ def test_batches_follow_the_order_and_hold_every_image_once_with_its_label(folde
     if resident:
         split.make_resident()
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
-    batches = list(split.batches(4, order))
+    batches = list(split.batches(consecutive(slice(0, 10), 4), order))
     assert [len(batch.labels) for batch in batches] == [4, 4, 2]
     assert torch.cat([batch.images[:, 0, 0] for batch in batches]).tolist() == order.tolist()
     assert torch.cat([batch.labels[:, 0] for batch in batches]).tolist() == order.tolist()
-    assert torch.cat([torch.arange(10)[batch.positions] for batch in batches]).tolist() == list(range(10))
     assert all(batch.images.dtype == torch.uint8 for batch in batches)
 
 
 def test_without_an_order_images_come_as_stored(folder):
-    (batch,) = Split(folder, "train", CPU).batches(16)
-    assert batch.labels[:, 0].tolist() == list(range(10))
+    (batch,) = Split(folder, "train", CPU).batches([slice(3, 7)])
+    assert batch.labels[:, 0].tolist() == batch.images[:, 0, 0].tolist() == [3, 4, 5, 6]
 
 
 def test_images_stay_in_the_memory_map(folder):
     assert isinstance(Split(folder, "train", CPU).images, np.memmap)
 
 
-def test_prefetching_keeps_the_order_and_passes_errors_on():
+def test_reading_a_large_split_does_not_add_to_the_memory_of_the_process(tmp_path):
+    np.save(tmp_path / "train_labels.npy", np.zeros((4000, 1), np.int64))
+    images = np.lib.format.open_memmap(tmp_path / "train_images.npy", "w+", np.uint8, (4000, 224, 224))  # 200 MB
+    images[:] = 1
+    images.flush()
+    del images
+    split = Split(tmp_path, "train", CPU)
+    before = resident_file_bytes()
+    largest = max(resident_file_bytes() for _ in split.batches(consecutive(slice(0, 4000), 32), torch.randperm(4000)))
+    assert largest - before < 20e6
+
+
+def resident_file_bytes() -> float:
+    """Memory-mapped pages that count as this process's memory."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssFile")]
+    return 1024 * int(line.split()[1])
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_prefetching_keeps_the_order_and_passes_errors_on(workers):
     keys = [slice(k, k + 1) for k in range(20)]
-    assert list(_prefetched(lambda key: torch.tensor(key.start), keys)) == list(range(20))
+    assert list(_prefetched(lambda key: torch.tensor(key.start), keys, workers)) == list(range(20))
     with pytest.raises(ZeroDivisionError):
-        list(_prefetched(lambda key: torch.tensor(1 // (key.start - 5)), keys))
+        list(_prefetched(lambda key: torch.tensor(1 // (key.start - 5)), keys, workers))
+
+
+def test_prefetching_runs_a_bounded_number_of_batches_ahead():
+    made = []
+    batches = _prefetched(lambda key: made.append(key) or torch.zeros(1), [slice(k, k + 1) for k in range(50)], 2)
+    for _ in range(10):
+        next(batches)
+    assert len(made) <= 10 + 2 * 2 + 1
 
 
 def test_a_missing_or_damaged_split_is_one_line_that_names_the_folder(folder):
