@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.compute import store_matrices_in_bf16
 from pipeline.datasets import DATASETS
+from pipeline.model.attention import self_attention
 from pipeline.model.linear import use_pointwise
 from pipeline.model.specialist import Bottleneck, Specialist
 from pipeline.model.tokenizer import VolumeTokenizer
@@ -27,13 +28,12 @@ def is_trainable(name: str) -> bool:
 def run_block(block: Block, bottleneck: Bottleneck | None, scale: float | None, last: bool, x: Tensor) -> Tensor:
     """Run one block of the ViT on tokens [N, T, D], with a bottleneck beside its MLP or without.
 
-    The `last` block returns the class token alone, [N, 1, D]: after its attention no other token is read.
+    The `last` block returns the class token alone, [N, 1, D]: no other token is read after it.
     """
-    x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x))))
-    if last:
-        x = x[:, :1]
+    attended = self_attention(block.attn, block.norm1(x), last)
+    x = (x[:, :1] if last else x) + attended
     h = block.norm2(x)
-    y = x + block.drop_path2(block.ls2(block.mlp(h)))
+    y = x + block.mlp(h)
     return y if bottleneck is None else y + scale * bottleneck(h)
 
 
