@@ -1,0 +1,59 @@
+"""Measure the training engine: `python -m benchmarks` for all, or name what to measure.
+
+Needs torch, timm and numpy alone. Prints tables and, with --json, writes every single measurement.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from benchmarks import changes, cost, memory, products, scaling, startup, training
+from benchmarks.result import Result, machine
+from benchmarks.setting import settings
+
+NAMES = tuple(settings("cpu", "bf16"))
+
+
+def main() -> None:
+    """Run the chosen benchmarks one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "benchmark", nargs="*", metavar="benchmark", help="training, products, changes, startup, scaling, cost, memory"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--setting", action="append", choices=NAMES, help="measure only this one; may be repeated")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each measurement (default 3)")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="of the engine (default bf16)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile in training and cost")
+    parser.add_argument("--json", type=Path, help="file for all measurements")
+    options = parser.parse_args()
+    device, names = torch.device(options.device), options.setting or list(NAMES)
+    repeats, precision = options.repeats, options.precision
+    benchmarks: dict[str, Callable[[], Result]] = {
+        "training": lambda: training.run(device, names, repeats, precision, options.compile),
+        "products": lambda: products.run(device),
+        "changes": lambda: changes.run(device, names, repeats, precision),
+        "startup": lambda: startup.run(device, names, repeats, precision),
+        "scaling": lambda: scaling.run(device, names, repeats, precision),
+        "cost": lambda: cost.run(device, repeats, precision, options.compile),
+        "memory": lambda: memory.run(device, precision),
+    }
+    if unknown := set(options.benchmark) - set(benchmarks):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(benchmarks)}")
+    described = machine(device)
+    print(", ".join(f"{key} {value}" for key, value in described.items()), flush=True)
+    results = []
+    for name in options.benchmark or benchmarks:
+        results.append(benchmarks[name]())
+        print(f"\n{results[-1].table()}\n", flush=True)
+        if options.json:
+            document = {"machine": described, "results": [asdict(result) for result in results]}
+            options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""This project's training loop, timed from cached files to finished optimiser steps."""
+
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.setting import Setting
+from pipeline.data.augment import normalise, to_float
+from pipeline.data.batches import open_splits
+from pipeline.datasets import DATASETS
+from pipeline.model.backbone import build_backbone
+from pipeline.model.cost import training_flops
+from pipeline.model.mosaic import Mosaic, build_mosaic
+from pipeline.processes import Processes
+from pipeline.training.losses import classification_loss, mosaic_loss
+from pipeline.training.trainer import CyclicTrainer
+
+WORKERS = 3
+
+
+def build_model(setting: Setting) -> Mosaic:
+    """Build the student with random weights."""
+    torch.manual_seed(0)
+    model = setting.model
+    return build_mosaic(setting, build_backbone(model.backbone, model.patch_size, model.image_size), seed=0)
+
+
+def build_trainer(
+    setting: Setting,
+    folder: Path,
+    device: torch.device,
+    *,
+    compile_blocks: bool = False,
+    resident_gb: float = 0,
+    processes: Processes = Processes(),  # noqa: B008 - immutable
+) -> CyclicTrainer:
+    """Build the trainer on the cached files in `folder`."""
+    model = build_model(setting).to(device)
+    if compile_blocks:
+        model.compile_blocks()
+    (train,) = open_splits(folder, setting.datasets, ("train",), device, resident_gb, workers=WORKERS)
+    return CyclicTrainer(
+        model, setting, train=train, val={}, seed=0, device=device, eval_batch_size=1, processes=processes
+    )
+
+
+def seconds_per_step(trainer: CyclicTrainer, skipped: int) -> float:
+    """Train one epoch of every dataset; return the mean time of a step, without the first `skipped` of each epoch."""
+    total, steps = 0.0, 0
+    for name in trainer.config.datasets:
+        done, started = 0, 0.0
+
+        def count(images: int) -> None:
+            nonlocal done, started
+            done += 1
+            if done == skipped:
+                synchronize(trainer.device)
+                started = time.perf_counter()
+
+        trainer.visit(name, count)
+        synchronize(trainer.device)
+        total += time.perf_counter() - started
+        steps += done - skipped
+    return total / steps
+
+
+def seconds_of_the_core(trainer: CyclicTrainer, name: str, steps: int) -> float:
+    """Time a step's forward passes, backward pass and optimiser alone, on one batch that is ready on the device."""
+    dataset, config = DATASETS[name], trainer.config
+    split = trainer.train[name]
+    batch = next(split.batches([slice(0, config.train.batch_size)]))
+    images = normalise(to_float(batch.images, dataset.dimension, config.model.size(dataset.dimension))).contiguous()
+    active = [parameter for _, parameter in trainer.student.active_parameters(name)]
+
+    def step() -> None:
+        with torch.autocast(trainer.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            feature, logits = trainer.student(images, name)
+            with torch.inference_mode():
+                target, _ = trainer.teacher(images, name)
+        loss = classification_loss(logits.float(), batch.labels, multi_label=dataset.multi_label)
+        mosaic_loss(loss, feature.float(), target.clone().float(), config.train.consist_weight).backward()
+        torch.nn.utils.clip_grad_norm_(active, config.train.grad_clip)
+        trainer.optimizer.step()
+        trainer.optimizer.zero_grad(set_to_none=True)
+
+    for _ in range(2):
+        step()
+    synchronize(trainer.device)
+    started = time.perf_counter()
+    for _ in range(steps):
+        step()
+    synchronize(trainer.device)
+    return (time.perf_counter() - started) / steps
+
+
+def flops_per_step(setting: Setting) -> int:
+    """Count the operations of a step's matrix products, on the meta device."""
+    return training_flops(build_model(setting).to("meta", torch.float32), setting, setting.datasets[0])
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,60 @@
+"""Rates of matrix products: what the hardware gives to whoever multiplies matrices and does nothing else."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.engine import synchronize
+from benchmarks.result import Result
+from pipeline.model.linear import PointwiseLinear
+
+SIDE = {"cpu": 2048, "cuda": 8192}
+
+
+def run(device: torch.device) -> Result:
+    """Compare torch's linear layer in fp32 and bf16 with the one that goes to oneDNN."""
+    rows = []
+    for batch, tokens, dim, out in ((32, 17, 192, 768), (32, 17, 768, 192), (8, 197, 768, 3072), (8, 197, 3072, 768)):
+        x = torch.randn(batch, tokens, dim, device=device)
+        x_half = x.bfloat16()
+        linear, pointwise = nn.Linear(dim, out, device=device), PointwiseLinear(dim, out, device=device)
+        half = nn.Linear(dim, out, device=device, dtype=torch.bfloat16)
+        flops = 2 * batch * tokens * dim * out
+        rows.append(
+            {
+                "product": f"{batch * tokens} x {dim} x {out}",
+                "nn.Linear fp32": rate(lambda x=x, layer=linear: layer(x), flops, device),
+                "PointwiseLinear fp32": rate(lambda x=x, layer=pointwise: layer(x), flops, device),
+                "nn.Linear bf16": rate(lambda x=x_half, layer=half: layer(x), flops, device),
+            }
+        )
+    return Result("products", rows, ["GFLOP/s, forward pass."])
+
+
+def product_rate(device: torch.device, precision: str) -> float:
+    """Return FLOP/s of a large square matrix product."""
+    side = SIDE[device.type]
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    return 1e9 * rate(lambda: a @ b, 2 * side**3, device)
+
+
+@torch.no_grad()
+def rate(product: Callable[[], Tensor], flops: int, device: torch.device) -> float:
+    """Return GFLOP/s: the best of five repetitions of about a tenth of a second each."""
+    product()
+    synchronize(device)
+    started = time.perf_counter()
+    product()
+    synchronize(device)
+    count = max(1, int(0.1 / (time.perf_counter() - started)))
+    best = float("inf")
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(count):
+            product()
+        synchronize(device)
+        best = min(best, (time.perf_counter() - started) / count)
+    return flops / best / 1e9
