@@ -79,9 +79,10 @@ def run_command(main: Callable[[], None]) -> None:
     A `PipelineError` and a full disk give one line and exit status 2, Ctrl-C 130, SIGTERM 143; anything else is a
     defect of ours and keeps its traceback.
     """
+    previous = {}
     for signum in TERMINATING:
         if signal.getsignal(signum) != signal.SIG_IGN:
-            signal.signal(signum, _raise_terminated)
+            previous[signum] = signal.signal(signum, _raise_terminated)
     try:
         main()
     except PipelineError as error:
@@ -101,3 +102,7 @@ def run_command(main: Callable[[], None]) -> None:
             file=sys.stderr,
         )
         sys.exit(USER_ERROR)
+    finally:
+        # While the interpreter shuts down an exception would only be printed, with its traceback.
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)

@@ -1,20 +1,17 @@
+import contextlib
 import errno
 import os
 import signal
 
 import pytest
 
-from pipeline.command import GracefulStop, Terminated, _raise_terminated, run_command
+from pipeline.command import TERMINATING, GracefulStop, Terminated, _raise_terminated, run_command
 from pipeline.errors import PipelineError
 
 
 def ending(capsys, action) -> tuple[int, str]:
-    previous = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as stopped:
-            run_command(action)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with pytest.raises(SystemExit) as stopped:
+        run_command(action)
     return stopped.value.code, capsys.readouterr().err
 
 
@@ -44,18 +41,40 @@ def test_interrupt_and_sigterm_have_the_status_a_shell_expects(capsys):
     assert ending(capsys, lambda: os.kill(os.getpid(), signal.SIGTERM))[0] == 143
 
 
-def test_a_defect_keeps_its_traceback():
-    previous = signal.getsignal(signal.SIGTERM)
+def test_a_closed_terminal_ends_a_command_with_the_status_of_its_signal(capsys, handled):
+    assert ending(capsys, lambda: os.kill(os.getpid(), signal.SIGHUP)) == (129, "terminated (SIGHUP)\n")
+
+
+def test_a_defect_keeps_its_traceback(handled):
     with pytest.raises(ZeroDivisionError):
         run_command(lambda: 1 / 0)
-    signal.signal(signal.SIGTERM, previous)
 
 
-@pytest.mark.parametrize(("signum", "expected"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
-def test_the_first_signal_is_a_request_and_the_second_ends_at_once(signum, expected):
-    # Set both: a test run in the background inherits an ignored SIGINT.
-    handlers = {signal.SIGTERM: _raise_terminated, signal.SIGINT: signal.default_int_handler}
+def test_a_command_that_is_over_handles_no_signal_any_more(handled):
+    # Its handler would raise in whatever the interpreter does last, which prints a traceback.
+    for action in (lambda: None, raising(PipelineError("no")), raising(Terminated())):
+        for signum in TERMINATING:
+            signal.signal(signum, signal.SIG_DFL)
+        with contextlib.suppress(SystemExit):
+            run_command(action)
+        assert {signal.getsignal(signum) for signum in TERMINATING} == {signal.SIG_DFL}
+
+
+@pytest.fixture
+def handled():
+    """Handlers as in a stage at a terminal: a test run in the background inherits ignored signals."""
+    handlers = dict.fromkeys(TERMINATING, _raise_terminated) | {signal.SIGINT: signal.default_int_handler}
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in previous.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("signum", "expected"),
+    [(signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated), (signal.SIGINT, KeyboardInterrupt)],
+)
+def test_the_first_signal_is_a_request_and_the_second_ends_at_once(handled, signum, expected):
     with GracefulStop() as stop:
         assert not stop.requested
         os.kill(os.getpid(), signum)
@@ -63,5 +82,24 @@ def test_the_first_signal_is_a_request_and_the_second_ends_at_once(signum, expec
         assert isinstance(stop.exception, expected)
         with pytest.raises(expected):
             os.kill(os.getpid(), signum)
-    for number, handler in previous.items():
-        signal.signal(number, handler)
+
+
+def test_a_requested_stop_ends_with_the_status_of_its_signal(handled):
+    statuses = {}
+    for signum in TERMINATING:
+        with GracefulStop() as stop:
+            os.kill(os.getpid(), signum)
+            statuses[signum] = stop.exception.code
+    assert statuses == {signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_that_was_ignored_stays_ignored(handled, signum):
+    signal.signal(signum, signal.SIG_IGN)
+    with GracefulStop() as stop:
+        os.kill(os.getpid(), signum)
+        assert not stop.requested
+        assert signal.getsignal(signum) == signal.SIG_IGN
+    assert signal.getsignal(signum) == signal.SIG_IGN
+    # Nor does a command take it over.
+    run_command(lambda: os.kill(os.getpid(), signum))

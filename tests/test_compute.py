@@ -35,3 +35,25 @@ def test_a_missing_device_is_one_line_that_names_the_key(params, monkeypatch):
     with pytest.raises(PipelineError, match=r"compute\.device = 'cuda': torch sees no CUDA device; use auto or cpu"):
         pick_device(params.compute.model_copy(update={"device": "cuda"}))
     assert pick_device(params.compute) == CPU
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_each_process_of_torchruns_gets_a_gpu_of_its_own(params, monkeypatch, two_gpus, device):
+    compute = params.compute.model_copy(update={"device": device, "processes": 2})
+    for rank in (0, 1):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert pick_device(compute) == torch.device("cuda", rank)
+    monkeypatch.delenv("LOCAL_RANK")
+    assert pick_device(compute) == torch.device("cuda")
+
+
+def test_one_process_more_than_gpus_is_one_line_that_says_how_many_there_are(params, monkeypatch, two_gpus):
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(PipelineError, match=r"^params\.yaml: compute: no cuda:2, there are 2 CUDA devices$"):
+        pick_device(params.compute.model_copy(update={"processes": 3}))

@@ -62,10 +62,11 @@ COUNTS = (
     *("model/patch_size", "model/image_size", "model/volume_patch_size", "model/volume_size"),
     *("adapter/bottleneck_a", "adapter/bottleneck_b", "adapter/bottleneck_c", "adapter/bottleneck_shared"),
     *("train/num_rounds", "train/batch_size", "train/early_stopping_patience"),
-    *("compute/eval_batch_size", "compute/threads"),
+    *("compute/processes", "compute/workers", "compute/eval_batch_size", "compute/threads"),
 )
 POSITIVE = ("adapter/scale", "train/lr", "train/grad_clip")
 NOT_NEGATIVE = ("train/weight_decay", "train/warmup_rounds", "train/min_delta", "compute/device_cache_gb")
+DEFAULT_COMPUTE = yaml.safe_load((ROOT / "params.yaml").read_text())["compute"]
 FRACTIONS = ("train/consist_weight", "ema/momentum", "ema/momentum_3d")
 
 
@@ -95,6 +96,7 @@ FRACTIONS = ("train/consist_weight", "ema/momentum", "ema/momentum_3d")
         ("ablation/run", [], "should have at least 1 item"),
         ("ablation/variants/mosaic", None, "should be a mapping"),
         ("compute/device", "gpu", "should be auto, cpu, cuda, cuda:N or mps"),
+        ("compute/max_restarts", -1, "should be greater than or equal to 0"),
         ("compute/precision", "fp16", "should be 'fp32' or 'bf16'"),
         ("tracking/experiment", "", "should have at least 1 character"),
         ("data", None, "should be a mapping"),
@@ -118,6 +120,10 @@ def test_a_value_out_of_range_is_one_line_with_key_value_and_what_is_legal(tree,
         ("model/image_size", 72, "model.image_size: 72 is not a multiple of patch_size 16"),
         ("model/volume_size", 28, "model.volume_size: 28 is not a multiple of volume_patch_size 8"),
         ("train/warmup_rounds", 6.5, "train.warmup_rounds: 6.5 must be at most num_rounds 6"),
+        *(
+            ("compute", DEFAULT_COMPUTE | {"device": device, "processes": 2}, f"compute.device: {device} is one device")
+            for device in ("cuda:0", "mps")
+        ),
         ("seeds", [42, 42], "seeds: 42 stands there more than once"),
         ("seeds", [-1], "seeds.0 = -1: should be greater than or equal to 0"),
         ("seeds", [2**32], "seeds.0 = 4294967296: should be less than 4294967296"),
@@ -135,6 +141,12 @@ def test_a_rule_over_items_or_several_keys_names_its_key_and_the_reason(tree, ke
     found = refusal(tree)
     assert found.startswith(message)
     assert "more)" not in found
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
+def test_several_processes_share_a_kind_of_device(tree, device):
+    tree["compute"] |= {"device": device, "processes": 2}
+    assert parse(tree).compute.processes == 2
 
 
 @pytest.mark.parametrize(

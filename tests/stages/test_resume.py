@@ -1,90 +1,170 @@
 """Training that is killed, as a user meets it: the same command goes on, and ends with the same files."""
 
+import contextlib
 import hashlib
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from small import Repository, copied
 
 OUTPUTS = ("model.safetensors", "history.csv", "train.json")
+ROUNDS = 4
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> Repository:
     """A small pipeline with all that training reads, enough rounds to be interrupted, and several steps a visit."""
-    repository = copied(tmp_path_factory.mktemp("resume"), {"train": {"num_rounds": 6, "batch_size": 4}})
+    repository = copied(tmp_path_factory.mktemp("resume"), {"train": {"num_rounds": ROUNDS, "batch_size": 4}})
+    repository.environment["PYTHONUNBUFFERED"] = "1"  # its lines tell when to interrupt
     repository.run("dvc", "repro", "cache", "weights", "configure@mosaic")
+    repository.commit("inputs of the training")
     return repository
+
+
+@pytest.fixture(scope="module")
+def whole(prepared) -> dict[str, str]:
+    """The md5s of an uninterrupted training's files."""
+    found = trained(prepared)
+    assert not checkpoints(prepared)
+    return found
 
 
 def trained(repository: Repository) -> dict[str, str]:
     """Run the training to its end and return the md5 of each of its files."""
     repository.run("python", "-m", "stages.train", "mosaic", "42")
+    return digests(repository)
+
+
+def digests(repository: Repository) -> dict[str, str]:
     folder = repository.folder / "runs/mosaic/42"
     return {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in OUTPUTS}
 
 
-def interrupted(repository: Repository, signum: int) -> tuple[int, str]:
-    """Start the training, send a signal once it has written a new checkpoint; return exit status and output."""
-    before = checkpoints(repository)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train", "mosaic", "42"],
+def start(repository: Repository, *command: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        command,
         cwd=repository.folder,
         env=repository.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    while process.poll() is None and checkpoints(repository) <= before:
-        time.sleep(0.01)
+
+
+def interrupted(repository: Repository, signum: int, after: str | None = None, delay: float = 0) -> tuple[int, str]:
+    """Start the training and send a signal, `delay` seconds after a line that starts so; return status and output.
+
+    Without `after`, send it once there is a new checkpoint: an interrupted training writes its first before any step.
+    """
+    before = checkpoints(repository)
+    process = start(repository, sys.executable, "-m", "stages.train", "mosaic", "42")
+    printed = ""
+    if after:
+        printed = read_until(process, after)
+    else:
+        while process.poll() is None and checkpoints(repository) <= before:
+            time.sleep(0.01)
+    time.sleep(delay)
     process.send_signal(signum)
-    printed, _ = process.communicate()
-    return process.returncode, printed
+    rest, _ = process.communicate()
+    return process.returncode, printed + rest
+
+
+def read_until(process: subprocess.Popen, start: str) -> str:
+    """Read lines up to the first one that starts so."""
+    read = ""
+    for line in process.stdout:
+        read += line
+        if line.startswith(start):
+            return read
+    raise AssertionError(f"no line {start!r} in: {read}")
 
 
 def checkpoints(repository: Repository) -> set[Path]:
     return set((repository.folder / ".cache/checkpoints").glob("*/[0-9]*.safetensors"))
 
 
-def test_a_training_killed_twice_and_terminated_once_ends_with_the_files_of_an_uninterrupted_one(prepared):
-    whole = trained(prepared)
-    assert not checkpoints(prepared)
-    (first,) = prepared.runs(stage="train")
-
+def test_a_training_killed_at_random_moments_and_terminated_once_ends_with_the_files_of_an_uninterrupted_one(
+    prepared, whole
+):
+    earlier = {run.info.run_id for run in prepared.runs(stage="train")}
+    moments = random.Random(0)
+    # The first one is before the first visit is over, when the run in MLflow has just begun.
+    assert interrupted(prepared, signal.SIGKILL)[0] == -signal.SIGKILL
+    assert [int(file.stem) for file in checkpoints(prepared)] == [0]
     for _ in range(2):
-        assert interrupted(prepared, signal.SIGKILL)[0] == -signal.SIGKILL
-    code, printed = interrupted(prepared, signal.SIGTERM)
+        line, delay = moments.choice(("continuing in round", "round")), moments.uniform(0, 0.1)
+        code, printed = interrupted(prepared, signal.SIGKILL, line, delay)
+        assert code == -signal.SIGKILL
+        assert "continuing in round" in printed
+    code, printed = interrupted(prepared, signal.SIGTERM, "continuing in round")
     assert code == 128 + signal.SIGTERM
     assert "the same command continues" in printed
     assert "Traceback" not in printed
-    (second,) = [run for run in prepared.runs(stage="train") if run.info.run_id != first.info.run_id]
-    assert second.info.status == "FAILED"
+    (run,) = [run for run in prepared.runs(stage="train") if run.info.run_id not in earlier]
+    assert run.info.status == "FAILED"
     assert sorted(checkpoints(prepared))[-1].stat().st_size > 0
 
     newest = sorted(checkpoints(prepared))[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
     assert trained(prepared) == whole
     # The run was continued rather than doubled, and nothing is left that another training could pick up.
-    assert {run.info.run_id: run.info.status for run in prepared.runs(stage="train")} == {
-        first.info.run_id: "FINISHED",
-        second.info.run_id: "FINISHED",
+    assert {each.info.run_id: each.info.status for each in prepared.runs(stage="train")} == {
+        **dict.fromkeys(earlier, "FINISHED"),
+        run.info.run_id: "FINISHED",
     }
     assert not checkpoints(prepared)
 
 
-def test_another_configuration_does_not_continue_from_an_interrupted_training(prepared):
+def test_a_killed_experiment_in_a_temporary_copy_continues_when_it_is_run_again(prepared, whole):
+    """It runs in another copy then, which has none of the first one's files."""
+    earlier = {run.info.run_id for run in prepared.runs(stage="train")}
+    experiment = ("dvc", "exp", "run", "--temp", "train@mosaic-42")
+    process = start(prepared, *experiment)
+    read_until(process, "round 1/")
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a short one of DVC's own
+            if child.cmdline()[1:3] == ["-m", "stages.train"]:
+                child.kill()
+    printed, _ = process.communicate()
+    assert process.returncode != 0, printed
+    assert checkpoints(prepared)
+    assert not list((prepared.folder / ".dvc/tmp").rglob("*.safetensors"))
+
+    printed = prepared.run(*experiment)
+    assert "continuing in round" in printed
+    (run,) = [run for run in prepared.runs(stage="train") if run.info.run_id not in earlier]
+    assert run.info.status == "FINISHED"
+    md5 = run.data.tags["md5.model"]
+    assert md5 == whole["model.safetensors"]
+    assert (prepared.folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).is_file()
+    assert not checkpoints(prepared)
+
+
+def test_another_configuration_continues_from_nothing_that_other_trainings_left(prepared, whole):
+    """Neither from what a finished one left (`whole`) nor from an interrupted one's checkpoints."""
     interrupted(prepared, signal.SIGKILL)
     assert checkpoints(prepared)
+    assert digests(prepared) == whole
     config = prepared.folder / "configs/mosaic.yaml"
     text = config.read_text()
     os.replace(config, config.with_suffix(".kept"))
-    config.write_text(text.replace("lr: 0.001", "lr: 0.002"))
+    config.write_text(text.replace("lr: 0.001", "lr: 0.002").replace(f"num_rounds: {ROUNDS}", "num_rounds: 1"))
     printed = prepared.run("python", "-m", "stages.train", "mosaic", "42")
     assert "continuing" not in printed
-    assert "round 1/6" in printed
+    assert "round 1/1" in printed
+    after_others = digests(prepared)
+    assert after_others != whole
+
+    for left in ("runs", ".cache/checkpoints"):
+        shutil.rmtree(prepared.folder / left)
+    assert trained(prepared) == after_others
     os.replace(config.with_suffix(".kept"), config)

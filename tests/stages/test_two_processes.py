@@ -1,0 +1,150 @@
+"""Training in two processes, as a user meets it: the results of one, and what happens when one of them dies."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+from small import Repository, copied
+
+# Batches of seven are four images for one process and three for the other.
+CHANGE = {"train": {"num_rounds": 3, "batch_size": 7}, "compute": {"device": "cpu", "processes": 2}}
+COMMAND = ("python", "-m", "stages.train", "mosaic", "42")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Repository:
+    """A small pipeline with all that training reads, configured for two processes."""
+    repository = copied(tmp_path_factory.mktemp("two"), CHANGE)
+    repository.environment["OMP_NUM_THREADS"] = "1"
+    repository.run("dvc", "repro", "cache", "weights", "configure@mosaic")
+    return repository
+
+
+@pytest.fixture(scope="module")
+def whole(prepared) -> dict[str, bytes]:
+    """The files of an uninterrupted training in two processes."""
+    prepared.run(*COMMAND)
+    return files(prepared)
+
+
+def files(repository: Repository) -> dict[str, bytes]:
+    folder = repository.folder / "runs/mosaic/42"
+    return {name: (folder / name).read_bytes() for name in ("model.safetensors", "history.csv", "train.json")}
+
+
+def left_over(repository: Repository) -> list:
+    return list((repository.folder / ".cache/checkpoints").glob("*/*"))
+
+
+@contextmanager
+def one_new_run(repository: Repository) -> Iterator[None]:
+    """Expect that the body adds one training run to MLflow, which ends well, and leaves no checkpoint."""
+    before = {run.info.run_id for run in repository.runs(stage="train")}
+    yield
+    (new,) = [run for run in repository.runs(stage="train") if run.info.run_id not in before]
+    assert new.info.status == "FINISHED"
+    assert "error" not in new.data.tags
+    assert not left_over(repository)
+
+
+@contextmanager
+def started(repository: Repository) -> Iterator[subprocess.Popen]:
+    """Start the stage; its output, both streams, is to be read from the process."""
+    process = subprocess.Popen(
+        [sys.executable, *COMMAND[1:]],
+        cwd=repository.folder,
+        env=repository.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen, start: str) -> str:
+    """Read lines up to the first one that starts so."""
+    read = ""
+    for line in process.stdout:
+        read += line
+        if line.startswith(start):
+            return read
+    raise AssertionError(f"no line {start!r} in: {read}")
+
+
+def worker(process: subprocess.Popen, rank: int) -> int:
+    """Return the process id of a training process."""
+    (found,) = [
+        child.pid for child in psutil.Process(process.pid).children() if child.environ().get("RANK") == str(rank)
+    ]
+    return found
+
+
+def test_two_processes_come_to_the_losses_scores_and_tensors_of_one(prepared, whole, tmp_path):
+    (run,) = prepared.runs(stage="train")
+    assert (run.info.status, run.data.tags["processes"]) == ("FINISHED", "2")
+    assert not left_over(prepared)
+
+    params = prepared.folder / "params.yaml"
+    committed = params.read_text()
+    params.write_text(committed.replace("processes: 2", "processes: 1"))
+    with one_new_run(prepared):
+        prepared.run(*COMMAND)
+    params.write_text(committed)
+    alone = files(prepared)
+
+    tables = []
+    for each in (whole, alone):
+        (tmp_path / "history.csv").write_bytes(each["history.csv"])
+        tables.append(pd.read_csv(tmp_path / "history.csv"))
+    assert len(tables[0]) == 3
+    for column in tables[1]:
+        tolerance = {"rtol": 1e-4, "atol": 0} if column.endswith(("loss", "lr")) else {"rtol": 0, "atol": 1e-3}
+        two, one = (torch.tensor(table[column].to_numpy(), dtype=torch.float64) for table in tables)
+        torch.testing.assert_close(two, one, **tolerance, msg=lambda text, column=column: f"{column}: {text}")
+    tensors = []
+    for each in (whole, alone):
+        (tmp_path / "model.safetensors").write_bytes(each["model.safetensors"])
+        tensors.append(load_file(tmp_path / "model.safetensors"))
+    assert tensors[0].keys() == tensors[1].keys()
+    for name, tensor in tensors[0].items():
+        torch.testing.assert_close(tensor, tensors[1][name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_training_that_is_terminated_and_then_loses_a_process_ends_with_the_files_of_an_uninterrupted_one(
+    prepared, whole
+):
+    with one_new_run(prepared):
+        with started(prepared) as process:
+            read_until(process, "round 1/3")
+            workers = [worker(process, rank) for rank in (0, 1)]
+            process.terminate()
+            printed, _ = process.communicate()
+        assert process.returncode == 128 + signal.SIGTERM
+        assert printed.count("the same command continues from here") == 1
+        assert "Traceback" not in printed
+        assert not any(psutil.pid_exists(pid) for pid in workers)
+        assert left_over(prepared)
+
+        with started(prepared) as process:
+            read_until(process, "continuing in round ")
+            os.kill(worker(process, 1), signal.SIGKILL)
+            printed, _ = process.communicate()
+        assert process.returncode == 0, printed
+        assert [line for line in printed.splitlines() if line.startswith("training process")] == [
+            "training process 1 of 2 ended: killed by SIGKILL; starting again from the last checkpoint (1 of 3)"
+        ]
+        assert "continuing in round " in printed
+        assert "Traceback" not in printed
+    assert files(prepared) == whole
