@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from benchmarks.data import write_training_splits
-from benchmarks.engine import build_trainer, flops_per_step, seconds_of_the_core, seconds_per_step
+from benchmarks.engine import build_trainer, flops_per_step, seconds_outside_the_core, seconds_per_step
 from benchmarks.fresh import in_fresh_process, peak_memory
 from benchmarks.plain import PlainLoop
 from benchmarks.products import product_rate
@@ -40,7 +40,7 @@ def run(device: torch.device, names: list[str], repeats: int, precision: str, co
                 "engine images/s": [batch / one["seconds"] for one in engine],
                 "plain images/s": [batch / one["seconds"] for one in plain],
                 "ratio": ratio,
-                "outside core %": [100 * (1 - one["core_seconds"] / one["seconds"]) for one in engine],
+                "outside core %": [100 * one["outside_seconds"] / one["seconds"] for one in engine],
                 "FLOP utilisation %": [100 * one["flops"] / one["seconds"] / one["product_rate"] for one in engine],
                 "engine host MB": max(one["host_mb"] for one in engine),
                 "plain host MB": max(one["host_mb"] for one in plain),
@@ -55,8 +55,8 @@ def run(device: torch.device, names: list[str], repeats: int, precision: str, co
         [
             f"engine: {precision}{', compiled' if compile_blocks else ''}; plain: fp32. Median (smallest to largest) "
             f"of {repeats} runs of each in turn.",
-            "outside core: the share of a step that is not forward, backward or optimiser (which are timed on a batch "
-            "that is ready). FLOP utilisation: products of a step against a large matrix product of the same precision "
+            "outside core: what is not forward, backward or optimiser, timed by itself. FLOP utilisation: the products "
+            "of a step against a large matrix product of the same precision "
             "in the same process. Host memory: of the training process, without the plain loop's workers.",
         ],
     )
@@ -69,10 +69,9 @@ def measure_engine(setting: Setting, folder: Path, device: torch.device, compile
         seconds_per_step(trainer, setting.skipped)  # compilation and the choice of kernels
     seconds = seconds_per_step(trainer, setting.skipped)
     peak = peak_memory(device)
-    core = seconds_of_the_core(trainer, setting.datasets[0], setting.steps)
     return peak | {
         "seconds": seconds,
-        "core_seconds": core,
+        "outside_seconds": seconds_outside_the_core(trainer, setting.datasets[0]),
         "flops": flops_per_step(setting),
         "product_rate": product_rate(device, setting.precision),
     }

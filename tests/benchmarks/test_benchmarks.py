@@ -111,14 +111,15 @@ def test_the_teacher_is_weighed_by_what_it_does_not_share():
     assert extra == trainable > 0
 
 
-def test_the_core_is_the_engines_step_without_its_data_and_its_average(tmp_path):
+def test_what_is_timed_outside_the_core_trains_nothing_but_moves_the_teacher(tmp_path):
     write_training_splits(tmp_path, SMALL)
     trainer = engine.build_trainer(SMALL, tmp_path, CPU)
-    teacher = {name: tensor.clone() for name, tensor in trainer.teacher.trainable_state().items()}
+    torch.nn.init.ones_(trainer.student.heads[setting.IMAGES].bias)
     student = {name: tensor.clone() for name, tensor in trainer.student.trainable_state().items()}
-    engine.seconds_of_the_core(trainer, setting.IMAGES, 1)
-    assert all(torch.equal(tensor, teacher[name]) for name, tensor in trainer.teacher.trainable_state().items())
-    assert not torch.equal(trainer.student.heads[setting.IMAGES].weight, student[f"heads.{setting.IMAGES}.weight"])
+    assert engine.seconds_outside_the_core(trainer, setting.IMAGES) > 0
+    assert all(torch.equal(tensor, student[name]) for name, tensor in trainer.student.trainable_state().items())
+    # Two steps at m = 0.9, from 0 towards 1.
+    torch.testing.assert_close(trainer.teacher.heads[setting.IMAGES].bias, torch.full((9,), 1 - 0.9**2))
 
 
 def test_a_table_shows_the_median_and_the_range():
