@@ -4,7 +4,8 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline.command import INTERRUPTED, USER_ERROR, Terminated
@@ -40,11 +41,11 @@ def launch(module: str, arguments: list[str], *, processes: int, restarts: int) 
     # What it would say is said below, in a line.
     for talkative in ("agent.server", "multiprocessing"):
         logging.getLogger(f"torch.distributed.elastic.{talkative}.api").setLevel(logging.CRITICAL)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    defaults = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
     if sys.platform == "linux":
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # these processes are all on this machine
+        defaults["GLOO_SOCKET_IFNAME"] = "lo"  # these processes are all on this machine
     for attempt in range(restarts + 1):
-        with tempfile.TemporaryDirectory(prefix="mosaic-") as reports:
+        with tempfile.TemporaryDirectory(prefix="mosaic-") as reports, _environment(defaults):
             config = LaunchConfig(
                 min_nodes=1,
                 max_nodes=1,
@@ -91,6 +92,18 @@ def reporting(main: Callable[[], None]) -> Callable[[], None]:
             sys.exit(1)
 
     return recorded
+
+
+@contextmanager
+def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for processes that start inside, unless they are set already."""
+    unset = [name for name in defaults if name not in os.environ]
+    os.environ.update({name: defaults[name] for name in unset})
+    try:
+        yield
+    finally:
+        for name in unset:
+            del os.environ[name]
 
 
 def _cause(failures: Mapping[int, "ProcessFailure"]) -> tuple[int, "ProcessFailure"]:

@@ -61,12 +61,14 @@ class Processes:
             shares.append(Share(positions, images * self.count / (stop - start), stop - start))
         return shares
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """Return `model` so that its backward pass averages gradients over the processes."""
+    def wrap(self, model: nn.Module, *, partly_used: bool) -> nn.Module:
+        """Return `model` so that its backward pass averages gradients over the processes.
+
+        `partly_used`: a step may leave parameters out; what no process used then keeps `grad is None`.
+        """
         if self.count == 1:
             return model
-        # A step uses one specialist and one head; what no process used keeps `grad is None`.
-        return nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)
+        return nn.parallel.DistributedDataParallel(model, find_unused_parameters=partly_used)
 
     def block(self, total: int) -> slice:
         """Return this process's consecutive part of `total` rows."""

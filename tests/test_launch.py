@@ -1,3 +1,4 @@
+import os
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,9 +41,7 @@ def start(tmp_path, monkeypatch, capfd):
     """Launch two processes of a module with the given body; return what they and their parent printed on stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    # Set here what launching would set for good.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT, *TERMINATING)}
 
@@ -115,3 +114,11 @@ def test_a_users_mistake_in_a_process_is_one_line_and_no_reason_to_start_again(s
 def test_processes_that_succeed_are_started_once(start, tmp_path):
     assert start('Path(os.environ["RANK"]).write_text(os.environ["WORLD_SIZE"])', restarts=2) == ""
     assert {file.name: file.read_text() for file in tmp_path.glob("[01]")} == {"0": "2", "1": "2"}
+
+
+def test_processes_share_the_cores_and_leave_the_environment_as_it_was(start, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    before = dict(os.environ)
+    start('Path(f"threads-{os.environ[\'RANK\']}").write_text(os.environ["OMP_NUM_THREADS"])', restarts=0)
+    assert {file.read_text() for file in tmp_path.glob("threads-*")} == {"3"}
+    assert dict(os.environ) == before

@@ -70,7 +70,7 @@ def test_gathered_blocks_are_all_rows_once_in_order(monkeypatch, total, count):
 def test_alone_nothing_is_shared_out_or_changed():
     alone, model, rows = Processes(), nn.Linear(2, 2), torch.randn(5, 2)
     assert alone.leads
-    assert alone.wrap(model) is model
+    assert alone.wrap(model, partly_used=True) is model
     assert alone.gather(rows, 5) is rows
     assert alone.sum(rows) is rows
     assert (alone.any(True), alone.any(False)) == (True, False)
@@ -91,7 +91,7 @@ def exchange(rank: int, count: int, folder: Path) -> None:
     found["mine"] = mine
     found["any"] = [processes.any(rank == only) for only in (0, 1, 2, None)]
     found["agree"] = processes.agree({"from": rank, "tensor": torch.tensor(float(rank))})
-    model = processes.wrap(nn.Linear(1, 1, bias=False))
+    model = processes.wrap(nn.Linear(1, 1, bias=False), partly_used=False)
     model(torch.tensor([[rank + 1.0]])).sum().backward()
     found["gradient"] = model.module.weight.grad
     torch.save(found, folder / f"{rank}.pt")

@@ -71,7 +71,8 @@ class CyclicTrainer:
         self.student = student
         self.teacher = build_teacher(student)
         self.processes = processes
-        self.network = processes.wrap(student)
+        # With several datasets a step uses one of the heads, and may use one of the specialists.
+        self.network = processes.wrap(student, partly_used=len(config.datasets) > 1)
         self.config = config
         self.train = train
         self.val = val

@@ -15,6 +15,8 @@ import psutil
 import pytest
 from small import Repository, copied
 
+# Random kills; MOSAIC_KILLS=20 looks harder than a test run has time for.
+KILLS = int(os.environ.get("MOSAIC_KILLS", "2"))
 OUTPUTS = ("model.safetensors", "history.csv", "train.json")
 ROUNDS = 4
 
@@ -121,6 +123,16 @@ def test_a_training_killed_at_random_moments_and_terminated_once_ends_with_the_f
         **dict.fromkeys(earlier, "FINISHED"),
         run.info.run_id: "FINISHED",
     }
+    assert not checkpoints(prepared)
+
+
+def test_whatever_the_moment_of_a_kill_the_next_training_ends_with_the_same_files(prepared, whole):
+    moments = random.Random(KILLS)
+    for _ in range(KILLS):
+        code, _ = interrupted(prepared, signal.SIGKILL, "mosaic, seed 42", moments.uniform(0, 3))
+        if code == 0:  # it was faster
+            assert digests(prepared) == whole
+    assert trained(prepared) == whole
     assert not checkpoints(prepared)
 
 
