@@ -12,15 +12,13 @@ has a random stream of its own, keyed by dataset, split and index, so it depends
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
-from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 from numpy.random import PCG64, Generator
 
-from pipeline.atomic import atomic
 from pipeline.datasets import SPLITS, Dataset
+from pipeline.npz import write_npz
 
 Tone = tuple[float, ...]  # gray level or RGB, 0 to 255
 Place = tuple[float, ...]  # (z,) y, x with half the image as unit, 0 in the middle
@@ -229,17 +227,8 @@ def generate(dataset: Dataset, size: int, counts: Mapping[str, int]) -> dict[str
 
 
 def write_phantom(path: Path, dataset: Dataset, size: int, counts: Mapping[str, int]) -> None:
-    """Generate one dataset and write it as an npz, atomically.
-
-    Not by `numpy.savez`, whose zip headers differ between Python versions; uncompressed, because zlib's output does.
-    """
-    arrays = generate(dataset, size, counts)
-    with atomic(path) as temporary, ZipFile(temporary, "w") as archive:
-        for name, array in arrays.items():
-            member, content = ZipInfo(f"{name}.npy"), BytesIO()  # dated 1980
-            member.create_system = 3  # Unix, also where it is not
-            np.lib.format.write_array(content, array, allow_pickle=False)
-            archive.writestr(member, content.getbuffer())
+    """Generate one dataset and write it as an npz, atomically."""
+    write_npz(path, generate(dataset, size, counts))
 
 
 def _stream(*key: str | int) -> Generator:

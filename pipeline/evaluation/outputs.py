@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from pipeline.atomic import atomic, write_text
+from pipeline.atomic import write_text
 from pipeline.evaluation.test_set import Tested
 from pipeline.layout import evaluation_file
+from pipeline.npz import write_npz
 
 ROC_COLUMNS = ["dataset", "fpr", "tpr"]
 PREDICTION_COLUMNS = ["dataset", "actual", "predicted"]
@@ -28,8 +28,7 @@ def write_outputs(head: dict[str, Any], records: dict[str, Any], tested: list[Te
     for suffix, table in tables.items():
         write_text(evaluation_file(*place, suffix), table.to_csv(index=False, lineterminator="\n"))
     arrays = {name: array for result in tested for name, array in result.arrays().items()}
-    with atomic(evaluation_file(*place, "npz")) as temporary:
-        np.savez_compressed(temporary, **arrays)
+    write_npz(evaluation_file(*place, "npz"), arrays)
     write_text(evaluation_file(*place, "json"), json.dumps(head | {"datasets": records}, indent=1) + "\n")
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.atomic import atomic
 from pipeline.errors import PipelineError
+from pipeline.npz import write_npz
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
@@ -117,8 +117,7 @@ def random_npz(path: Path, layout: Layout, seed: int) -> None:
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     arrays = {name: _random_array(generator, name, shape) for name, shape in layout.arrays()}
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+    write_npz(path, arrays)
 
 
 def _norm(name: str, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
