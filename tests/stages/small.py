@@ -84,3 +84,13 @@ def copied(folder: Path, change: dict[str, Any] | None = None) -> Repository:
     repository.run("git", "init", "-q")
     repository.commit("small pipeline")
     return repository
+
+
+def read_until(process: subprocess.Popen, start: str) -> str:
+    """Read lines up to the first one that starts so."""
+    read = ""
+    for line in process.stdout:
+        read += line
+        if line.startswith(start):
+            return read
+    raise AssertionError(f"no line {start!r} in: {read}")

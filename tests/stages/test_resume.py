@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from small import Repository, copied
+from small import Repository, copied, read_until
 
 # Random kills; MOSAIC_KILLS=20 looks harder than a test run has time for.
 KILLS = int(os.environ.get("MOSAIC_KILLS", "2"))
@@ -78,16 +78,6 @@ def interrupted(repository: Repository, signum: int, after: str | None = None, d
     process.send_signal(signum)
     rest, _ = process.communicate()
     return process.returncode, printed + rest
-
-
-def read_until(process: subprocess.Popen, start: str) -> str:
-    """Read lines up to the first one that starts so."""
-    read = ""
-    for line in process.stdout:
-        read += line
-        if line.startswith(start):
-            return read
-    raise AssertionError(f"no line {start!r} in: {read}")
 
 
 def checkpoints(repository: Repository) -> set[Path]:

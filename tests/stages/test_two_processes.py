@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import Repository, copied
+from small import Repository, copied, read_until
 
 # Batches of seven are four images for one process and three for the other.
 CHANGE = {"train": {"num_rounds": 3, "batch_size": 7}, "compute": {"device": "cpu", "processes": 2}}
@@ -71,16 +71,6 @@ def started(repository: Repository) -> Iterator[subprocess.Popen]:
             yield process
         finally:
             process.kill()
-
-
-def read_until(process: subprocess.Popen, start: str) -> str:
-    """Read lines up to the first one that starts so."""
-    read = ""
-    for line in process.stdout:
-        read += line
-        if line.startswith(start):
-            return read
-    raise AssertionError(f"no line {start!r} in: {read}")
 
 
 def worker(process: subprocess.Popen, rank: int) -> int:
