@@ -119,7 +119,7 @@ def run(device: torch.device, names: list[str], repeats: int, precision: str) ->
 def measure(setting: Setting, folder: Path, device: torch.device, take_back: Callable[[], None]) -> float:
     """Time a step with one change taken back in this process."""
     take_back()
-    trainer = build_trainer(setting, folder, device, resident_gb=8)
+    trainer = build_trainer(setting, folder, device)
     if device.type == "cuda":
         seconds_per_step(trainer, setting.skipped)
     return seconds_per_step(trainer, setting.skipped)

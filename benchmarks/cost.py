@@ -53,6 +53,6 @@ def run(device: torch.device, repeats: int, precision: str, compile_blocks: bool
 
 def measure(setting: Setting, folder: Path, device: torch.device, compile_blocks: bool) -> float:
     """Time a step after one epoch of warm-up."""
-    trainer = build_trainer(setting, folder, device, compile_blocks=compile_blocks, resident_gb=8)
+    trainer = build_trainer(setting, folder, device, compile_blocks=compile_blocks)
     seconds_per_step(trainer, setting.skipped)
     return seconds_per_step(trainer, setting.skipped)

@@ -16,6 +16,7 @@ from pipeline.processes import Processes
 from pipeline.training.trainer import CyclicTrainer
 
 WORKERS = 3
+RESIDENT_GB = 8.0
 
 
 def build_model(setting: Setting) -> Mosaic:
@@ -31,7 +32,7 @@ def build_trainer(
     device: torch.device,
     *,
     compile_blocks: bool = False,
-    resident_gb: float = 0,
+    resident_gb: float = RESIDENT_GB,
     processes: Processes = Processes(),  # noqa: B008 - immutable
 ) -> CyclicTrainer:
     """Build the trainer on the cached files in `folder`."""

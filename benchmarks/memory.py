@@ -55,7 +55,7 @@ def write_sparse_split(folder: Path, setting: Setting, gigabytes: float) -> int:
 
 def measure_host(setting: Setting, folder: Path, device: torch.device) -> dict[str, float]:
     """Train some steps in random order over the whole file and return the peak of the host's memory."""
-    trainer = build_trainer(setting, folder, device)
+    trainer = build_trainer(setting, folder, device, resident_gb=0)
     try:
         trainer.visit(setting.datasets[0], stop_requested=lambda: trainer.step == STEPS)
     except StoppedByRequest:

@@ -48,7 +48,7 @@ def main() -> None:
     device = torch.device(kind, local_rank()) if kind == "cuda" else torch.device(kind)
     setting = settings(kind, precision)[name]
     with joined(device) as processes:
-        trainer = build_trainer(setting, Path(folder), device, resident_gb=8, processes=processes)
+        trainer = build_trainer(setting, Path(folder), device, processes=processes)
         seconds_per_step(trainer, setting.skipped)
         seconds = seconds_per_step(trainer, setting.skipped)
         if processes.leads:

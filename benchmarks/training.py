@@ -14,8 +14,6 @@ from benchmarks.products import product_rate
 from benchmarks.result import Result
 from benchmarks.setting import Setting, settings
 
-RESIDENT_GB = 8.0
-
 
 def run(device: torch.device, names: list[str], repeats: int, precision: str, compile_blocks: bool) -> Result:
     """Measure both loops in turn, `repeats` times, each in a fresh process, and the product they are held against."""
@@ -63,8 +61,8 @@ def run(device: torch.device, names: list[str], repeats: int, precision: str, co
 
 
 def measure_engine(setting: Setting, folder: Path, device: torch.device, compile_blocks: bool) -> dict[str, Any]:
-    """Time the engine's step and its core."""
-    trainer = build_trainer(setting, folder, device, compile_blocks=compile_blocks, resident_gb=RESIDENT_GB)
+    """Time the engine's step, and what of it lies outside its core."""
+    trainer = build_trainer(setting, folder, device, compile_blocks=compile_blocks)
     if device.type == "cuda":
         seconds_per_step(trainer, setting.skipped)  # compilation and the choice of kernels
     seconds = seconds_per_step(trainer, setting.skipped)

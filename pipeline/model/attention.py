@@ -12,7 +12,7 @@ def self_attention(attention: Attention, x: Tensor, last: bool) -> Tensor:
     if last:
         q = q[:, :, :1]
     if x.device.type == "cpu":
-        # In bf16 torch's fused attention is no faster on a CPU, and up to nine times slower backwards.
+        # In bf16 torch's fused attention is slower on a CPU, backwards above all (`python -m benchmarks changes`).
         with torch.autocast("cpu", enabled=False):
             y = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
     else:
