@@ -27,13 +27,13 @@ def products_in_mkl() -> None:
 def all_tokens_in_the_last_block() -> None:
     """Compute what nobody reads."""
     run_block = mosaic.run_block
-    mosaic.run_block = lambda block, bottleneck, scale, last, x: run_block(block, bottleneck, scale, False, x)
+    mosaic.run_block = lambda block, adapter, last, x: run_block(block, adapter, False, x)
 
 
 def attention_in_the_precision_of_the_rest() -> None:
     """Let autocast choose the precision of the attention on the CPU too."""
 
-    def self_attention(attention: nn.Module, x: Tensor, last: bool) -> Tensor:
+    def self_attention(attention: nn.Module, x: Tensor, last: bool, *ignored: object) -> Tensor:
         q, k, v = attention.qkv(x).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q[:, :, :1] if last else q, k, v)
         return attention.proj(y.transpose(1, 2).flatten(2))

@@ -51,7 +51,7 @@ def seconds_per_step(trainer: CyclicTrainer, skipped: int) -> float:
     for name in trainer.config.datasets:
         done, started = 0, 0.0
 
-        def count(images: int) -> None:
+        def count(dataset: str, images: int) -> None:
             nonlocal done, started
             done += 1
             if done == skipped:

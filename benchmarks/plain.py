@@ -96,7 +96,7 @@ class PlainMosaic(nn.Module):
                 name: nn.ModuleList(
                     nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, dim)) for _ in self.vit.blocks
                 )
-                for name, width in setting.routing.bottlenecks.items()
+                for name, width in setting.routing.sizes.items()
             }
         )
         self.conv3d = nn.Conv3d(1, dim, model.volume_patch_size, model.volume_patch_size)

@@ -16,7 +16,14 @@ class Architecture:
     volume_size: int
     patch_size: int = 16
     volume_patch_size: int = 8
+    normalisation: str = "half"
+    embedding_norm: bool = False
+    frozen: bool = True
+    tokenizer_init: str = "random"
+    tokenizer_trained: bool = True
     adapter_scale: float = 0.1
+    adapter_layer_norm: bool = False
+    prompt_strength: float | None = None
 
     def size(self, dimension: int) -> int:
         """Pixels or voxels a side."""
@@ -27,8 +34,12 @@ class Architecture:
 class Routing:
     """As `pipeline.model.routing.Routing`."""
 
-    bottlenecks: dict[str, int]
+    sizes: dict[str, int]
     datasets: dict[str, str | None]
+    tokenizers: dict[str, str]
+    kind: str = "bottleneck"
+    gate: str | None = None
+    gate_rounds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,14 +48,21 @@ class Train:
 
     batch_size: int
     num_rounds: int = 100
+    order: str = "registry"
+    tau: float | None = None
     lr: float = 1e-4
+    schedule: str = "step"
     weight_decay: float = 0.01
     grad_clip: float = 1.0
     warmup_rounds: float = 1
     consist_weight: float = 0.1
+    consist_form: str = "mix"
+    flip_sided: bool = False
     early_stopping_patience: int = 5
     min_delta: float = 0.0
     monitor: str = "acc"
+    grade_tolerance: int = 0
+    validate_visits: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,7 @@ class Momentum:
 
     d2: float = 0.9
     d3: float = 0.95
+    update: str = "step"
 
     def of(self, dimension: int) -> float:
         """Momentum for 2D or 3D."""
@@ -82,7 +101,9 @@ class Setting:
     def routing(self) -> Routing:
         """The paper's groups, unless `routing_table` says otherwise."""
         table = self.routing_table or {name: DATASETS[name].specialist for name in self.datasets}
-        return Routing({name: self.widths[name] for name in sorted(set(table.values()))}, table)
+        sizes = {name: self.widths[name] for name in sorted(set(table.values()))}
+        tokenizers = {name: "shared" for name in self.datasets if DATASETS[name].dimension == 3}
+        return Routing(sizes, table, tokenizers)
 
     def but(self, **changes: object) -> "Setting":
         """Return a copy; `batch_size`, `image_size` and `volume_size` may be named as if they were fields."""

@@ -49,7 +49,7 @@ def measure(setting: Setting, folder: Path, device: torch.device, compiled: bool
     synchronize(device)
     times = [time.perf_counter()]
 
-    def note(images: int) -> None:
+    def note(dataset: str, images: int) -> None:
         synchronize(device)
         times.append(time.perf_counter())
 

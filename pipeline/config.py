@@ -17,7 +17,11 @@ from pipeline.params import Params, Train
 
 
 class Architecture(BaseModel):
-    """Shape of the model; the volume sizes are None without 3D datasets, the scale without specialists."""
+    """Shape of the model and how it starts; None is what the variant does not have.
+
+    Those are the volume and tokenizer keys without 3D datasets, the adapter keys without bottlenecks, the strength
+    without prompts.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +30,14 @@ class Architecture(BaseModel):
     image_size: int
     volume_patch_size: int | None
     volume_size: int | None
+    normalisation: Literal["half", "imagenet"]
+    embedding_norm: bool
+    frozen: bool
+    tokenizer_init: Literal["random", "inflate"] | None
+    tokenizer_trained: bool | None
     adapter_scale: float | None
+    adapter_layer_norm: bool | None
+    prompt_strength: float | None
 
     def size(self, dimension: int) -> int:
         """Pixels or voxels a side of what the model sees of a 2D or a 3D dataset."""
@@ -40,6 +51,7 @@ class Momentum(BaseModel):
 
     d2: float | None
     d3: float | None
+    update: Literal["step", "visit"]
 
     def of(self, dimension: int) -> float:
         """Momentum for a 2D or a 3D dataset."""
@@ -70,6 +82,7 @@ def resolve(params: Params, variant: str) -> Config:
     routing = build_routing(resolved.adapter, datasets)
     dimensions = {DATASETS[name].dimension for name in datasets}
     volumes = 3 in dimensions
+    bottleneck, tau = routing.kind == "bottleneck", resolved.train.tau
     return Config(
         model=Architecture(
             backbone=model.backbone,
@@ -77,13 +90,21 @@ def resolve(params: Params, variant: str) -> Config:
             image_size=model.image_size,
             volume_patch_size=model.volume_patch_size if volumes else None,
             volume_size=model.volume_size if volumes else None,
-            adapter_scale=resolved.adapter.scale if routing.bottlenecks else None,
+            normalisation=model.normalisation,
+            embedding_norm=model.embedding_norm,
+            frozen=resolved.backbone.frozen,
+            tokenizer_init=resolved.tokenizer_3d.init if volumes else None,
+            tokenizer_trained=resolved.tokenizer_3d.trained if volumes else None,
+            adapter_scale=resolved.adapter.scale if bottleneck else None,
+            adapter_layer_norm=resolved.adapter.layer_norm if bottleneck else None,
+            prompt_strength=resolved.adapter.prompt_strength if routing.kind == "prompt" else None,
         ),
         routing=routing,
-        train=resolved.train,
+        train=resolved.train.model_copy(update={"tau": tau if resolved.train.order == "balanced" else None}),
         momentum=Momentum(
             d2=resolved.ema.momentum if 2 in dimensions else None,
             d3=resolved.ema.momentum_3d if volumes else None,
+            update=resolved.ema.update,
         ),
         precision=resolved.compute.precision,
     )
@@ -103,7 +124,7 @@ def load_config(path: Path) -> Config:
         raise PipelineError(f"{path}: no such file; `dvc repro configure` writes it") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise PipelineError(not_ours) from None
-    sections = {"model": Architecture.model_fields, "momentum": Momentum.model_fields}
+    sections = {"model": Architecture.model_fields, "train": ("tau",), "momentum": Momentum.model_fields}
     if not isinstance(tree, dict) or not all(isinstance(tree.get(section), dict) for section in sections):
         raise PipelineError(not_ours)
     for section, keys in sections.items():

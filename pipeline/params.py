@@ -15,7 +15,10 @@ from pipeline.errors import PipelineError
 PARAMS_FILE = Path("params.yaml")
 
 # The groups a variant may override. Data, seeds and compute are common to all variants of a comparison.
-VARIANT_GROUPS = ("model.", "adapter.", "train.", "ema.", "compute.precision")
+VARIANT_GROUPS = ("model.", "backbone.", "tokenizer_3d.", "adapter.", "train.", "ema.", "compute.precision")
+
+# The key of a variant that is no override: its reason.
+WHY = "why"
 
 # What decides the one backbone that all variants share.
 SHARED_KEYS = ("model.backbone", "model.patch_size", "model.image_size", "model.weights", "model.weights_sha256")
@@ -88,13 +91,15 @@ class Phantom(Section):
 
 
 class Model(Section):
-    """The frozen ViT and what it sees."""
+    """The ViT and what it sees."""
 
     backbone: str = Field(min_length=1)
     patch_size: Count
     image_size: Count
     volume_patch_size: Count
     volume_size: Count
+    normalisation: Literal["half", "imagenet"]
+    embedding_norm: bool
     weights: str | None
     weights_sha256: Annotated[str, _written_as("[0-9a-f]{64}", "64 hex digits, a to f in lower case")] | None
 
@@ -106,15 +111,38 @@ class Model(Section):
         return self
 
 
+class Backbone(Section):
+    """Whether the ViT itself is trained."""
+
+    frozen: bool
+
+
+class Tokenizer3d(Section):
+    """Where the 3D tokenizer and its positions start, and whether they are trained."""
+
+    init: Literal["random", "inflate"]
+    trained: bool
+
+
 class Adapter(Section):
     """Specialists and their routing."""
 
-    routing: Literal["specialists", "shared", "none"]
+    kind: Literal["bottleneck", "lora", "prompt", "none"]
+    routing: Literal["specialists", "modality", "shared", "per_dataset", "random", "gated"]
     bottleneck_a: Count
     bottleneck_b: Count
     bottleneck_c: Count
+    bottleneck_2d: Count
+    bottleneck_3d: Count
     bottleneck_shared: Count
     scale: Positive
+    layer_norm: bool
+    lora_rank: Count
+    prompt_tokens: Count
+    prompt_strength: NonNegative
+    random_seed: Seed
+    gate: Literal["tokens", "image"]
+    gate_rounds: Count
 
 
 class Train(Section):
@@ -122,41 +150,59 @@ class Train(Section):
 
     num_rounds: Count
     batch_size: Count
+    order: Literal["registry", "interleaved", "balanced"]
+    tau: Annotated[Number, Field(ge=0, le=1)] | None
     lr: Positive
+    schedule: Literal["step", "dataset", "round"]
     weight_decay: NonNegative
     grad_clip: Positive
     warmup_rounds: NonNegative
     consist_weight: Fraction
+    consist_form: Literal["mix", "add"]
+    flip_sided: bool
     early_stopping_patience: Count
     min_delta: NonNegative
     monitor: Literal["acc", "auc", "acc_auc"]
+    grade_tolerance: Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+    validate_visits: bool
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.warmup_rounds > self.num_rounds:
             raise ValueError(f"warmup_rounds: {self.warmup_rounds:g} must be at most num_rounds {self.num_rounds}")
+        if self.order == "balanced" and self.tau is None:
+            raise ValueError("tau: order is balanced, so this must be a number from 0 to 1")
         return self
 
 
 class Ema(Section):
-    """Momentum of the teacher."""
+    """Momentum of the teacher, and how often it moves."""
 
     momentum: Fraction
     momentum_3d: Fraction
+    update: Literal["step", "visit"]
 
 
 class Ablation(Section):
-    """Which variants exist, and which of them run."""
+    """Which variants exist, which of them run, and which of those are analysed."""
 
     run: tuple[str, ...] = Field(min_length=1)
+    analyse: tuple[str, ...]
+    analyse_cases: Count
     variants: dict[Annotated[str, _written_as("[a-z][a-z0-9_]*", "lower case: a-z, 0-9, _")], dict[str, Any]]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         _distinct("run", self.run)
-        for name in self.run:
-            if name not in self.variants:
-                raise ValueError(f"run: '{name}' is not one of ablation.variants: {', '.join(self.variants)}")
+        _distinct("analyse", self.analyse)
+        for key in ("run", "analyse"):
+            for name in getattr(self, key):
+                if name not in self.variants:
+                    raise ValueError(f"{key}: '{name}' is not one of ablation.variants: {', '.join(self.variants)}")
+        for name, overrides in self.variants.items():
+            why = overrides.get(WHY)
+            if not isinstance(why, str) or not why.strip() or "\n" in why.strip():
+                raise ValueError(f"variants: {name}: {WHY}: say in one line what the variant is for")
         return self
 
 
@@ -199,6 +245,8 @@ class Params(Section):
     data: Data
     phantom: Phantom
     model: Model
+    backbone: Backbone
+    tokenizer_3d: Tokenizer3d
     adapter: Adapter
     train: Train
     ema: Ema
@@ -211,7 +259,17 @@ class Params(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         _distinct("seeds", self.seeds)
+        adapter, rounds = self.adapter, self.train.num_rounds
+        if adapter.routing == "gated" and adapter.gate_rounds > rounds:
+            raise ValueError(
+                f"adapter.gate_rounds: {adapter.gate_rounds} must be at most train.num_rounds {rounds}, of which they "
+                "are the last"
+            )
         return self
+
+    def reasons(self) -> dict[str, str]:
+        """Return what each variant is for, one line each."""
+        return {name: overrides[WHY].strip() for name, overrides in self.ablation.variants.items()}
 
     def variant(self, name: str, where: str = str(PARAMS_FILE)) -> "Params":
         """Return the parameters with the overrides of variant `name` applied; `where` is what errors call the file.
@@ -225,6 +283,8 @@ class Params(Section):
             raise PipelineError(f"{where}: no such variant; the variants are {known}")
         tree = self.model_dump()
         for key, value in self.ablation.variants[name].items():
+            if key == WHY:
+                continue
             if not key.startswith(VARIANT_GROUPS):
                 allowed = ", ".join(group.rstrip(".") for group in VARIANT_GROUPS)
                 raise PipelineError(f"{where}: {key}: variants may differ in {allowed} only (dotted keys)")

@@ -17,9 +17,7 @@ def main() -> None:
 
     config = resolve(load_params(), variant)
     write_text(config_file(variant), dump_config(config))
-    print(
-        f"{config_file(variant)}: {len(config.datasets)} datasets, specialists {config.routing.bottlenecks or 'none'}"
-    )
+    print(f"{config_file(variant)}: {len(config.datasets)} datasets, specialists {config.routing.sizes or 'none'}")
 
 
 if __name__ == "__main__":

@@ -59,9 +59,8 @@ def main() -> None:
                 model,
                 splits[name],
                 dataset,
-                size=config.model.size(dataset.dimension),
+                config=config,
                 batch_size=params.compute.eval_batch_size,
-                precision=config.precision,
             )
             tested.append(result)
             records[name] = result.record() | {"data": meta}

@@ -40,7 +40,11 @@ def make_config(params: Params) -> Callable[..., Config]:
             "adapter__bottleneck_a": 3,
             "adapter__bottleneck_b": 4,
             "adapter__bottleneck_c": 5,
+            "adapter__bottleneck_2d": 7,
+            "adapter__bottleneck_3d": 5,
             "adapter__bottleneck_shared": 12,
+            "adapter__lora_rank": 2,
+            "adapter__prompt_tokens": 3,
             "train__num_rounds": 2,
             "train__batch_size": 8,
         }

@@ -13,7 +13,13 @@ from pipeline.params import parse_params
 TREE = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
 TREE["model"] |= {"patch_size": 16, "image_size": 64, "volume_patch_size": 8, "volume_size": 24}
 TREE["train"] |= {"num_rounds": 6, "warmup_rounds": 1, "min_delta": 0.001, "monitor": "acc_auc"}
-VARIANTS = ("mosaic", "shared", "linear_probe")
+VARIANTS = (
+    *("mosaic", "shared", "modality", "random_routing", "gated", "linear_probe"),
+    *("balanced", "lora_per_dataset_r8", "prompt_joint"),
+)
+# Groups A and B, or all three, at their own widths.
+GROUPED = {"mosaic", "random_routing", "gated", "balanced"}
+BOTTLENECKS = GROUPED | {"shared", "modality"}
 
 
 def params(**changes):
@@ -43,11 +49,24 @@ THREE_D = {"data__datasets": ["vesselmnist3d"]}
 @pytest.mark.parametrize(
     ("changes", "variants"),
     [
-        ({"adapter__bottleneck_a": 65}, {"mosaic"}),
-        ({"adapter__bottleneck_b": 97}, {"mosaic"}),
-        ({"adapter__bottleneck_c": 256}, {"mosaic"}),
+        ({"adapter__bottleneck_a": 65}, GROUPED),
+        ({"adapter__bottleneck_b": 97}, GROUPED),
+        ({"adapter__bottleneck_c": 256}, GROUPED),
         ({"adapter__bottleneck_shared": 353}, {"shared"}),
-        ({"adapter__scale": 0.2}, {"mosaic", "shared"}),
+        ({"adapter__bottleneck_2d": 353}, {"modality"}),
+        ({"adapter__scale": 0.2}, BOTTLENECKS),
+        ({"adapter__layer_norm": True}, BOTTLENECKS),
+        ({"adapter__lora_rank": 9}, {"lora_per_dataset_r8"}),
+        ({"adapter__prompt_tokens": 9}, {"prompt_joint"}),
+        ({"adapter__prompt_strength": 0.5}, {"prompt_joint"}),
+        ({"adapter__random_seed": 1}, {"random_routing"}),
+        ({"adapter__gate": "image"}, {"gated"}),
+        ({"adapter__gate_rounds": 2}, {"gated"}),
+        ({"train__tau": 0.25}, {"balanced"}),
+        ({"backbone__frozen": False}, set(VARIANTS)),
+        ({"tokenizer_3d__init": "inflate"}, set(VARIANTS)),
+        ({"model__embedding_norm": True}, set(VARIANTS)),
+        ({"ema__update": "visit"}, set(VARIANTS)),
         ({"train__lr": 0.5}, set(VARIANTS)),
         ({"ema__momentum": 0.5}, set(VARIANTS)),
         ({"ema__momentum_3d": 0.5}, set(VARIANTS)),
@@ -61,11 +80,22 @@ def test_a_parameter_changes_the_configuration_of_just_the_variants_that_it_infl
     assert influenced(**changes) == variants
 
 
-@pytest.mark.parametrize("key", list(TREE["train"]))
+OTHER = {
+    "monitor": "auc",
+    "consist_weight": 0.2,
+    "consist_form": "add",
+    "order": "interleaved",
+    "schedule": "round",
+    "flip_sided": True,
+    "validate_visits": False,
+}
+
+
+@pytest.mark.parametrize("key", [key for key in TREE["train"] if key != "tau"])
 def test_every_training_parameter_stands_in_the_configuration(key):
-    value = TREE["train"][key]
-    other = {"monitor": "auc", "consist_weight": 0.2}[key] if key in ("monitor", "consist_weight") else value + 1
-    assert influenced(**{f"train__{key}": other}) == set(VARIANTS)
+    other = OTHER[key] if key in OTHER else TREE["train"][key] + 1
+    overriding = {"order": {"balanced"}, "schedule": {"lora_per_dataset_r8"}}.get(key, set())
+    assert influenced(**{f"train__{key}": other}) == set(VARIANTS) - overriding
 
 
 @pytest.mark.parametrize(
@@ -81,6 +111,8 @@ def test_every_training_parameter_stands_in_the_configuration(key):
         {"report__published": "results.csv"},
         {"seeds": [1, 2]},
         {"ablation__run": ["shared"]},
+        {"ablation__analyse": ["shared"]},
+        {"ablation__analyse_cases": 7},
         # These reach training through the data and weights that it depends on.
         {"data__train_limit": 5},
         {"data__size_2d": 64},
@@ -99,6 +131,8 @@ def test_what_does_not_decide_a_training_is_no_part_of_its_configuration(changes
         (TWO_D, {"model__volume_patch_size": 4}),
         (TWO_D, {"ema__momentum_3d": 0.5}),
         (TWO_D, {"adapter__bottleneck_c": 256}),
+        (TWO_D, {"tokenizer_3d__init": "inflate"}),
+        (TWO_D, {"tokenizer_3d__trained": False}),
         (THREE_D, {"ema__momentum": 0.5}),
         (THREE_D, {"adapter__bottleneck_a": 65}),
     ],
@@ -111,12 +145,15 @@ def test_a_configuration_lists_no_key_without_influence():
     assert "volume" not in dumps(**TWO_D)["mosaic"]
     assert "d3" not in dumps(**TWO_D)["mosaic"]
     assert "d2" not in dumps(**THREE_D)["mosaic"]
-    assert "adapter_scale" not in dumps()["linear_probe"]
+    for variant in ("linear_probe", "lora_per_dataset_r8", "prompt_joint"):
+        assert "adapter_" not in dumps()[variant]
+    assert "prompt_strength" not in dumps()["mosaic"]
+    assert "tau" not in dumps()["mosaic"]
 
 
 def test_an_override_in_a_variant_equals_the_same_value_in_params():
     tree = copy.deepcopy(TREE)
-    tree["ablation"]["variants"]["wide"] = {"adapter.bottleneck_c": 256, "train.lr": "1e-05"}
+    tree["ablation"]["variants"]["wide"] = {"why": "wider", "adapter.bottleneck_c": 256, "train.lr": "1e-05"}
     overridden = resolve(parse_params(yaml.safe_dump(tree), "params.yaml"), "wide")
     assert dump_config(overridden) == dumps(adapter__bottleneck_c=256, train__lr=1e-05)["mosaic"]
 
@@ -143,28 +180,47 @@ model:
   image_size: 64
   volume_patch_size: 8
   volume_size: 24
+  normalisation: half
+  embedding_norm: false
+  frozen: true
+  tokenizer_init: random
+  tokenizer_trained: true
   adapter_scale: 0.1
+  adapter_layer_norm: false
 routing:
-  bottlenecks:
+  name: specialists
+  kind: bottleneck
+  sizes:
     B: 96
     C: 192
   datasets:
     vesselmnist3d: C
     breastmnist: B
+  tokenizers:
+    vesselmnist3d: shared
+  gate: null
+  gate_rounds: null
 train:
   num_rounds: 6
   batch_size: 32
+  order: registry
   lr: 1.0e-05
+  schedule: step
   weight_decay: 0.01
   grad_clip: 1.0
   warmup_rounds: 1.0
   consist_weight: 0.1
+  consist_form: mix
+  flip_sided: false
   early_stopping_patience: 5
   min_delta: 0.001
   monitor: acc_auc
+  grade_tolerance: 0
+  validate_visits: true
 momentum:
   d2: 0.9
   d3: 0.95
+  update: step
 precision: fp32
 """
 

@@ -21,10 +21,11 @@ def tree():
     tree["model"] |= {"patch_size": 16, "image_size": 64, "volume_patch_size": 8, "volume_size": 24}
     tree["train"] |= {"num_rounds": 6, "warmup_rounds": 1}
     tree["ablation"]["variants"] = {
-        "mosaic": {},
-        "shared": {"adapter.routing": "shared"},
-        "linear_probe": {"adapter.routing": "none"},
+        "mosaic": {"why": "the method"},
+        "shared": {"why": "one for all", "adapter.routing": "shared"},
+        "linear_probe": {"why": "none", "adapter.kind": "none"},
     }
+    tree["ablation"] |= {"run": ["mosaic", "shared", "linear_probe"], "analyse": ["mosaic"]}
     return tree
 
 
@@ -51,9 +52,12 @@ def refusal(tree):
 def test_the_committed_params_and_all_their_variants_are_legal():
     params = load_params(ROOT / "params.yaml")
     assert params.data.datasets == tuple(DATASETS)
-    run = ("mosaic", "shared", "linear_probe")
-    assert params.ablation.run[:3] == run
-    assert [params.variant(name).adapter.routing for name in run] == ["specialists", "shared", "none"]
+    assert {"mosaic", "shared", "per_dataset", "random_routing", "gated", "linear_probe"} <= set(params.ablation.run)
+    assert params.ablation.run[0] == "mosaic"
+    assert params.variant("mosaic").model_dump(exclude={"ablation"}) == params.model_dump(exclude={"ablation"})
+    assert params.variant("shared").adapter.routing == "shared"
+    assert params.variant("linear_probe").adapter.kind == "none"
+    assert all(params.reasons().values())
 
 
 AT_LEAST_1 = "should be greater than or equal to 1"
@@ -61,12 +65,15 @@ COUNTS = (
     *("data/train_limit", "data/eval_limit", "phantom/train", "phantom/val", "phantom/test"),
     *("model/patch_size", "model/image_size", "model/volume_patch_size", "model/volume_size"),
     *("adapter/bottleneck_a", "adapter/bottleneck_b", "adapter/bottleneck_c", "adapter/bottleneck_shared"),
+    *("adapter/bottleneck_2d", "adapter/bottleneck_3d", "adapter/lora_rank", "adapter/prompt_tokens"),
+    *("adapter/gate_rounds", "ablation/analyse_cases"),
     *("train/num_rounds", "train/batch_size", "train/early_stopping_patience"),
     *("compute/processes", "compute/workers", "compute/eval_batch_size", "compute/threads"),
 )
 POSITIVE = ("adapter/scale", "train/lr", "train/grad_clip")
 NOT_NEGATIVE = ("train/weight_decay", "train/warmup_rounds", "train/min_delta", "compute/device_cache_gb")
-DEFAULT_COMPUTE = yaml.safe_load((ROOT / "params.yaml").read_text())["compute"]
+DEFAULT = yaml.safe_load((ROOT / "params.yaml").read_text())
+DEFAULT_COMPUTE, TRAIN, ADAPTER = DEFAULT["compute"], DEFAULT["train"] | {"num_rounds": 6}, DEFAULT["adapter"]
 FRACTIONS = ("train/consist_weight", "ema/momentum", "ema/momentum_3d")
 
 
@@ -89,7 +96,16 @@ FRACTIONS = ("train/consist_weight", "ema/momentum", "ema/momentum_3d")
         ("data/datasets", "pathmnist", "should be a list"),
         ("model/backbone", "", "should have at least 1 character"),
         ("model/weights_sha256", "ABC", "should be 64 hex digits"),
-        ("adapter/routing", "foo", "should be 'specialists', 'shared' or 'none'"),
+        (
+            "adapter/routing",
+            "foo",
+            "should be 'specialists', 'modality', 'shared', 'per_dataset', 'random' or 'gated'",
+        ),
+        ("adapter/kind", "foo", "should be 'bottleneck', 'lora', 'prompt' or 'none'"),
+        ("adapter/prompt_strength", -1, "should be greater than or equal to 0"),
+        ("train/order", "random", "should be 'registry', 'interleaved' or 'balanced'"),
+        ("train/tau", 1.5, "should be less than or equal to 1"),
+        ("train/grade_tolerance", -1, "should be greater than or equal to 0"),
         ("train/monitor", "loss", "should be 'acc', 'auc' or 'acc_auc'"),
         ("seeds", [], "should have at least 1 item"),
         ("seeds", 42, "should be a list"),
@@ -133,6 +149,16 @@ def test_a_value_out_of_range_is_one_line_with_key_value_and_what_is_legal(tree,
             ["best"],
             "ablation.run: 'best' is not one of ablation.variants: mosaic, shared, linear_probe",
         ),
+        ("ablation/analyse", ["best"], "ablation.analyse: 'best' is not one of ablation.variants: mosaic"),
+        ("ablation/variants/mosaic", {}, "ablation.variants: mosaic: why: say in one line what the variant is for"),
+        ("ablation/variants/mosaic", {"why": " "}, "ablation.variants: mosaic: why: say in one line"),
+        ("ablation/variants/mosaic", {"why": "a\nb"}, "ablation.variants: mosaic: why: say in one line"),
+        ("train", TRAIN | {"order": "balanced", "tau": None}, "train.tau: order is balanced, so this must be a number"),
+        (
+            "adapter",
+            ADAPTER | {"routing": "gated", "gate_rounds": 7},
+            "adapter.gate_rounds: 7 must be at most train.num",
+        ),
         ("ablation/variants/Best", {}, "ablation.variants.Best = 'Best': should be lower case: a-z, 0-9, _"),
     ],
 )
@@ -154,7 +180,7 @@ def test_several_processes_share_a_kind_of_device(tree, device):
     [
         ("adapter/bottlneck_c", "adapter.bottlneck_c: unknown key; did you mean bottleneck_c?"),
         ("trian", "trian: unknown key; did you mean train?"),
-        ("ema/zzz", "ema.zzz: unknown key; known keys are momentum, momentum_3d"),
+        ("ema/zzz", "ema.zzz: unknown key; known keys are momentum, momentum_3d, update"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(tree, key, message):
@@ -208,6 +234,7 @@ def test_a_missing_and_a_binary_file_are_named(tmp_path):
 
 def test_an_override_changes_its_variant_and_no_other(tree):
     tree["ablation"]["variants"]["wide"] = {
+        "why": "wider",
         "adapter.bottleneck_a": 128,
         "train.lr": "1e-05",
         "compute.precision": "bf16",
@@ -221,7 +248,7 @@ def test_an_override_changes_its_variant_and_no_other(tree):
     assert wide.model_dump() == expected
 
 
-GROUPS = "variants may differ in model, adapter, train, ema, compute.precision only"
+GROUPS = "variants may differ in model, backbone, tokenizer_3d, adapter, train, ema, compute.precision only"
 SHARED = "may not differ, all variants share weights/backbone.safetensors"
 
 
@@ -243,7 +270,7 @@ SHARED = "may not differ, all variants share weights/backbone.safetensors"
     ],
 )
 def test_an_override_that_is_not_legal_names_variant_and_key(tree, key, value, message):
-    tree["ablation"]["variants"]["mine"] = {key: value}
+    tree["ablation"]["variants"]["mine"] = {"why": "mine", key: value}
     assert refusal(tree).startswith(f"ablation.variants.mine: {message}")
 
 

@@ -18,6 +18,9 @@ MAX_ROTATION = math.radians(15)
 MAX_BRIGHTNESS = 0.1
 MAX_CONTRAST = 0.1
 
+# What a checkpoint was trained on: mean and standard deviation of RGB in [0, 1].
+STATISTICS = {"half": ((0.5,) * 3, (0.5,) * 3), "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -35,8 +38,8 @@ class Draws:
         return Draws(self.first[rows], self.second[rows])
 
 
-def draw(dataset: Dataset, count: int, generator: torch.Generator) -> Draws:
-    """Draw the augmentation of `count` images of a dataset."""
+def draw(dataset: Dataset, count: int, generator: torch.Generator, flip_sided: bool = False) -> Draws:
+    """Draw the augmentation of `count` images of a dataset; `flip_sided` flips left and right organs too."""
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.rand(count, generator=generator) * (high - low) + low
@@ -46,7 +49,7 @@ def draw(dataset: Dataset, count: int, generator: torch.Generator) -> Draws:
 
     if dataset.dimension == 2:
         angle, flip = uniform(-MAX_ROTATION, MAX_ROTATION), torch.where(coin(), -1.0, 1.0)
-        return Draws(angle, torch.ones(count) if dataset.sided else flip)
+        return Draws(angle, torch.ones(count) if dataset.sided and not flip_sided else flip)
     contrast = torch.where(coin(), uniform(1 - MAX_CONTRAST, 1 + MAX_CONTRAST), 1.0)
     brightness = torch.where(coin(), uniform(-MAX_BRIGHTNESS, MAX_BRIGHTNESS), 0.0)
     return Draws(contrast, brightness)
@@ -81,7 +84,14 @@ def augment(images: Tensor, draws: Draws) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Map [0, 1] to [-1, 1], as the checkpoint expects (mean and std 0.5); grayscale 2D gets three equal channels."""
-    x = images.sub(0.5).div_(0.5)
-    return x.expand(-1, 3, -1, -1) if x.dim() == 4 and x.shape[1] == 1 else x
+def normalise(images: Tensor, statistics: str = "half") -> Tensor:
+    """Map images in [0, 1] to what the ViT sees; grayscale 2D gets three equal channels.
+
+    2D by the mean and std that `statistics` names: `half`, to [-1, 1], as the checkpoint expects, or `imagenet`.
+    Volumes go to [-1, 1].
+    """
+    if statistics == "half" or images.dim() == 5:
+        x = images.sub(0.5).div_(0.5)
+        return x.expand(-1, 3, -1, -1) if x.dim() == 4 and x.shape[1] == 1 else x
+    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in STATISTICS[statistics])
+    return images.expand(-1, 3, -1, -1).sub(mean).div_(std)

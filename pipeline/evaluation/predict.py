@@ -1,5 +1,7 @@
 """Scores of a model on one split of one dataset."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
@@ -10,6 +12,9 @@ from pipeline.datasets import Dataset
 from pipeline.model.mosaic import Mosaic
 from pipeline.processes import Processes
 
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
 
 @torch.inference_mode()
 def predict(
@@ -17,9 +22,8 @@ def predict(
     split: Split,
     dataset: Dataset,
     *,
-    size: int,
+    config: "Config",
     batch_size: int,
-    precision: str,
     processes: Processes = Processes(),  # noqa: B008 - immutable
 ) -> np.ndarray:
     """Return probabilities float32 [N, C] in stored order: sigmoid for multi-label tasks, else softmax.
@@ -31,9 +35,9 @@ def predict(
     mine = processes.block(len(split))
     scores = [torch.empty((0, dataset.num_classes), device=split.device)]
     for batch in split.batches(consecutive(mine, batch_size)):
-        images = normalise(to_float(batch.images, dataset.dimension, size))
-        with autocast(split.device, precision):
-            _, logits = model(images, dataset.name)
+        images = to_float(batch.images, dataset.dimension, config.model.size(dataset.dimension))
+        with autocast(split.device, config.precision):
+            _, logits = model(normalise(images, config.model.normalisation), dataset.name)
         logits = logits.float()
         scores.append(logits.sigmoid() if dataset.multi_label else logits.softmax(dim=1))
     model.train(was_training)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.config import Config
 from pipeline.data.batches import Split
 from pipeline.datasets import Dataset
 from pipeline.evaluation import metrics
@@ -62,9 +63,9 @@ class Tested:
         )
 
 
-def run_test(model: Mosaic, split: Split, dataset: Dataset, *, size: int, batch_size: int, precision: str) -> Tested:
+def run_test(model: Mosaic, split: Split, dataset: Dataset, *, config: Config, batch_size: int) -> Tested:
     """Score `model` on the test split of one dataset."""
-    scores = predict(model, split, dataset, size=size, batch_size=batch_size, precision=precision)
+    scores = predict(model, split, dataset, config=config, batch_size=batch_size)
     labels = split.labels.cpu().numpy()
     rows = choose_samples(labels)
     pictures = np.stack([as_picture(split.images[row], dataset) for row in rows])

@@ -1,6 +1,6 @@
 """MOSAIC: a frozen ViT, hard-routed specialists beside its MLPs, a 3D tokenizer and one head per dataset."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,84 +10,90 @@ from torch import Tensor, nn
 from pipeline.compute import store_matrices_in_bf16
 from pipeline.datasets import DATASETS
 from pipeline.model.attention import self_attention
+from pipeline.model.bottleneck import Bottleneck
+from pipeline.model.gate import Gate, Mixture
 from pipeline.model.linear import use_pointwise
-from pipeline.model.specialist import Bottleneck, Specialist
-from pipeline.model.tokenizer import VolumeTokenizer
+from pipeline.model.lora import Lora
+from pipeline.model.prompt import Prompt
+from pipeline.model.specialist import NONE, Adapter, Specialist
+from pipeline.model.tokenizer import VolumeTokenizer, inflate
 from pipeline.streams import stream
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
+    from pipeline.config import Architecture, Config
     from pipeline.model.routing import Routing
 
 
-def is_trainable(name: str) -> bool:
-    """Whether the parameter of that name is trained, averaged by the teacher and saved: all but the backbone's."""
-    return not name.startswith("backbone.")
-
-
-def run_block(block: Block, bottleneck: Bottleneck | None, scale: float | None, last: bool, x: Tensor) -> Tensor:
-    """Run one block of the ViT on tokens [N, T, D], with a bottleneck beside its MLP or without.
+def run_block(block: Block, adapter: Adapter, last: bool, x: Tensor) -> Tensor:
+    """Run one block of the ViT on tokens [N, T, D] with an adapter.
 
     The `last` block returns the class token alone, [N, 1, D]: no other token is read after it.
     """
-    attended = self_attention(block.attn, block.norm1(x), last)
-    x = (x[:, :1] if last else x) + attended
+    u = block.norm1(x)
+    adapter = adapter.at(u)
+    prompts = adapter.prompts()
+    normed = None if prompts is None else block.norm1(prompts[0])
+    x = (x[:, :1] if last else x) + self_attention(block.attn, u, last, adapter, normed)
     h = block.norm2(x)
     y = x + block.mlp(h)
-    return y if bottleneck is None else y + scale * bottleneck(h)
+    added = adapter.beside_mlp(h)
+    return y if added is None else y + added
 
 
 class Mosaic(nn.Module):
-    """One model for all datasets; exactly one specialist computes per batch.
+    """One model for all datasets; exactly one specialist computes per batch, unless a gate mixes them.
 
-    The backbone is frozen and stays in evaluation mode. Block l with the specialist s of the dataset at hand:
+    The backbone stays in evaluation mode, and is frozen unless the configuration trains it. Block l with the specialist
+    s of the dataset at hand, here a bottleneck:
 
         x' = x + MHSA(LN1(x));  h = LN2(x');  y = x' + MLP(h) + scale * Up_s(ReLU(Down_s(h)))
 
     and the class token after the final LN goes to the dataset's own linear head (paper, section 2).
     """
 
-    def __init__(
-        self,
-        backbone: VisionTransformer,
-        routing: "Routing",
-        *,
-        seed: int,
-        scale: float | None = None,
-        volume_size: int | None = None,
-        volume_patch_size: int | None = None,
-    ) -> None:
-        """Build specialists, tokenizer and heads around `backbone`, each initialised from its own stream of `seed`.
-
-        `scale` may be None without specialists, the volume sizes without 3D datasets.
-        """
+    def __init__(self, backbone: VisionTransformer, routing: "Routing", shape: "Architecture", seed: int) -> None:
+        """Build specialists, tokenizers and heads around `backbone`, each initialised from its own stream of `seed`."""
         super().__init__()
         dim, depth = backbone.embed_dim, len(backbone.blocks)
         self.routing = routing
-        self.scale = scale
         self.run_block = run_block
         self.backbone = backbone
         self.specialists = nn.ModuleDict(
             {
-                name: Specialist(depth, dim, width, stream(seed, "specialist", name))
-                for name, width in routing.bottlenecks.items()
+                name: Specialist(depth, _adapter(dim, routing.kind, size, shape, stream(seed, "specialist", name)))
+                for name, size in routing.sizes.items()
             }
         )
-        self.tokenizer_3d = (
-            VolumeTokenizer(dim, volume_size, volume_patch_size, stream(seed, "tokenizer_3d"))
-            if any(DATASETS[name].dimension == 3 for name in routing.datasets)
-            else None
+        self.gates = nn.ModuleList(
+            Gate(dim, len(self.specialists), routing.gate) for _ in range(depth if routing.gate else 0)
         )
+        # Whether the gates mix the specialists; training with gates begins without.
+        self.gated = routing.gate is not None
+        self.tokenizers_3d = nn.ModuleDict()
+        for name in dict.fromkeys(routing.tokenizers.values()):
+            generator = stream(seed, "tokenizer_3d", name)
+            self.tokenizers_3d[name] = VolumeTokenizer(dim, shape.volume_size, shape.volume_patch_size, generator)
+            if shape.tokenizer_init == "inflate":
+                inflate(self.tokenizers_3d[name], backbone)
+        norms = [f"{DATASETS[name].dimension}D" for name in routing.datasets] if shape.embedding_norm else []
+        self.embedding_norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name in sorted(set(norms))})
         self.heads = nn.ModuleDict({name: nn.Linear(dim, DATASETS[name].num_classes) for name in routing.datasets})
         for name, head in self.heads.items():
             nn.init.trunc_normal_(head.weight, std=0.02, generator=stream(seed, "head", name))
             nn.init.zeros_(head.bias)
+        self._frozen = ("embedding_norms.",)
+        self._frozen += ("backbone.",) if shape.frozen else ()
+        self._frozen += () if shape.tokenizer_trained else ("tokenizers_3d.",)
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(is_trainable(name))
+            parameter.requires_grad_(self.is_trainable(name))
         self.train()
 
+    def is_trainable(self, name: str) -> bool:
+        """Whether the parameter of that name is trained, averaged by the teacher and saved."""
+        return not name.startswith(self._frozen)
+
     def train(self, mode: bool = True) -> "Mosaic":
-        """Set the mode of all but the backbone, which is frozen and always evaluates."""
+        """Set the mode of all but the backbone, which always evaluates."""
         super().train(mode)
         self.backbone.eval()
         return self
@@ -97,34 +103,57 @@ class Mosaic(nn.Module):
 
         `images` are normalised: [N, 3, H, W] of a 2D dataset, [N, 1, S, S, S] of a 3D one.
         """
-        x = self._tokens(images)
-        specialist = self.routing.datasets[dataset]
-        bottlenecks = self.specialists[specialist] if specialist else [None] * len(self.backbone.blocks)
-        for block, bottleneck in zip(self.backbone.blocks, bottlenecks, strict=True):
-            x = self.run_block(block, bottleneck, self.scale, block is self.backbone.blocks[-1], x)
+        x = self.embed(images, dataset)
+        for block, adapter in zip(self.backbone.blocks, self.adapters(dataset), strict=True):
+            x = self.run_block(block, adapter, block is self.backbone.blocks[-1], x)
         feature = self.backbone.norm(x[:, 0])
         return feature, self.heads[dataset](feature)
 
+    def embed(self, images: Tensor, dataset: str) -> Tensor:
+        """Embed a batch and put the class token in front: [N, 1 + T, D]."""
+        if DATASETS[dataset].dimension == 3:
+            tokenizer = self.tokenizers_3d[self.routing.tokenizers[dataset]]
+            patches, positions = tokenizer(images), tokenizer.positions
+        else:
+            patches, positions = self.backbone.patch_embed(images), self.backbone.pos_embed
+        if self.embedding_norms:
+            patches = self.embedding_norms[f"{DATASETS[dataset].dimension}D"](patches)
+        cls = self.backbone.cls_token.expand(len(patches), -1, -1)
+        return torch.cat([cls, patches], dim=1) + positions
+
+    def adapters(self, dataset: str) -> list[Adapter]:
+        """Return what acts in each block on a batch of the dataset: its specialist, or the mixture of all."""
+        if self.gated:
+            by_block = zip(*self.specialists.values(), strict=True)
+            return [Mixture(adapters, gate) for adapters, gate in zip(by_block, self.gates, strict=True)]
+        specialist = self.routing.datasets[dataset]
+        return list(self.specialists[specialist]) if specialist else [NONE] * len(self.backbone.blocks)
+
     def compile_blocks(self) -> None:
-        """Compile the block: one graph for each specialist's width and input shape, shared by all blocks."""
+        """Compile the block: one graph for each specialist's size and input shape, shared by all blocks."""
         # The default limit of 8 graphs would end with two kinds of input, full and last batches, and four widths.
         torch._dynamo.config.recompile_limit = 64
         self.run_block = torch.compile(run_block, dynamic=False)
 
     def active_parameters(self, dataset: str) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield what a batch of `dataset` trains: its specialist, its head, and in 3D the tokenizer and positions."""
-        prefixes = [f"heads.{dataset}."]
-        if specialist := self.routing.datasets[dataset]:
+        """Yield what a batch of `dataset` trains: its specialist and head, in 3D its tokenizer and positions.
+
+        With gates in use that is all specialists and the gates, with a trained backbone the backbone as well.
+        """
+        prefixes = [f"heads.{dataset}.", "backbone."]
+        if self.gated:
+            prefixes += ["specialists.", "gates."]
+        elif specialist := self.routing.datasets[dataset]:
             prefixes.append(f"specialists.{specialist}.")
-        if DATASETS[dataset].dimension == 3:
-            prefixes.append("tokenizer_3d.")
+        if tokenizer := self.routing.tokenizers.get(dataset):
+            prefixes.append(f"tokenizers_3d.{tokenizer}.")
         for name, parameter in self.named_parameters():
-            if name.startswith(tuple(prefixes)):
+            if name.startswith(tuple(prefixes)) and self.is_trainable(name):
                 yield name, parameter
 
     def trainable_state(self) -> dict[str, Tensor]:
         """Return the trainable tensors by name: all that a checkpoint or a model file holds."""
-        return {name: parameter.detach() for name, parameter in self.named_parameters() if is_trainable(name)}
+        return {name: parameter.detach() for name, parameter in self.named_parameters() if self.is_trainable(name)}
 
     def load_trainable_state(self, state: dict[str, Tensor]) -> None:
         """Copy tensors into the model; the names must be exactly the trainable ones (KeyError otherwise)."""
@@ -137,40 +166,39 @@ class Mosaic(nn.Module):
     def parameter_counts(self) -> dict[str, int | dict[str, int]]:
         """Return the number of parameters by component, trainable and in total."""
 
-        def count(module: nn.Module | None) -> int:
-            return sum(parameter.numel() for parameter in module.parameters()) if module else 0
+        def count(module: nn.Module) -> int:
+            return sum(parameter.numel() for parameter in module.parameters())
 
-        positions = self.tokenizer_3d.positions.numel() if self.tokenizer_3d else 0
+        positions = sum(tokenizer.positions.numel() for tokenizer in self.tokenizers_3d.values())
         return {
             "specialists": {name: count(specialist) for name, specialist in self.specialists.items()},
-            "tokenizer_3d": count(self.tokenizer_3d) - positions,
+            "gates": count(self.gates),
+            "tokenizer_3d": count(self.tokenizers_3d) - positions,
             "positions_3d": positions,
             "heads": count(self.heads),
+            "embedding_norms": count(self.embedding_norms),
             "backbone": count(self.backbone),
-            "trainable": sum(p.numel() for name, p in self.named_parameters() if is_trainable(name)),
+            "trainable": sum(p.numel() for name, p in self.named_parameters() if self.is_trainable(name)),
             "total": count(self),
         }
 
-    def _tokens(self, images: Tensor) -> Tensor:
-        """Embed a batch and put the class token in front: [N, 1 + T, D]."""
-        if images.dim() == 5:
-            patches, positions = self.tokenizer_3d(images), self.tokenizer_3d.positions
-        else:
-            patches, positions = self.backbone.patch_embed(images), self.backbone.pos_embed
-        cls = self.backbone.cls_token.expand(len(patches), -1, -1)
-        return torch.cat([cls, patches], dim=1) + positions
+
+def _adapter(
+    dim: int, kind: str, size: int, shape: "Architecture", generator: torch.Generator
+) -> Callable[[], nn.Module]:
+    """Return what makes one adapter of a kind and size; each call draws on from `generator`."""
+    if kind == "lora":
+        return lambda: Lora(dim, size, generator)
+    if kind == "prompt":
+        return lambda: Prompt(dim, size, shape.prompt_strength, generator)
+    return lambda: Bottleneck(dim, size, shape.adapter_scale, shape.adapter_layer_norm, generator)
 
 
 def build_mosaic(config: "Config", backbone: VisionTransformer, seed: int) -> Mosaic:
-    """Build the model of a resolved configuration around a backbone, which it keeps and freezes."""
-    if config.precision == "bf16":
+    """Build the model of a resolved configuration around a backbone, which it keeps, and freezes unless told not to."""
+    # The tokenizers may start from the backbone's weights, so these are stored in bf16 after that.
+    model = Mosaic(backbone, config.routing, config.model, seed)
+    if config.precision == "bf16" and config.model.frozen:
         store_matrices_in_bf16(backbone)
     use_pointwise(backbone)
-    return Mosaic(
-        backbone,
-        config.routing,
-        seed=seed,
-        scale=config.model.adapter_scale,
-        volume_size=config.model.volume_size,
-        volume_patch_size=config.model.volume_patch_size,
-    )
+    return model

@@ -1,4 +1,7 @@
-"""Hard routing: a table dataset -> specialist, fixed before training (paper, section 2)."""
+"""Routing: a table dataset -> specialist, fixed before training (paper, section 2), and what it is compared with."""
+
+import random
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from typing_extensions import Self
@@ -6,38 +9,91 @@ from typing_extensions import Self
 from pipeline.datasets import DATASETS
 from pipeline.params import Adapter
 
+Kind = Literal["bottleneck", "lora", "prompt", "none"]
+SHARED = "shared"
+
 
 class Routing(BaseModel):
-    """Which specialist serves which dataset, and how wide each specialist is.
+    """Which specialist and which 3D tokenizer serve which dataset, and of what kind and size the specialists are.
 
-    `datasets` keeps the order in which a round visits the datasets; a dataset routed to None has no specialist.
+    `datasets` keeps the order in which a round visits the datasets; a dataset routed to None has no specialist. `sizes`
+    are widths of bottlenecks, ranks of LoRAs or numbers of prompts. `tokenizers` has the 3D datasets alone. With a
+    `gate` the last `gate_rounds` of the training mix all specialists for every dataset.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bottlenecks: dict[str, int]
+    name: str
+    kind: Kind
+    sizes: dict[str, int]
     datasets: dict[str, str | None]
+    tokenizers: dict[str, str]
+    gate: Literal["tokens", "image"] | None = None
+    gate_rounds: int | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         routed = {specialist for specialist in self.datasets.values() if specialist is not None}
-        if routed != set(self.bottlenecks):
-            raise ValueError(f"routed to {sorted(routed)}, but bottlenecks are given for {sorted(self.bottlenecks)}")
+        if routed != set(self.sizes):
+            raise ValueError(f"routed to {sorted(routed)}, but sizes are given for {sorted(self.sizes)}")
+        volumes = {name for name in self.datasets if DATASETS[name].dimension == 3}
+        if volumes != set(self.tokenizers):
+            raise ValueError(
+                f"3D datasets are {sorted(volumes)}, but tokenizers are given for {sorted(self.tokenizers)}"
+            )
         return self
 
 
 def build_routing(adapter: Adapter, datasets: tuple[str, ...]) -> Routing:
-    """Return the table that `adapter.routing` names, for the given datasets.
+    """Return the table that `adapter.routing` names, for the given datasets, and the specialists' sizes.
 
-    `specialists` routes by the method's groups A, B, C; `shared` sends all to one specialist; `none` has none.
+    Without specialists (`adapter.kind` none) all are routed to None; 3D datasets routed apart have 3D tokenizers of
+    their own all the same.
     """
-    if adapter.routing == "specialists":
-        table = {name: DATASETS[name].specialist for name in datasets}
-        widths = {"A": adapter.bottleneck_a, "B": adapter.bottleneck_b, "C": adapter.bottleneck_c}
-    elif adapter.routing == "shared":
-        table = dict.fromkeys(datasets, "shared")
-        widths = {"shared": adapter.bottleneck_shared}
-    else:
-        table, widths = dict.fromkeys(datasets), {}
-    used = set(table.values())
-    return Routing(bottlenecks={name: width for name, width in widths.items() if name in used}, datasets=table)
+    apart = adapter.routing == "per_dataset"
+    tokenizers = {name: name if apart else SHARED for name in datasets if DATASETS[name].dimension == 3}
+    if adapter.kind == "none":
+        table: dict[str, str | None] = dict.fromkeys(datasets)
+        return Routing(name="none", kind="none", sizes={}, datasets=table, tokenizers=tokenizers)
+    table = _table(adapter, datasets)
+    gated = adapter.routing == "gated"
+    return Routing(
+        name=adapter.routing,
+        kind=adapter.kind,
+        sizes={name: _size(adapter, name) for name in dict.fromkeys(sorted(table.values()))},
+        datasets=table,
+        tokenizers=tokenizers,
+        gate=adapter.gate if gated else None,
+        gate_rounds=adapter.gate_rounds if gated else None,
+    )
+
+
+def _table(adapter: Adapter, datasets: tuple[str, ...]) -> dict[str, str]:
+    if adapter.routing == "shared":
+        return dict.fromkeys(datasets, SHARED)
+    if adapter.routing == "per_dataset":
+        return {name: name for name in datasets}
+    if adapter.routing == "modality":
+        return {name: f"{DATASETS[name].dimension}D" for name in datasets}
+    groups = {name: DATASETS[name].specialist for name in datasets}
+    return _permuted(groups, adapter.random_seed) if adapter.routing == "random" else groups
+
+
+def _permuted(groups: dict[str, str], seed: int) -> dict[str, str]:
+    """Deal the 2D datasets out to groups of the same sizes at random; never the table itself, if there is another."""
+    images = [name for name in groups if DATASETS[name].dimension == 2]
+    labels = [groups[name] for name in images]
+    generator, drawn = random.Random(seed), list(labels)
+    while drawn == labels and len(set(labels)) > 1:
+        generator.shuffle(drawn)
+    return groups | dict(zip(images, drawn, strict=True))
+
+
+def _size(adapter: Adapter, specialist: str) -> int:
+    """Size of a specialist; one of a single dataset is as wide as that of the dataset's group."""
+    if adapter.kind == "lora":
+        return adapter.lora_rank
+    if adapter.kind == "prompt":
+        return adapter.prompt_tokens
+    group = DATASETS[specialist].specialist if specialist in DATASETS else specialist
+    return getattr(adapter, f"bottleneck_{group.lower()}")

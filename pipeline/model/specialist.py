@@ -1,38 +1,37 @@
-"""A specialist: a bottleneck beside the MLP of every block (paper, section 2; as in AdaptFormer, arXiv:2205.13535)."""
+"""What a specialist is: one adapter per block of the ViT, of a kind that only its own file knows."""
 
-import math
+from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from pipeline.model.linear import PointwiseLinear
 
 
-class Bottleneck(nn.Module):
-    """Up(ReLU(Down(h))) with biases and no normalisation inside: [N, T, D] -> [N, T, D].
+class Adapter:
+    """What a specialist does to one block: as it stands, nothing. A kind overrides one place of three."""
 
-    Down is Kaiming-uniform (a = sqrt 5), Up and both biases are zero, so that an untrained bottleneck adds nothing.
-    """
+    def at(self, u: Tensor) -> "Adapter":
+        """Return the adapter for the normalised input tokens u [N, T, D] of a block: itself, unless it is a mixture."""
+        return self
 
-    def __init__(self, dim: int, width: int, generator: torch.Generator) -> None:
-        """Take the token dimension D, the bottleneck width d and the stream that initialises Down."""
-        super().__init__()
-        self.down = PointwiseLinear(dim, width)
-        self.up = PointwiseLinear(width, dim)
-        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5), generator=generator)
-        nn.init.zeros_(self.down.bias)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+    def prompts(self) -> tuple[Tensor, Tensor] | None:
+        """Prompts [P, D] or [N, P, D] that the block attends to, and the strength [] or [N] of their effect."""
+        return None
 
-    def forward(self, h: Tensor) -> Tensor:
-        """Map normalised tokens [N, T, D] to the branch's contribution, before the scale."""
-        return self.up(F.relu(self.down(h)))
+    def query_value(self, u: Tensor) -> tuple[Tensor, Tensor] | None:
+        """What is added to queries and values, both [N, T, D], given the tokens u [N, T, D] that they come from."""
+        return None
+
+    def beside_mlp(self, h: Tensor) -> Tensor | None:
+        """What is added to the MLP's output, [N, T, D], given its input h [N, T, D]."""
+        return None
+
+
+# The adapter of a dataset without specialist.
+NONE = Adapter()
 
 
 class Specialist(nn.ModuleList):
-    """The bottlenecks of one specialist, one per block of the ViT."""
+    """The adapters of one specialist, one per block of the ViT."""
 
-    def __init__(self, depth: int, dim: int, width: int, generator: torch.Generator) -> None:
-        """Build `depth` bottlenecks of `width` on tokens of `dim`."""
-        super().__init__(Bottleneck(dim, width, generator) for _ in range(depth))
+    def __init__(self, depth: int, make: Callable[[], nn.Module]) -> None:
+        """Make `depth` adapters."""
+        super().__init__(make() for _ in range(depth))

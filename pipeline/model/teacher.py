@@ -4,12 +4,12 @@ import copy
 
 import torch
 
-from pipeline.model.mosaic import Mosaic, is_trainable
+from pipeline.model.mosaic import Mosaic
 
 
 def build_teacher(student: Mosaic) -> Mosaic:
     """Return a copy of `student` that owns its trainable tensors and shares every frozen one with it."""
-    shared = {id(tensor): tensor for name, tensor in student.named_parameters() if not is_trainable(name)}
+    shared = {id(tensor): tensor for name, tensor in student.named_parameters() if not student.is_trainable(name)}
     shared |= {id(buffer): buffer for buffer in student.buffers()}
     teacher = copy.deepcopy(student, memo=shared)
     return teacher.requires_grad_(False).eval()

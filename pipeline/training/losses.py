@@ -11,6 +11,12 @@ def classification_loss(logits: Tensor, labels: Tensor, *, multi_label: bool) ->
     return F.cross_entropy(logits, labels[:, 0])
 
 
-def mosaic_loss(classification: Tensor, student: Tensor, teacher: Tensor, consist_weight: float) -> Tensor:
-    """Combine the classification loss with the consistency of the CLS features [N, D], w = `consist_weight`."""
-    return (1 - consist_weight) * classification + consist_weight * F.mse_loss(student, teacher)
+def mosaic_loss(
+    classification: Tensor, student: Tensor, teacher: Tensor, consist_weight: float, consist_form: str = "mix"
+) -> Tensor:
+    """Combine the classification loss with the consistency of the CLS features [N, D], w = `consist_weight`.
+
+    `consist_form` is `mix`, the paper's, or `add`, L_cls + w MSE, that of its public code.
+    """
+    kept = 1 - consist_weight if consist_form == "mix" else 1.0
+    return kept * classification + consist_weight * F.mse_loss(student, teacher)

@@ -22,12 +22,9 @@ class Progress:
             disable=hidden or not sys.stderr.isatty(),
         )
 
-    def visit(self, number: int, dataset: str) -> None:
-        """Say which dataset of which round is being trained."""
-        self._bar.set_description(f"round {number}/{self.num_rounds} {dataset}")
-
-    def step(self, images: int) -> None:
-        """Count the images of a step."""
+    def step(self, number: int, dataset: str, images: int) -> None:
+        """Count the images of a step, and say of which round and dataset it is."""
+        self._bar.set_description(f"round {number}/{self.num_rounds} {dataset}", refresh=False)
         self._bar.update(images)
 
     def visited(self, loss: float) -> None:

@@ -1,8 +1,12 @@
-"""Cyclic training: a round visits every dataset once, a full epoch each (paper, section 2)."""
+"""Cyclic training: a round visits every dataset once, a full epoch each (paper, section 2), and its variations.
+
+A variant may shuffle the steps of a round or deal them out otherwise, and may train its last rounds with a gate.
+"""
 
 import math
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +16,27 @@ from torch import Tensor, nn
 
 from pipeline.compute import autocast
 from pipeline.data.augment import Draws, augment, draw, normalise, to_float
-from pipeline.data.batches import Split
+from pipeline.data.batches import Batch, Split
 from pipeline.datasets import DATASETS
 from pipeline.errors import PipelineError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.predict import predict
 from pipeline.model.mosaic import Mosaic
 from pipeline.model.teacher import Ema, build_teacher
-from pipeline.processes import Processes
+from pipeline.processes import Processes, Share
 from pipeline.streams import stream
 from pipeline.training.losses import classification_loss, mosaic_loss
+from pipeline.training.order import plan_round, steps_of_round
 from pipeline.training.progress import Progress
-from pipeline.training.schedule import learning_rate
+from pipeline.training.schedule import learning_rate, learning_rate_by_round
 from pipeline.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from pipeline.config import Config
 
 MODELS = ("student", "teacher")
+# Parameters with several dimensions that are no matrices: positions and tokens of ours and of the ViT.
+NOT_MATRICES = ("positions", ".tokens", "pos_embed", "cls_token")
 
 
 class StoppedByRequest(Exception):
@@ -71,8 +78,9 @@ class CyclicTrainer:
         self.student = student
         self.teacher = build_teacher(student)
         self.processes = processes
-        # With several datasets a step uses one of the heads, and may use one of the specialists.
-        self.network = processes.wrap(student, partly_used=len(config.datasets) > 1)
+        # With several datasets a step uses one of the heads, and may use one of the specialists; before there are gates
+        # in use, none of them.
+        self.network = processes.wrap(student, partly_used=len(config.datasets) > 1 or bool(student.gates))
         self.config = config
         self.train = train
         self.val = val
@@ -80,27 +88,53 @@ class CyclicTrainer:
         self.device = device
         self.eval_batch_size = eval_batch_size
 
-        self.ema = Ema(self.teacher, student)
         self.optimizer = build_optimizer(student, config.train.weight_decay, device)
-        self.stopping = EarlyStopping(config.train.early_stopping_patience, config.train.min_delta)
-        self.best = Best()
-        self.history: list[dict[str, float]] = []
-        # Where training stands: rounds finished, losses of the datasets visited in this one, steps done in the visit,
-        # and the visit's trace, loss and gradient norm of each of its steps.
+        images = {name: len(train[name]) for name in config.datasets}
+        epochs = {name: math.ceil(count / config.train.batch_size) for name, count in images.items()}
+        self.steps = steps_of_round(config.train.order, config.train.tau, images, epochs)
+        # Where training stands: rounds finished, the round in which the gates came into use, steps done in this round
+        # and overall, and of each step of this round loss, gradient norm and number of images.
         self.round = 0
-        self.losses: dict[str, float] = {}
+        self.gated_from: int | None = None
         self.position = 0
-        self.trace = torch.zeros((0, 2), device=device)
         self.step = 0
+        self.trace = torch.zeros((0, 3), device=device)
+        # Losses of the datasets that this round is done with, and what the student then knew of them.
+        self.losses: dict[str, float] = {}
+        self.visits: dict[str, dict[str, float]] = {}
+        self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self.round_seconds = 0.0
-        self.images_per_round = sum(len(train[name]) for name in config.datasets)
-        self.steps_per_round = sum(math.ceil(len(train[name]) / config.train.batch_size) for name in config.datasets)
+        self._summed = 0
+        self._enter_phase(gated=False)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the current phase at most: all of them, or those before and those after the gates."""
+        gated = self.config.routing.gate_rounds or 0
+        return self.config.train.num_rounds - gated if self.gated_from is None else gated
+
+    @property
+    def round_in_phase(self) -> int:
+        """Rounds finished since the gates came into use, or since the start."""
+        return self.round - (self.gated_from or 0)
 
     @property
     def stopped_early(self) -> bool:
         """Whether patience ran out before the rounds did."""
-        return self.stopping.exhausted and self.round < self.config.train.num_rounds
+        return self.stopping.exhausted and self.round_in_phase < self.rounds
+
+    def _enter_phase(self, *, gated: bool) -> None:
+        """Begin hard-routed, or put the gates to use; what was best without them is no candidate any more."""
+        for model in (self.student, self.teacher):
+            model.gated = gated
+        self.gated_from = self.round if gated else None
+        self.ema = Ema(self.teacher, self.student)
+        self._active = {
+            name: [parameter for _, parameter in self.student.active_parameters(name)] for name in self.steps
+        }
+        self.stopping = EarlyStopping(self.config.train.early_stopping_patience, self.config.train.min_delta)
+        self.best = Best()
 
     def run(
         self,
@@ -113,142 +147,207 @@ class CyclicTrainer:
         `on_round` gets each round's row of the history as soon as it is known; `on_visit` is called after every
         dataset, when `state` is worth keeping. Raises StoppedByRequest when `stop_requested` says so after a step.
         """
-        rounds = self.config.train.num_rounds
+        num_rounds = self.config.train.num_rounds
         progress = Progress(
-            images_per_round=self.images_per_round,
-            num_rounds=rounds,
+            images_per_round=sum(share.batch for name in self.steps for share in self._shares(name)),
+            num_rounds=num_rounds,
             done_rounds=self.round,
             hidden=not self.processes.leads,
         )
+
+        def on_step(name: str, images: int) -> None:
+            progress.step(self.round + 1, name, images)
+
+        def visited(name: str) -> None:
+            progress.visited(self.losses[name])
+            if len(self.losses) < len(self.steps):
+                on_visit()
+
         try:
-            while self.round < rounds and not self.stopping.exhausted:
-                self._finish_round(progress, on_visit, stop_requested)
+            while self._goes_on():
+                plan = plan_round(self.config.train.order, self.steps, self.seed, self.round)
+                self._follow(plan, on_step, visited, stop_requested)
+                images, speed = sum(self.trace[:, 2].tolist()), 1 / self.round_seconds
                 row = self._validation_row()
                 self.history.append(row)
-                self.losses = {}
-                speed = self.images_per_round / self.round_seconds
-                self.round_seconds = 0.0
-                on_round(row | {"images_per_second": speed})
+                self.losses, self.visits, self.round_seconds = {}, {}, 0.0
+                on_round(row | {"images_per_second": images * speed})
                 on_visit()
                 progress.round(
-                    f"round {self.round}/{rounds}  loss {row['train_loss']:.3f}  "
+                    f"round {self.round}/{num_rounds}  loss {row['train_loss']:.3f}  "
                     f"val student {row['student_score']:.4f}  teacher {row['teacher_score']:.4f}  "
-                    f"{speed:.0f} images/s{'  *' if self.best.round == self.round else ''}"
+                    f"{images * speed:.0f} images/s{'  *' if self.best.round == self.round else ''}"
                 )
         finally:
             progress.close()
 
-    def _finish_round(
-        self, progress: Progress, on_visit: Callable[[], None], stop_requested: Callable[[], bool]
+    def _goes_on(self) -> bool:
+        """Whether there is another round; after the last one without gates, those with them begin."""
+        if self.round_in_phase < self.rounds and not self.stopping.exhausted:
+            return True
+        if self.config.routing.gate is None or self.gated_from is not None:
+            return False
+        self._enter_phase(gated=True)
+        return True
+
+    def visit(
+        self,
+        name: str,
+        on_step: Callable[[str, int], None] = lambda name, images: None,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> float:
+        """Train this round's steps on one dataset alone and return their mean loss."""
+        self._follow([name] * self.steps[name], on_step=on_step, stop_requested=stop_requested)
+        self.visits = {}
+        return self.losses.pop(name)
+
+    def _follow(
+        self,
+        plan: list[str],
+        on_step: Callable[[str, int], None] = lambda name, images: None,
+        on_visit: Callable[[str], None] = lambda name: None,
+        stop_requested: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Visit the datasets that this round has not visited yet."""
-        for name in self.config.datasets:
-            if name in self.losses:
-                continue
-            progress.visit(self.round + 1, name)
-            started = time.perf_counter()
-            try:
-                self.losses[name] = self.visit(name, progress.step, stop_requested)
-            finally:
-                elapsed = time.perf_counter() - started
-                self.round_seconds += elapsed
-                self.seconds += elapsed
-            progress.visited(self.losses[name])
-            if len(self.losses) < len(self.config.datasets):
-                on_visit()
+        """Do the steps of a plan from `position` on; nothing waits for the device before a dataset's last one.
+
+        The batches are those that an uninterrupted pass over the plan would have had. `on_step` gets dataset and number
+        of images of each step, `on_visit` each dataset that the plan is done with. Raises PipelineError if a loss or a
+        gradient was not finite, StoppedByRequest when `stop_requested` says so after a step.
+        """
+        if self.position == 0:
+            self.trace, self._summed = torch.zeros((len(plan), 3), device=self.device), 0
+        done = Counter(plan[: self.position])
+        in_all = Counter(plan)
+        feeds: dict[str, Iterator[tuple[Share, Batch, Draws]]] = {}
+        started = time.perf_counter()
+        try:
+            for name in plan[self.position :]:
+                if name not in feeds:
+                    feeds[name] = self._feed(name, done[name])
+                share, batch, draws = next(feeds[name])
+                self._train_step(name, done[name], share, batch, draws)
+                done[name] += 1
+                on_step(name, share.batch)
+                stopped = stop_requested()
+                if stopped or done[name] == in_all[name]:
+                    trace = self._checked_trace(plan)
+                if done[name] == in_all[name]:
+                    self.losses[name] = _mean_loss(trace, plan, name)
+                    self._clock(started)
+                    if self.config.train.validate_visits:
+                        self.visits[name] = self.processes.agree(self._validate(self.student, name))
+                    if not stopped:
+                        on_visit(name)
+                    started = time.perf_counter()
+                if stopped:
+                    raise StoppedByRequest
+        finally:
+            self._clock(started)
+        self.position = 0
+
+    def _clock(self, started: float) -> None:
+        """Count the time since `started` as training."""
+        elapsed = time.perf_counter() - started
+        self.round_seconds += elapsed
+        self.seconds += elapsed
+
+    def _shares(self, name: str) -> list[Share]:
+        """Return this process's part of each of the round's steps on a dataset, in order."""
+        shares = self.processes.shares(len(self.train[name]), self.config.train.batch_size)
+        first = self.round * self.steps[name]
+        return [shares[step % len(shares)] for step in range(first, first + self.steps[name])]
+
+    def _feed(self, name: str, done: int) -> Iterator[tuple[Share, Batch, Draws]]:
+        """Yield batches and augmentation of the round's steps on a dataset, after the `done` first ones.
+
+        A dataset's steps go through it epoch by epoch, wherever a round ends; each epoch has an order and draws of its
+        own, which depend on nothing but seed, dataset and epoch.
+        """
+        dataset, split = DATASETS[name], self.train[name]
+        shares = self.processes.shares(len(split), self.config.train.batch_size)
+        step, end = self.round * self.steps[name] + done, (self.round + 1) * self.steps[name]
+        while step < end:
+            epoch, first = divmod(step, len(shares))
+            generator = stream(self.seed, "visit", name, epoch)
+            order = torch.randperm(len(split), generator=generator)
+            draws = draw(dataset, len(split), generator, self.config.train.flip_sided).to(self.device)
+            taken = shares[first : first + end - step]
+            batches = split.batches([share.positions for share in taken], order)
+            for share, batch in zip(taken, batches, strict=True):
+                yield share, batch, draws.take(share.positions)
+            step += len(taken)
+
+    def _train_step(self, name: str, number: int, share: Share, batch: Batch, draws: Draws) -> None:
+        """Do the `number`th step of the round on a dataset."""
+        dataset, momentum = DATASETS[name], self.config.momentum
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(name, number, self.position)
+        images = to_float(batch.images, dataset.dimension, self.config.model.size(dataset.dimension))
+        loss = self._loss(images, draws, batch.labels, name) * share.weight
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self._active[name], self.config.train.grad_clip)
+        self.optimizer.step()
+        # None rather than zero: AdamW skips these, so that decay and momentum leave inactive parts alone.
+        self.optimizer.zero_grad(set_to_none=True)
+        if momentum.update == "step" or number == self.steps[name] - 1:
+            self.ema.update(name, momentum.of(dataset.dimension))
+        self.trace[self.position, 0] = loss.detach() / self.processes.count
+        self.trace[self.position, 1] = norm
+        self.trace[self.position, 2] = share.batch
+        self.step += 1
+        self.position += 1
+
+    def _checked_trace(self, plan: list[str]) -> list[list[float]]:
+        """Sum losses over processes and return the trace so far; PipelineError at the first step not finite."""
+        fresh = slice(self._summed, self.position)
+        self.trace[fresh, 0] = self.processes.sum(self.trace[fresh, 0])
+        self._summed = self.position
+        trace = self.trace[: self.position].tolist()
+        for index, (loss, norm, _) in enumerate(trace):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                name = plan[index]
+                number = plan[:index].count(name)
+                rate = self._learning_rate(name, number, index)
+                raise PipelineError(
+                    f"{name}: loss {loss:.3g} and gradient norm {norm:.3g} in round {self.round + 1}, step "
+                    f"{number + 1} of {self.steps[name]}, at a learning rate of {rate:.2g}; lower train.lr or "
+                    "train.grad_clip"
+                )
+        return trace
 
     def _validation_row(self) -> dict[str, float]:
         """Validate both models after a round and keep them if they are the best; return the round's row."""
-        self.round += 1
+        name = self.config.datasets[-1]
         row = {
-            "round": self.round,
-            "lr": self._learning_rate(self.step - 1),
-            "train_loss": float(np.mean(list(self.losses.values()))),
+            "round": self.round + 1,
+            "lr": self._learning_rate(name, self.steps[name] - 1, sum(self.steps.values()) - 1),
+            "train_loss": float(np.mean([self.losses[name] for name in self.config.datasets])),
         }
+        self.round += 1
         validation = {which: self.validate(getattr(self, which)) for which in MODELS}
         for measure in ("score", "acc", "auc"):
             for which in MODELS:
                 row[f"{which}_{measure}"] = validation[which][measure]
         for name in self.config.datasets:
             row[f"{name}/train_loss"] = self.losses[name]
+            row |= {f"{name}/visit_{measure}": value for measure, value in self.visits.get(name, {}).items()}
             for which in MODELS:
                 for measure in ("acc", "auc"):
                     row[f"{name}/{which}_{measure}"] = validation[which][f"{name}/{measure}"]
         self._keep_if_best(row)
         return row
 
-    def visit(
-        self,
-        name: str,
-        on_step: Callable[[int], None] = lambda images: None,
-        stop_requested: Callable[[], bool] = lambda: False,
-    ) -> float:
-        """Train one epoch of one dataset and return its mean loss; nothing waits for the device before the end.
-
-        Starts after the `position` steps that were done already, with the batches that an uninterrupted visit would
-        have had. `on_step` gets the number of images of each step. Raises PipelineError if a loss or a gradient was
-        not finite.
-        """
-        dataset, split, train = DATASETS[name], self.train[name], self.config.train
-        size = self.config.model.size(dataset.dimension)
-        momentum = self.config.momentum.of(dataset.dimension)
-        active = [parameter for _, parameter in self.student.active_parameters(name)]
-        generator = stream(self.seed, "visit", name, self.round)
-        order = torch.randperm(len(split), generator=generator)
-        draws = draw(dataset, len(split), generator).to(self.device)
-        shares = self.processes.shares(len(split), train.batch_size)
-        if self.position == 0:
-            self.trace = torch.zeros((len(shares), 2), device=self.device)
-        first, stopped = self.position, False
-        batches = split.batches([share.positions for share in shares[first:]], order)
-        for share, batch in zip(shares[first:], batches, strict=True):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._learning_rate(self.step)
-            images = to_float(batch.images, dataset.dimension, size)
-            loss = self._loss(images, draws.take(share.positions), batch.labels, name) * share.weight
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(active, train.grad_clip)
-            self.optimizer.step()
-            # None rather than zero: AdamW skips these, so that decay and momentum leave inactive parts alone.
-            self.optimizer.zero_grad(set_to_none=True)
-            self.ema.update(name, momentum)
-            self.trace[self.position, 0] = loss.detach() / self.processes.count
-            self.trace[self.position, 1] = norm
-            self.step += 1
-            self.position += 1
-            on_step(share.batch)
-            if stopped := stop_requested():
-                break
-        self.trace[first:, 0] = self.processes.sum(self.trace[first:, 0])
-        losses = self._checked_losses(name)
-        if stopped:
-            raise StoppedByRequest
-        self.position = 0
-        return sum(loss * share.batch for loss, share in zip(losses, shares, strict=True)) / len(split)
-
-    def _checked_losses(self, name: str) -> list[float]:
-        """Return the losses of the visit so far; raise PipelineError at the first step that was not finite."""
-        trace = self.trace[: self.position].tolist()
-        for number, (loss, norm) in enumerate(trace):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                rate = self._learning_rate(self.step - self.position + number)
-                raise PipelineError(
-                    f"{name}: loss {loss:.3g} and gradient norm {norm:.3g} in round {self.round + 1}, step "
-                    f"{number + 1} of {len(self.trace)}, at a learning rate of {rate:.2g}; lower train.lr or "
-                    "train.grad_clip"
-                )
-        return [loss for loss, _ in trace]
-
     def _loss(self, images: Tensor, draws: Draws, labels: Tensor, name: str) -> Tensor:
         """Mean loss of a batch of images in [0, 1]: the student sees them augmented, the teacher as they are."""
-        dataset, weight = DATASETS[name], self.config.train.consist_weight
+        dataset, train, statistics = DATASETS[name], self.config.train, self.config.model.normalisation
         with autocast(self.device, self.config.precision):
-            feature, logits = self.network(normalise(augment(images, draws)), name)
+            feature, logits = self.network(normalise(augment(images, draws), statistics), name)
             with torch.inference_mode():
-                target, _ = self.teacher(normalise(images), name)
+                target, _ = self.teacher(normalise(images, statistics), name)
         classification = classification_loss(logits.float(), labels, multi_label=dataset.multi_label)
         # The clone is an ordinary tensor: one of inference mode may not be part of what is differentiated.
-        return mosaic_loss(classification, feature.float(), target.clone().float(), weight)
+        target = target.clone().float()
+        return mosaic_loss(classification, feature.float(), target, train.consist_weight, train.consist_form)
 
     def validate(self, model: Mosaic) -> dict[str, float]:
         """Return ACC and AUC per dataset, their means over datasets, and the score that `train.monitor` names.
@@ -257,22 +356,22 @@ class CyclicTrainer:
         """
         values: dict[str, float] = {}
         for name in self.config.datasets:
-            dataset, split = DATASETS[name], self.val[name]
-            scores = predict(
-                model,
-                split,
-                dataset,
-                size=self.config.model.size(dataset.dimension),
-                batch_size=self.eval_batch_size,
-                precision=self.config.precision,
-                processes=self.processes,
-            )
-            labels = split.labels.cpu().numpy()
-            values[f"{name}/acc"] = metrics.accuracy(dataset, labels, scores)
-            values[f"{name}/auc"] = metrics.auc(dataset, labels, scores)
+            values |= {f"{name}/{measure}": value for measure, value in self._validate(model, name).items()}
         means = {m: _mean([values[f"{name}/{m}"] for name in self.config.datasets]) for m in ("acc", "auc")}
         monitored = {"acc": ["acc"], "auc": ["auc"], "acc_auc": ["acc", "auc"]}[self.config.train.monitor]
         return self.processes.agree(values | means | {"score": float(np.mean([means[m] for m in monitored]))})
+
+    def _validate(self, model: Mosaic, name: str) -> dict[str, float]:
+        """Return ACC and AUC of a model on the validation split of one dataset."""
+        dataset, split = DATASETS[name], self.val[name]
+        scores = predict(
+            model, split, dataset, config=self.config, batch_size=self.eval_batch_size, processes=self.processes
+        )
+        labels = split.labels.cpu().numpy()
+        return {
+            "acc": metrics.accuracy(dataset, labels, scores, self.config.train.grade_tolerance),
+            "auc": metrics.auc(dataset, labels, scores),
+        }
 
     def _keep_if_best(self, row: dict[str, float]) -> None:
         """Update early stopping with the better of student and teacher, and keep both if that is an improvement."""
@@ -305,7 +404,9 @@ class CyclicTrainer:
                 tensors[f"optimizer.{key}.{name}"] = tensor
         values = {
             "round": self.round,
+            "gated_from": self.gated_from,
             "losses": self.losses,
+            "visits": self.visits,
             "position": self.position,
             "step": self.step,
             "seconds": self.seconds,
@@ -318,6 +419,8 @@ class CyclicTrainer:
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Continue from what `state` returned, in a trainer built from the same inputs."""
+        if values["gated_from"] is not None:
+            self._enter_phase(gated=True)
         by_prefix: dict[str, dict[str, Tensor]] = {}
         for which in MODELS:
             for prefix in (f"{which}.", f"best.{which}."):
@@ -331,31 +434,54 @@ class CyclicTrainer:
                 self.optimizer.state[parameter] = {
                     key: tensor.to(parameter.device) for key, tensor in moments.items() if tensor is not None
                 }
-        for key in ("round", "losses", "position", "step", "seconds", "round_seconds", "history"):
+        for key in (
+            "round",
+            "gated_from",
+            "losses",
+            "visits",
+            "position",
+            "step",
+            "seconds",
+            "round_seconds",
+            "history",
+        ):
             setattr(self, key, values[key])
-        self.trace = tensors["trace"].to(self.device)
+        self.trace, self._summed = tensors["trace"].to(self.device), self.position
         self.stopping.best, self.stopping.waited = values["stopping"]
         self.best = Best(*values["best"], by_prefix["best.student."], by_prefix["best.teacher."])
 
-    def _learning_rate(self, step: int) -> float:
-        train = self.config.train
-        return learning_rate(
-            step,
-            peak=train.lr,
-            warmup_steps=train.warmup_rounds * self.steps_per_round,
-            total_steps=train.num_rounds * self.steps_per_round,
-        )
+    def _learning_rate(self, name: str, number: int, position: int) -> float:
+        """Return the learning rate of the `number`th step on a dataset, the `position`th of the current round.
+
+        The gates' rounds have a cosine of their own, without warm-up.
+        """
+        train, done = self.config.train, self.round_in_phase
+        warmup = train.warmup_rounds if self.gated_from is None else 0
+        if train.schedule == "round":
+            return learning_rate_by_round(done, peak=train.lr, warmup_rounds=warmup, num_rounds=self.rounds)
+        if train.schedule == "dataset":
+            step, a_round = done * self.steps[name] + number, self.steps[name]
+        else:
+            a_round = sum(self.steps.values())
+            step = done * a_round + position
+        return learning_rate(step, peak=train.lr, warmup_steps=warmup * a_round, total_steps=self.rounds * a_round)
 
 
 def build_optimizer(model: Mosaic, weight_decay: float, device: torch.device) -> torch.optim.AdamW:
-    """AdamW over the trainable tensors, weight decay on matrices only: no biases, no position embedding."""
+    """AdamW over the trainable tensors, weight decay on matrices only: no biases, no positions, no learned tokens."""
     decayed, rest = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            matrix = parameter.ndim >= 2 and not name.endswith("positions")
+            matrix = parameter.ndim >= 2 and not name.endswith(NOT_MATRICES)
             (decayed if matrix else rest).append(parameter)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, fused=device.type in ("cpu", "cuda"))
+
+
+def _mean_loss(trace: list[list[float]], plan: list[str], name: str) -> float:
+    """Mean loss over the images that the plan's steps on one dataset saw."""
+    steps = [row for row, trained in zip(trace, plan, strict=False) if trained == name]
+    return sum(loss * images for loss, _, images in steps) / sum(images for _, _, images in steps)
 
 
 def _mean(values: list[float]) -> float:

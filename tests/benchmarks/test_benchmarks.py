@@ -68,14 +68,14 @@ def test_the_plain_loop_trains_the_same_function_as_the_engine(name):
         for bottleneck, (down, _, up) in zip(ours.specialists[specialist], layers, strict=True):
             bottleneck.down.load_state_dict(down.state_dict())
             bottleneck.up.load_state_dict(up.state_dict())
-    if ours.tokenizer_3d:
-        ours.tokenizer_3d.projection.load_state_dict(theirs.conv3d.state_dict())
-        ours.tokenizer_3d.positions.data.copy_(theirs.positions)
+    for tokenizer in ours.tokenizers_3d.values():
+        tokenizer.projection.load_state_dict(theirs.conv3d.state_dict())
+        tokenizer.positions.data.copy_(theirs.positions)
     images = torch.randn((2, 3, 32, 32) if name == setting.IMAGES else (2, 1, 16, 16, 16))
     for mine, other in zip(ours(images, name), theirs(images, name), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
     # The plain model always has the 3D tokenizer.
-    unused = 0 if ours.tokenizer_3d else theirs.positions.numel() + sum(p.numel() for p in theirs.conv3d.parameters())
+    unused = 0 if ours.tokenizers_3d else theirs.positions.numel() + sum(p.numel() for p in theirs.conv3d.parameters())
     trained = sum(p.numel() for p in theirs.parameters() if p.requires_grad)
     assert trained - unused == ours.parameter_counts()["trainable"]
 

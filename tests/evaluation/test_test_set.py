@@ -18,10 +18,10 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", ["retinamnist", "chestmnist", "nodulemnist3d"])
-def test_scores_are_probabilities_in_stored_order_of_the_plain_images(make_model, cached, name):
+def test_scores_are_probabilities_in_stored_order_of_the_plain_images(make_model, make_config, cached, name):
     dataset, model = DATASETS[name], make_model()
     split, size = Split(cached / name, "test", CPU), 32 if DATASETS[name].dimension == 2 else 16
-    scores = predict(model, split, dataset, size=size, batch_size=3, precision="fp32")
+    scores = predict(model, split, dataset, config=make_config(), batch_size=3)
     images = normalise(to_float(torch.from_numpy(np.array(split.images)), dataset.dimension, size))
     with torch.no_grad():
         logits = model(images, name)[1]
@@ -32,7 +32,7 @@ def test_scores_are_probabilities_in_stored_order_of_the_plain_images(make_model
 
 
 @pytest.fixture
-def tested(make_model, cached):
+def tested(make_model, make_config, cached):
     names = ("retinamnist", "nodulemnist3d", "chestmnist")
     model = make_model()
     return [
@@ -40,9 +40,8 @@ def tested(make_model, cached):
             model,
             Split(cached / name, "test", CPU),
             DATASETS[name],
-            size=32 if DATASETS[name].dimension == 2 else 16,
+            config=make_config(),
             batch_size=4,
-            precision="fp32",
         )
         for name in names
     ]

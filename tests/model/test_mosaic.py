@@ -4,7 +4,7 @@ import torch
 from pipeline.config import resolve
 from pipeline.datasets import DATASETS
 from pipeline.model.backbone import build_backbone
-from pipeline.model.mosaic import build_mosaic, is_trainable
+from pipeline.model.mosaic import build_mosaic
 from pipeline.params import Params
 
 
@@ -25,8 +25,9 @@ def test_an_untrained_model_equals_the_plain_vit(make_model, make_backbone, name
 
 def test_an_untrained_model_on_volumes_equals_the_vit_blocks_on_the_same_tokens(make_model, make_backbone):
     model, vit, volumes = make_model(), make_backbone(), batch_of("nodulemnist3d")
-    patches = model.tokenizer_3d.projection(volumes).flatten(2).transpose(1, 2)
-    tokens = torch.cat([vit.cls_token.expand(3, -1, -1), patches], dim=1) + model.tokenizer_3d.positions
+    tokenizer = model.tokenizers_3d["shared"]
+    patches = tokenizer.projection(volumes).flatten(2).transpose(1, 2)
+    tokens = torch.cat([vit.cls_token.expand(3, -1, -1), patches], dim=1) + tokenizer.positions
     assert tokens.shape == (3, 1 + 2**3, 24)
     torch.testing.assert_close(model(volumes, "nodulemnist3d")[0], vit.norm(vit.blocks(tokens))[:, 0])
 
@@ -53,9 +54,11 @@ def test_vit_base_with_18_heads_has_the_published_parameter_count(params):
     backbone = build_backbone(config.model.backbone, config.model.patch_size, config.model.image_size)
     assert build_mosaic(config, backbone, seed=42).parameter_counts() == {
         "specialists": {"A": 1_189_632, "B": 1_779_840, "C": 3_550_464},
+        "gates": 0,
         "tokenizer_3d": 393_984,
         "positions_3d": 393_984,
         "heads": 87_666,
+        "embedding_norms": 0,
         "backbone": 85_798_656,
         "trainable": 7_395_570,
         "total": 93_194_226,
@@ -67,7 +70,7 @@ def test_what_is_trained_is_what_is_saved_and_none_of_it_is_the_backbone(make_mo
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert trained == set(model.trainable_state())
     assert trained == {name for name, _ in model.named_parameters() if not name.startswith("backbone.")}
-    assert all(is_trainable(name) for name in trained)
+    assert all(model.is_trainable(name) for name in trained)
 
 
 def test_each_dataset_activates_its_specialist_its_head_and_in_3d_the_tokenizer(make_model):
@@ -78,8 +81,7 @@ def test_each_dataset_activates_its_specialist_its_head_and_in_3d_the_tokenizer(
     assert parts["nodulemnist3d"] == {
         "specialists.C",
         "heads.nodulemnist3d",
-        "tokenizer_3d.positions",
-        "tokenizer_3d.projection",
+        "tokenizers_3d.shared",
     }
 
 
@@ -91,7 +93,7 @@ def test_a_components_initial_values_do_not_depend_on_which_others_exist(make_mo
 
 def test_specialists_and_seeds_start_from_different_values(make_model):
     first, second = make_model(seed=0), make_model(seed=1)
-    for part in ("specialists.A.0.down.weight", "heads.retinamnist.weight", "tokenizer_3d.positions"):
+    for part in ("specialists.A.0.down.weight", "heads.retinamnist.weight", "tokenizers_3d.shared.positions"):
         assert not torch.equal(first.get_parameter(part), second.get_parameter(part))
     assert not torch.equal(first.specialists["A"][0].down.weight, first.specialists["A"][1].down.weight)
 

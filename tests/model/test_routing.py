@@ -8,43 +8,108 @@ from pipeline.params import Adapter
 A = {"pathmnist", "bloodmnist", "tissuemnist", "dermamnist", "retinamnist"}
 B = {"chestmnist", "pneumoniamnist", "breastmnist", "octmnist", "organamnist", "organcmnist", "organsmnist"}
 C = {f"{name}mnist3d" for name in ("organ", "nodule", "adrenal", "fracture", "vessel", "synapse")}
+ALL = tuple(DATASETS)
 
 
-def adapter(routing):
-    widths = {"bottleneck_a": 1, "bottleneck_b": 2, "bottleneck_c": 3, "bottleneck_shared": 4}
-    return Adapter(routing=routing, scale=0.1, **widths)
+@pytest.fixture
+def build(params):
+    """Routing of the committed parameters with small sizes that tell their origin, and with other values."""
+    sizes = ("a", "b", "c", "2d", "3d", "shared")
+    small = {f"bottleneck_{name}": index for index, name in enumerate(sizes, start=1)}
+
+    def make(datasets=ALL, **changes):
+        return build_routing(Adapter.model_validate(params.adapter.model_dump() | small | changes), datasets)
+
+    return make
 
 
-def test_specialists_serve_the_groups_of_the_paper():
-    routing = build_routing(adapter("specialists"), tuple(DATASETS))
-    for specialist, group in (("A", A), ("B", B), ("C", C)):
-        assert {name for name, served in routing.datasets.items() if served == specialist} == group
-    assert routing.bottlenecks == {"A": 1, "B": 2, "C": 3}
+def groups(routing) -> dict[str, set[str]]:
+    return {name: {key for key, value in routing.datasets.items() if value == name} for name in routing.sizes}
 
 
-def test_shared_routing_sends_every_dataset_to_one_specialist():
-    routing = build_routing(adapter("shared"), tuple(DATASETS))
-    assert routing.bottlenecks == {"shared": 4}
+def test_specialists_serve_the_groups_of_the_paper(build):
+    routing = build()
+    assert groups(routing) == {"A": A, "B": B, "C": C}
+    assert routing.sizes == {"A": 1, "B": 2, "C": 3}
+
+
+def test_shared_routing_sends_every_dataset_to_one_specialist(build):
+    routing = build(routing="shared")
+    assert routing.sizes == {"shared": 6}
     assert set(routing.datasets.values()) == {"shared"}
 
 
-def test_no_routing_means_no_specialist_for_any_dataset():
-    routing = build_routing(adapter("none"), tuple(DATASETS))
-    assert routing.bottlenecks == {}
-    assert routing.datasets == dict.fromkeys(DATASETS)
+def test_modality_keeps_images_and_volumes_apart(build):
+    routing = build(routing="modality")
+    assert groups(routing) == {"2D": A | B, "3D": C}
+    assert routing.sizes == {"2D": 4, "3D": 5}
 
 
-def test_the_order_of_the_datasets_is_the_order_of_a_round():
+def test_per_dataset_shares_nothing_and_is_as_wide_as_the_group(build):
+    routing = build(routing="per_dataset")
+    assert routing.datasets == {name: name for name in ALL}
+    assert routing.tokenizers == {name: name for name in C}
+    assert {name: routing.sizes[name] for name in ("pathmnist", "octmnist", "organmnist3d")} == {
+        "pathmnist": 1,
+        "octmnist": 2,
+        "organmnist3d": 3,
+    }
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_groups_have_the_same_sizes_within_2d_but_are_not_the_papers(build, seed):
+    routing = build(routing="random", random_seed=seed)
+    drawn = groups(routing)
+    assert (len(drawn["A"]), len(drawn["B"]), drawn["C"]) == (len(A), len(B), C)
+    assert drawn["A"] != A
+    assert routing.sizes == {"A": 1, "B": 2, "C": 3}
+    assert build(routing="random", random_seed=seed) == routing
+
+
+def test_two_datasets_of_two_groups_are_always_swapped_by_random_routing(build):
+    for seed in range(5):
+        table = build(("pathmnist", "breastmnist"), routing="random", random_seed=seed).datasets
+        assert table == {"pathmnist": "B", "breastmnist": "A"}
+
+
+def test_random_seeds_draw_different_groups(build):
+    assert len({tuple(build(routing="random", random_seed=seed).datasets.values()) for seed in range(20)}) > 10
+
+
+def test_gated_routing_is_the_papers_table_with_a_gate_on_it(build):
+    hard, gated = build(), build(routing="gated", gate="image", gate_rounds=3)
+    assert (hard.gate, hard.gate_rounds) == (None, None)
+    assert (gated.gate, gated.gate_rounds) == ("image", 3)
+    assert (gated.datasets, gated.sizes) == (hard.datasets, hard.sizes)
+
+
+def test_the_kind_none_means_no_specialist_for_any_dataset(build):
+    for routing in ("specialists", "shared", "gated"):
+        table = build(kind="none", routing=routing)
+        assert table.sizes == {}
+        assert table.datasets == dict.fromkeys(ALL)
+        assert table.gate is None
+        assert set(table.tokenizers.values()) == {"shared"}
+
+
+@pytest.mark.parametrize(("kind", "size"), [("lora", 8), ("prompt", 10)])
+@pytest.mark.parametrize("routing", ["specialists", "per_dataset", "gated"])
+def test_loras_and_prompts_are_of_one_size_for_every_specialist(build, kind, size, routing):
+    assert set(build(kind=kind, routing=routing, lora_rank=8, prompt_tokens=10).sizes.values()) == {size}
+
+
+def test_the_order_of_the_datasets_is_the_order_of_a_round(build):
     names = ("vesselmnist3d", "pathmnist", "breastmnist")
-    for kind in ("specialists", "shared", "none"):
-        assert tuple(build_routing(adapter(kind), names).datasets) == names
+    for routing in ("specialists", "modality", "shared", "per_dataset", "random", "gated"):
+        assert tuple(build(names, routing=routing).datasets) == names
 
 
-def test_a_specialist_without_datasets_does_not_exist():
-    assert build_routing(adapter("specialists"), ("vesselmnist3d", "pathmnist")).bottlenecks == {"A": 1, "C": 3}
+def test_a_specialist_without_datasets_does_not_exist(build):
+    assert build(("vesselmnist3d", "pathmnist")).sizes == {"A": 1, "C": 3}
 
 
-@pytest.mark.parametrize("bottlenecks", [{}, {"A": 1, "B": 2}])
-def test_bottlenecks_and_routes_must_name_the_same_specialists(bottlenecks):
+@pytest.mark.parametrize("sizes", [{}, {"A": 1, "B": 2}])
+def test_sizes_and_routes_must_name_the_same_specialists(sizes):
+    table = {"pathmnist": "A", "breastmnist": None}
     with pytest.raises(ValueError, match="routed to"):
-        Routing(bottlenecks=bottlenecks, datasets={"pathmnist": "A", "breastmnist": None})
+        Routing(name="any", kind="bottleneck", sizes=sizes, datasets=table, tokenizers={})

@@ -1,6 +1,5 @@
 import torch
 
-from pipeline.model.mosaic import is_trainable
 from pipeline.model.teacher import Ema, build_teacher
 
 
@@ -9,9 +8,9 @@ def test_the_teacher_shares_every_frozen_tensor_and_owns_every_trained_one(make_
     own = dict(student.named_parameters())
     for name, parameter in build_teacher(student).named_parameters():
         assert torch.equal(parameter, own[name])
-        assert (parameter.data_ptr() == own[name].data_ptr()) == (not is_trainable(name))
+        assert (parameter.data_ptr() == own[name].data_ptr()) == (not student.is_trainable(name))
         assert not parameter.requires_grad
-    assert all(parameter.requires_grad == is_trainable(name) for name, parameter in own.items())
+    assert all(parameter.requires_grad == student.is_trainable(name) for name, parameter in own.items())
 
 
 def test_ema_moves_what_the_batch_trained_by_the_formula_and_nothing_else(make_model):

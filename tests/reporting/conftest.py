@@ -49,9 +49,9 @@ class Inputs:
     def _write_config(self, variant: str, routing: str) -> None:
         tree = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
         tree["data"]["datasets"] = list(self.datasets)
-        tree["adapter"]["routing"] = routing
+        tree["adapter"] |= {"kind": "none"} if routing == "none" else {"routing": routing}
         tree["train"] |= {"num_rounds": self.rounds, "warmup_rounds": 0}
-        tree["ablation"] = {"run": ["any"], "variants": {"any": {}}}
+        tree["ablation"] |= {"run": ["any"], "analyse": [], "variants": {"any": {"why": "any"}}}
         path = self.root / "configs" / f"{variant}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dump_config(resolve(Params.model_validate(tree), "any")), encoding="utf-8")

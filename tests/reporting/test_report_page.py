@@ -162,7 +162,7 @@ def test_the_page_says_what_was_run(page):
         "Batch size 32",
         "Consistency weight 0.1",
         "EMA momentum, 3D 0.95",
-        "Bottlenecks A 64, B 96, C 192 shared 352 none",
+        "Specialist sizes A 64, B 96, C 192 shared 352 none",
         f"mosaic, seed 1 {'c' * 32} {'d' * 32} {'e' * 32}",
         "f" * 32,
     ):

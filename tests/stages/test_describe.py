@@ -13,9 +13,11 @@ def test_the_paper_profile_is_described_with_the_published_counts():
     assert (description["trainable"], description["total"]) == (7_395_570, 93_194_226)
     assert description["components"] == {
         "specialists": {"A": 1_189_632, "B": 1_779_840, "C": 3_550_464},
+        "gates": 0,
         "tokenizer_3d": 393_984,
         "positions_3d": 393_984,
         "heads": 87_666,
+        "embedding_norms": 0,
         "backbone": 85_798_656,
     }
     assert description["inputs"]["image"]["tokens"] == 197

@@ -105,7 +105,7 @@ def test_an_experiment_retrains_only_what_its_parameter_can_influence(experiment
 
 def test_an_experiments_value_stands_in_mlflow_in_exp_show_and_in_the_report(repository, experiment):
     (run,) = [run for run in repository.runs(stage="train") if run.data.tags.get("dvc.exp_name") == "wider"]
-    assert run.data.params["routing.bottlenecks.C"] == "6"
+    assert run.data.params["routing.sizes.C"] == "6"
     table = list(csv.DictReader(repository.run("dvc", "exp", "show", "--csv").splitlines()))
     (row,) = [row for row in table if row["Experiment"] == "wider"]
     assert row["adapter.bottleneck_c"] == "6"
@@ -129,7 +129,8 @@ def test_numbers_that_dvc_rewrites_are_still_numbers(repository, experiment, wri
         ),
         (
             "adapter.routing=foo",
-            "error: params.yaml: adapter.routing = 'foo': should be 'specialists', 'shared' or 'none'",
+            "error: params.yaml: adapter.routing = 'foo': should be 'specialists', 'modality', 'shared', "
+            "'per_dataset', 'random' or 'gated'",
         ),
         ("+adapter.botleneck_c=8", "error: params.yaml: adapter.botleneck_c: unknown key; did you mean bottleneck_c?"),
     ],
@@ -147,7 +148,7 @@ def test_queued_experiments_lose_no_run_and_leave_no_artifact_in_a_temporary_fol
         repository.run("dvc", "exp", "run", "--queue", "-S", f"adapter.bottleneck_a={width}", "train@mosaic-42")
     repository.run("dvc", "exp", "run", "--run-all")
     new = [run for run in repository.runs(stage="train") if run.info.run_id not in before]
-    assert sorted(run.data.params["routing.bottlenecks.A"] for run in new) == ["7", "8", "9"]
+    assert sorted(run.data.params["routing.sizes.A"] for run in new) == ["7", "8", "9"]
     assert {run.info.status for run in new} == {"FINISHED"}
     for run in new:
         assert run.info.artifact_uri.removeprefix("file://").startswith(str(repository.folder / "mlartifacts"))

@@ -85,8 +85,8 @@ def test_a_long_value_stays_on_its_line():
 
 
 def test_a_new_variant_adds_lines_and_touches_none():
-    after = lay("ablation:\n  variants:\n    wide:\n      adapter.scale: 1.0  # why\n")
-    assert changes(after) == ([], ["    wide:", "      adapter.scale: 1.0  # why"])
+    after = lay("ablation:\n  variants:\n    wide:\n      why: wider\n      adapter.scale: 1.0  # all\n")
+    assert changes(after) == ([], ["    wide:", "      why: wider", "      adapter.scale: 1.0  # all"])
     assert parse_params(after, "").variant("wide").adapter.scale == 1.0
 
 
@@ -98,7 +98,7 @@ def test_a_new_variant_adds_lines_and_touches_none():
         ("train: {lr: -1}", "train.lr = -1: should be greater than 0"),
         ("train: fast", "train = 'fast': should be a mapping"),
         ("train: {warmup_rounds: 99}", "train.warmup_rounds: 99 must be at most num_rounds"),
-        ("ablation: {variants: {mine: {data.source: zenodo}}}", "ablation.variants.mine: data.source"),
+        ("ablation: {variants: {mine: {why: mine, data.source: zenodo}}}", "ablation.variants.mine: data.source"),
         ("- 1", "expected a mapping of parameters"),
         ("", "expected a mapping of parameters"),
         ("train: [", "not valid YAML"),

@@ -19,14 +19,14 @@ BATCH_SIZE = 11
 
 
 def train(config, backbone, cached: Path, processes: Processes) -> dict:
-    """Train; return the trace of every visit, the history, the tensors, and what one more visit each changed."""
+    """Train; return the trace of every round, the history, the tensors, and what one more visit each changed."""
     splits = open_splits(cached, config.datasets, ("train", "val"), CPU)
     model = build_mosaic(config, backbone, 0)
     trainer = CyclicTrainer(
         model, config, train=splits[0], val=splits[1], seed=0, device=CPU, eval_batch_size=4, processes=processes
     )
     traces = []
-    trainer.run(on_visit=lambda: traces.append(trainer.trace.clone()))
+    trainer.run(on_round=lambda row: traces.append(trainer.trace.clone()))
     found = {"traces": torch.cat(traces), "history": json.dumps(trainer.history)}
     found["tensors"] = {name: tensor.clone() for name, tensor in trainer.state()[0].items() if name != "trace"}
     found["changed"] = {}
@@ -66,7 +66,7 @@ def test_two_processes_train_what_one_does(inputs, make_model, tmp_path, monkeyp
     torch.multiprocessing.spawn(train_as_one_of_two, (tmp_path, *inputs), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
 
-    assert alone["traces"].shape == (3 * 4 * 2, 2)  # loss and gradient norm of every step
+    assert alone["traces"].shape == (3 * 4 * 2, 3)  # loss, gradient norm and images of every step
     torch.testing.assert_close(first["traces"], alone["traces"], rtol=1e-4, atol=0)
     for name, tensor in first["tensors"].items():
         torch.testing.assert_close(tensor, alone["tensors"][name], rtol=1e-3, atol=1e-5, msg=name)

@@ -12,8 +12,9 @@ TINY = {"backbone": "test_vit", "patch_size": 16, "image_size": 32}
 
 
 def architecture(**changes):
-    rest = {"volume_patch_size": None, "volume_size": None, "adapter_scale": None}
-    return Architecture(**TINY | rest | changes)
+    nothing = dict.fromkeys(Architecture.model_fields)
+    rest = {"normalisation": "half", "embedding_norm": False, "frozen": True}
+    return Architecture(**nothing | TINY | rest | changes)
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ _SETTINGS = {
     "model.volume_patch_size": "3D patch, voxels",
     "model.volume_size": "3D input of the ViT, voxels",
     "model.adapter_scale": "Adapter scale",
-    "routing.bottlenecks": "Bottlenecks",
+    "routing.sizes": "Specialist sizes",
     "routing.datasets": "Routing",
     "train.num_rounds": "Rounds, at most",
     "train.batch_size": "Batch size",
@@ -101,7 +101,7 @@ def _flatten(config: Config) -> dict[str, str]:
     """Every setting of a configuration by dotted key, as text; a key added later shows up under its own name."""
     tree = config.model_dump()
     tree["routing"] = {
-        "bottlenecks": ", ".join(f"{name} {width}" for name, width in config.routing.bottlenecks.items()) or "none",
+        "sizes": ", ".join(f"{name} {width}" for name, width in config.routing.sizes.items()) or "none",
         "datasets": _routing(config),
     }
     return {key: _value(value) for key, value in _leaves(tree) if value is not None}
@@ -120,7 +120,7 @@ def _value(value: Any) -> str:
 
 def _routing(config: Config) -> str:
     routed = list(config.routing.datasets.values())
-    parts = [f"{name}: {plural(routed.count(name), 'dataset')}" for name in config.routing.bottlenecks]
+    parts = [f"{name}: {plural(routed.count(name), 'dataset')}" for name in config.routing.sizes]
     return ", ".join(parts) or "no specialist"
 
 

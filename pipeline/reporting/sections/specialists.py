@@ -62,7 +62,7 @@ def _sentence(results: Results, names: list[str]) -> str:
     means = [mean_over(results, results.main, metric, tuple(names)) for metric in METRICS]
     values = [f"{metric.upper()} {with_unit(mean.value)}" for metric, mean in zip(METRICS, means, strict=True)]
     routed = dict.fromkeys(results.configs[results.main].routing.datasets[name] for name in names)
-    widths = results.configs[results.main].routing.bottlenecks
+    widths = results.configs[results.main].routing.sizes
     adapters = [f"{name} (bottleneck {widths[name]})" if name else "no specialist" for name in routed]
     return f"{plural(len(names), 'dataset')}, routed to {listing(adapters)}. Mean test {' and '.join(values)}."
 
