@@ -27,17 +27,20 @@ def auc(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> float:
 
     nan when a column's class is absent from `labels` or fills them: the curve is then undefined.
     """
-    if dataset.task == "binary-class":
-        scores = scores[:, -1:]
-    return float(np.mean(_column_aucs(_one_hot(dataset, labels), scores)))
+    return float(np.mean(_column_aucs(*roc_columns(dataset, labels, scores))))
 
 
 def negative_log_likelihood(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> float:
     """Mean -log p of the truth, in nats; for multi-label the mean over all yes/no labels."""
+    return float(case_losses(dataset, labels, scores).mean())
+
+
+def case_losses(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """-log p of the truth of each case, in nats [N]; for multi-label the mean over the case's yes/no labels."""
     p = np.clip(scores.astype(np.float64), SMALLEST, 1 - SMALLEST)
     if dataset.multi_label:
-        return float(-np.where(labels == 1, np.log(p), np.log1p(-p)).mean())
-    return float(-np.log(np.take_along_axis(p, labels, axis=1)).mean())
+        return -np.where(labels == 1, np.log(p), np.log1p(-p)).mean(axis=1)
+    return -np.log(np.take_along_axis(p, labels, axis=1))[:, 0]
 
 
 def confusion(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -62,16 +65,26 @@ def predictions(dataset: Dataset, scores: np.ndarray) -> np.ndarray:
     return scores.argmax(axis=1)[:, None]
 
 
+def roc_columns(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Truth as booleans and the scores that AUC compares with it, each [N, columns].
+
+    One column for each yes/no label, for a binary task that of the second class, else one against rest per class.
+    """
+    if dataset.multi_label:
+        return labels == 1, scores
+    if dataset.task == "binary-class":
+        return labels == 1, scores[:, -1:]
+    return labels == np.arange(dataset.num_classes), scores
+
+
 def macro_roc(dataset: Dataset, labels: np.ndarray, scores: np.ndarray, points: int = 101) -> np.ndarray:
     """ROC averaged over the columns that AUC averages: true positive rate [points] at even false positive rates.
 
     Columns whose curve is undefined are left out; nan throughout when all are.
     """
-    if dataset.task == "binary-class":
-        scores = scores[:, -1:]
     grid = np.linspace(0, 1, points)
     curves = []
-    for positive, score in zip(_one_hot(dataset, labels).T, scores.T, strict=True):
+    for positive, score in zip(*(columns.T for columns in roc_columns(dataset, labels, scores)), strict=True):
         if positive.all() or not positive.any():
             continue
         order = np.argsort(-score, kind="stable")
@@ -83,15 +96,6 @@ def macro_roc(dataset: Dataset, labels: np.ndarray, scores: np.ndarray, points: 
         fpr = np.concatenate([[0], (cases - hits) / (~positive).sum()])
         curves.append(np.interp(grid, fpr, tpr))
     return np.mean(curves, axis=0) if curves else np.full(points, np.nan)
-
-
-def _one_hot(dataset: Dataset, labels: np.ndarray) -> np.ndarray:
-    """Truth as booleans [N, columns], one for each score column that AUC looks at."""
-    if dataset.multi_label:
-        return labels == 1
-    if dataset.task == "binary-class":
-        return labels == 1
-    return labels == np.arange(dataset.num_classes)
 
 
 def _column_aucs(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:

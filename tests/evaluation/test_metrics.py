@@ -72,6 +72,15 @@ def test_multi_label_loss_is_the_mean_over_cases_and_labels():
     assert metrics.negative_log_likelihood(dataset, labels, scores) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("name", BY_TASK.values())
+def test_the_loss_is_the_mean_of_the_cases_losses(name):
+    dataset, labels, scores = simulated(name)
+    each = metrics.case_losses(dataset, labels, scores)
+    alone = [metrics.negative_log_likelihood(dataset, labels[[row]], scores[[row]]) for row in range(len(labels))]
+    np.testing.assert_allclose(each, alone, rtol=1e-12)
+    assert metrics.negative_log_likelihood(dataset, labels, scores) == pytest.approx(each.mean())
+
+
 @pytest.mark.parametrize("name", ["breastmnist", "bloodmnist"])
 def test_confusion_counts_every_case_once_and_its_diagonal_is_the_accuracy(name):
     dataset, labels, scores = simulated(name)

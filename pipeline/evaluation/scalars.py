@@ -1,0 +1,39 @@
+"""Which numbers sum up a test, by the keys that they have in the evaluation JSON and in MLflow."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline.datasets import Dataset
+from pipeline.evaluation import metrics
+from pipeline.evaluation.average_precision import mean_average_precision
+from pipeline.evaluation.calibration import expected_calibration_error
+from pipeline.evaluation.macro import balanced_accuracy, macro_f1
+from pipeline.evaluation.ordinal import accuracy_within_one, mean_absolute_error, quadratic_kappa
+
+Metric = Callable[[Dataset, np.ndarray, np.ndarray], float]
+
+_EVERY: dict[str, Metric] = {
+    "acc": metrics.accuracy,
+    "auc": metrics.auc,
+    "loss": metrics.negative_log_likelihood,
+    "balanced_acc": balanced_accuracy,
+    "macro_f1": macro_f1,
+    "ece": expected_calibration_error,
+}
+_ORDINAL: dict[str, Metric] = {
+    "quadratic_kappa": quadratic_kappa,
+    "mae": mean_absolute_error,
+    "acc_within_one": accuracy_within_one,
+}
+_MULTI_LABEL: dict[str, Metric] = {"map": mean_average_precision}
+
+
+def scalars(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Return every metric of this dataset's task, nan where undefined; labels int64 [N, L], scores float32 [N, C]."""
+    chosen = dict(_EVERY)
+    if dataset.task == "ordinal-regression":
+        chosen |= _ORDINAL
+    if dataset.multi_label:
+        chosen |= _MULTI_LABEL
+    return {name: metric(dataset, labels, scores) for name, metric in chosen.items()}
