@@ -64,9 +64,10 @@ def main() -> None:
             )
             tested.append(result)
             records[name] = result.record() | {"data": meta}
-            shown = {key: records[name][key] for key in ("acc", "auc", "loss") if records[name][key] is not None}
-            run.log_metrics({f"test/{name}/{key}": value for key, value in shown.items()}, dataset=name)
-            print(f"{name}: n {len(result.labels)}, " + ", ".join(f"{k} {v:.4f}" for k, v in shown.items()), flush=True)
+            values = {key: value for key, value in result.values().items() if value is not None}
+            run.log_metrics({f"test/{name}/{key}": value for key, value in values.items()}, dataset=name)
+            shown = ", ".join(f"{key} {values[key]:.4f}" for key in ("acc", "auc", "loss") if key in values)
+            print(f"{name}: n {len(result.labels)}, {shown}", flush=True)
         head = {
             "variant": variant,
             "seed": seed,

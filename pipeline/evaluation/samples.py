@@ -20,6 +20,14 @@ def choose_samples(labels: np.ndarray) -> np.ndarray:
     return np.sort(np.lexsort((classes, earlier_of_class))[:SAMPLES])
 
 
+def choose_hardest(losses: np.ndarray) -> np.ndarray:
+    """Return up to SAMPLES rows with the highest of losses [N], hardest first; the earlier of equal ones first.
+
+    A loss that is nan is above all others.
+    """
+    return np.argsort(-np.nan_to_num(losses, nan=np.inf), kind="stable")[:SAMPLES]
+
+
 def as_picture(image: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Return uint8 [H, W] or [H, W, 3]; a volume as its three middle slices side by side, [S, 3 S]."""
     if dataset.dimension == 2:

@@ -1,4 +1,4 @@
-"""The test of one model on one dataset: scores, official metrics and a few cases to look at."""
+"""The test of one model on one dataset: scores, metrics, resamples and a few cases to look at."""
 
 import math
 from dataclasses import dataclass
@@ -11,36 +11,46 @@ from pipeline.config import Config
 from pipeline.data.batches import Split
 from pipeline.datasets import Dataset
 from pipeline.evaluation import metrics
+from pipeline.evaluation.bootstrap import bootstrap
+from pipeline.evaluation.calibration import reliability
 from pipeline.evaluation.predict import predict
-from pipeline.evaluation.samples import as_picture, choose_samples
+from pipeline.evaluation.samples import as_picture, choose_hardest, choose_samples
+from pipeline.evaluation.scalars import scalars
 from pipeline.model.mosaic import Mosaic
 
 
 @dataclass(frozen=True)
 class Tested:
-    """Probabilities float32 [N, C] and labels int64 [N, L] of one dataset, with a view on them for every reader."""
+    """Probabilities float32 [N, C] and labels int64 [N, L] of one dataset, with a view on them for every reader.
+
+    The rows `sample_index` and `hardest_index`, each int64 [<= 4], come with their pictures.
+    """
 
     dataset: Dataset
     scores: np.ndarray
     labels: np.ndarray
     sample_index: np.ndarray
     sample_images: np.ndarray
+    hardest_index: np.ndarray
+    hardest_images: np.ndarray
+
+    def values(self) -> dict[str, float | None]:
+        """Return every metric of the dataset's task by its key; None where undefined."""
+        values = scalars(self.dataset, self.labels, self.scores)
+        return {key: None if math.isnan(value) else value for key, value in values.items()}
 
     def record(self) -> dict[str, Any]:
-        """Return the entry of the evaluation JSON: n, acc, auc, loss and confusion counts; null where undefined."""
+        """Return the entry of the evaluation JSON: n, the metrics, confusion counts and bins of confidence."""
         arguments = (self.dataset, self.labels, self.scores)
-        values = {
-            "acc": metrics.accuracy(*arguments),
-            "auc": metrics.auc(*arguments),
-            "loss": metrics.negative_log_likelihood(*arguments),
-        }
-        defined = {name: None if math.isnan(value) else value for name, value in values.items()}
-        return {"n": len(self.labels)} | defined | {"confusion": metrics.confusion(*arguments).tolist()}
+        detail = {"confusion": metrics.confusion(*arguments).tolist(), "reliability": reliability(*arguments)}
+        return {"n": len(self.labels)} | self.values() | detail
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the entries of the evaluation npz, named `<dataset>/<array>`."""
-        names = ("scores", "labels", "sample_index", "sample_images")
-        return {f"{self.dataset.name}/{name}": getattr(self, name) for name in names}
+        names = ("scores", "labels", "sample_index", "sample_images", "hardest_index", "hardest_images")
+        arrays = {name: getattr(self, name) for name in names}
+        arrays["replicates"] = bootstrap(self.dataset, self.labels, self.scores)
+        return {f"{self.dataset.name}/{name}": array for name, array in arrays.items()}
 
     def roc(self) -> pd.DataFrame:
         """Return the macro-averaged ROC curve with columns dataset, fpr, tpr."""
@@ -67,6 +77,6 @@ def run_test(model: Mosaic, split: Split, dataset: Dataset, *, config: Config, b
     """Score `model` on the test split of one dataset."""
     scores = predict(model, split, dataset, config=config, batch_size=batch_size)
     labels = split.labels.cpu().numpy()
-    rows = choose_samples(labels)
-    pictures = np.stack([as_picture(split.images[row], dataset) for row in rows])
-    return Tested(dataset, scores, labels, rows, pictures)
+    samples, hardest = choose_samples(labels), choose_hardest(metrics.case_losses(dataset, labels, scores))
+    pictures = [np.stack([as_picture(split.images[row], dataset) for row in rows]) for rows in (samples, hardest)]
+    return Tested(dataset, scores, labels, samples, pictures[0], hardest, pictures[1])

@@ -9,9 +9,10 @@ from pipeline.data.augment import normalise, to_float
 from pipeline.data.batches import Split
 from pipeline.datasets import DATASETS
 from pipeline.evaluation import metrics
+from pipeline.evaluation.bootstrap import bootstrap
 from pipeline.evaluation.outputs import write_outputs
 from pipeline.evaluation.predict import predict
-from pipeline.evaluation.samples import as_picture, choose_samples
+from pipeline.evaluation.samples import as_picture, choose_hardest, choose_samples
 from pipeline.evaluation.test_set import run_test
 
 CPU = torch.device("cpu")
@@ -59,12 +60,66 @@ def test_saved_scores_and_labels_give_the_recorded_metrics_again(tested, tmp_pat
             assert record["n"] == len(labels) == 10
             assert record["acc"] == metrics.accuracy(DATASETS[name], labels, scores)
             assert record["auc"] == metrics.auc(DATASETS[name], labels, scores)
+            assert record["loss"] == metrics.negative_log_likelihood(DATASETS[name], labels, scores)
             assert np.array(record["confusion"]).sum() == labels.size
     roc = pd.read_csv(tmp_path / "evaluation/mosaic/42/A.roc.csv")
     assert roc.groupby("dataset").size().to_dict() == dict.fromkeys(written["datasets"], 101)
     predictions = pd.read_csv(tmp_path / "evaluation/mosaic/42/A.predictions.csv")
     hits = (predictions["actual"] == predictions["predicted"]).groupby(predictions["dataset"]).mean()
     assert hits["retinamnist"] == pytest.approx(written["datasets"]["retinamnist"]["acc"])
+
+
+COMMON = {"n", "acc", "auc", "loss", "balanced_acc", "macro_f1", "ece", "confusion", "reliability"}
+
+
+def test_the_record_holds_the_metrics_of_the_datasets_task(tested):
+    extra = {result.dataset.name: set(result.record()) - COMMON for result in tested}
+    assert extra == {
+        "retinamnist": {"quadratic_kappa", "mae", "acc_within_one"},
+        "nodulemnist3d": set(),
+        "chestmnist": {"map"},
+    }
+    assert all(set(result.record()) >= COMMON for result in tested)
+
+
+def test_saved_replicates_are_the_bootstrap_of_the_saved_scores(tested):
+    for result in tested:
+        arrays, name = result.arrays(), result.dataset.name
+        replicates = arrays[f"{name}/replicates"]
+        assert (replicates.shape, replicates.dtype) == ((2000, 2), np.float64)
+        expected = bootstrap(result.dataset, arrays[f"{name}/labels"], arrays[f"{name}/scores"])
+        np.testing.assert_array_equal(replicates, expected)
+
+
+def test_the_hardest_cases_come_with_their_own_pictures(tested, cached):
+    for result in tested:
+        arrays, dataset = result.arrays(), result.dataset
+        index, images = (arrays[f"{dataset.name}/hardest_{what}"] for what in ("index", "images"))
+        assert (index.dtype, images.dtype) == (np.int64, np.uint8)
+        losses = metrics.case_losses(dataset, result.labels, result.scores)
+        assert sorted(losses, reverse=True)[:4] == losses[index].tolist()
+        stored = np.load(cached / dataset.name / "test_images.npy")
+        np.testing.assert_array_equal(images, [as_picture(stored[row], dataset) for row in index])
+
+
+def test_two_evaluations_write_the_same_bytes(tested, tmp_path, monkeypatch):
+    head = {"variant": "mosaic", "seed": 42, "specialist": "A"}
+    written = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        write_outputs(head, {result.dataset.name: result.record() for result in tested}, tested)
+        written.append({path.name: path.read_bytes() for path in (folder / "evaluation/mosaic/42").iterdir()})
+    assert written[0] == written[1]
+    assert len(written[0]) == 4
+
+
+def test_a_model_whose_scores_are_nan_leaves_a_json_with_nulls(tested):
+    for result in tested:
+        result.scores[0] = np.nan
+        record = json.loads(json.dumps(result.record(), allow_nan=False))
+        assert record["auc"] is record["ece"] is record["loss"] is None
+        assert sum(n for n, _, _ in record["reliability"]) == result.labels[1:].size
 
 
 def test_a_specialist_without_datasets_leaves_readable_empty_files(tmp_path, monkeypatch):
@@ -84,6 +139,11 @@ def test_an_undefined_metric_is_null_in_the_record(tested):
 def test_samples_show_each_class_once_before_any_class_twice():
     labels = np.array([0, 0, 0, 1, 0, 2, 2])[:, None]
     assert choose_samples(labels).tolist() == [0, 1, 3, 5]
+
+
+def test_the_hardest_come_first_and_equal_ones_in_stored_order():
+    assert choose_hardest(np.array([0.5, 2.0, 0.1, 2.0, 0.5, 0.5])).tolist() == [1, 3, 0, 4]
+    assert choose_hardest(np.array([0.5, np.nan, 3.0])).tolist() == [1, 2, 0]
 
 
 def test_a_volume_is_shown_as_its_three_middle_slices():
