@@ -83,15 +83,21 @@ def make_model(make_backbone, make_config) -> Callable[..., Mosaic]:
 
 
 @pytest.fixture
+def write_cached() -> Callable[[Path, str, dict[str, int]], None]:
+    """The function that writes splits of one dataset."""
+    return write_splits
+
+
+@pytest.fixture
 def cached(tmp_path) -> Path:
     """Cached arrays of ONE_OF_EACH: 12 training, 10 validation and 10 test images each, signal in the brightness."""
     folder = tmp_path / "cached"
     for name in ONE_OF_EACH:
-        write_cached(folder / name, name, {"train": 12, "val": 10, "test": 10})
+        write_splits(folder / name, name, {"train": 12, "val": 10, "test": 10})
     return folder
 
 
-def write_cached(folder: Path, name: str, counts: dict[str, int]) -> None:
+def write_splits(folder: Path, name: str, counts: dict[str, int]) -> None:
     """Write splits of one dataset in the cache's layout; each class occurs, and the mean brightness tells it."""
     dataset = DATASETS[name]
     folder.mkdir(parents=True)

@@ -85,3 +85,21 @@ def test_normalising_leaves_its_input_and_the_single_channel_of_volumes_alone():
     images = torch.full((1, 1, 2, 2, 2), 0.5)
     assert normalise(images).shape == images.shape
     assert (images == 0.5).all()
+
+
+def test_imagenet_statistics_are_by_channel_and_for_images_alone():
+    image = torch.tensor([0.485 + 0.229, 0.456, 0.406 - 0.225]).view(1, 3, 1, 1)
+    torch.testing.assert_close(normalise(image, "imagenet").flatten(), torch.tensor([1.0, 0.0, -1.0]))
+    gray = normalise(torch.full((1, 1, 1, 1), 0.485), "imagenet").flatten()
+    torch.testing.assert_close(gray, torch.tensor([0.0, (0.485 - 0.456) / 0.224, (0.485 - 0.406) / 0.225]))
+    volume = torch.rand(1, 1, 2, 2, 2)
+    assert torch.equal(normalise(volume, "imagenet"), normalise(volume))
+
+
+def test_sided_organs_are_flipped_only_when_told_so():
+    def flipped(name: str, **how: bool) -> bool:
+        return bool((draw(DATASETS[name], 64, torch.Generator().manual_seed(0), **how).second < 0).any())
+
+    assert flipped("pathmnist")
+    assert not flipped("organamnist")
+    assert flipped("organamnist", flip_sided=True)

@@ -27,3 +27,10 @@ def test_the_whole_loss_weighs_classification_against_consistency_by_hand():
     loss = mosaic_loss(torch.tensor(2.0), student, teacher, consist_weight=0.1)
     # 0.9 * 2 + 0.1 * (1 + 4) / 2
     assert loss.item() == pytest.approx(2.05)
+
+
+def test_the_public_code_adds_consistency_to_the_whole_classification_loss():
+    student, teacher = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.0]])
+    loss = mosaic_loss(torch.tensor(2.0), student, teacher, consist_weight=0.1, consist_form="add")
+    # 2 + 0.1 * (1 + 4) / 2
+    assert loss.item() == pytest.approx(2.25)
