@@ -9,6 +9,7 @@ BACKBONE = Path("weights/backbone.safetensors")
 CONFIGS = Path("configs")
 RUNS = Path("runs")
 EVALUATION = Path("evaluation")
+ANALYSIS = Path("analysis")
 REPORTS = Path("reports")
 
 
@@ -34,3 +35,8 @@ def run_folder(variant: str, seed: int) -> Path:
 def evaluation_file(variant: str, seed: int, specialist: str, suffix: str) -> Path:
     """One output of the evaluate stage; the suffix is `json`, `npz`, `roc.csv` or `predictions.csv`."""
     return EVALUATION / variant / str(seed) / f"{specialist}.{suffix}"
+
+
+def analysis_file(variant: str) -> Path:
+    """What was looked into of one variant, beyond its test results."""
+    return ANALYSIS / f"{variant}.json"

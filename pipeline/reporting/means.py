@@ -1,10 +1,14 @@
-"""Means over groups of datasets and over seeds, and how two variants compare."""
+"""Means over groups of datasets and over seeds, with their intervals."""
 
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+import numpy as np
+
 from pipeline.datasets import DATASETS, SPECIALISTS
-from pipeline.reporting.results import METRICS, DatasetResult, Results
+from pipeline.evaluation.significance import interval
+from pipeline.reporting.records import DatasetResult
+from pipeline.reporting.results import METRICS, Results
 
 CHANCE_AUC = 0.5
 
@@ -13,30 +17,14 @@ CHANCE_AUC = 0.5
 class Mean:
     """Mean over seeds of the mean over datasets, as a fraction; `std` is the sample deviation over two or more seeds.
 
-    `datasets` are the ones that went in; the value is None without any.
+    `interval` is the bootstrap's 95 % interval over test cases; `datasets` are the ones that went in. The value is None
+    without any.
     """
 
     value: float | None
     std: float | None
     datasets: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The main variant against another: difference of their means (main minus other) and on how many datasets."""
-
-    metric: str
-    other: str
-    main_mean: Mean
-    other_mean: Mean
-    higher: int
-    lower: int
-    equal: int
-
-    @property
-    def difference(self) -> float:
-        """Main minus other, as a fraction."""
-        return self.main_mean.value - self.other_mean.value
+    interval: tuple[float, float] | None = None
 
 
 def groups(datasets: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -64,23 +52,28 @@ def mean_over(results: Results, variant: str, metric: str, datasets: tuple[str, 
     if not used:
         return Mean(None, None, ())
     by_seed = [fmean(seed) for seed in zip(*(results.values(variant, name, metric) for name in used), strict=True)]
-    return Mean(fmean(by_seed), stdev(by_seed) if len(by_seed) > 1 else None, used)
+    std = stdev(by_seed) if len(by_seed) > 1 else None
+    return Mean(fmean(by_seed), std, used, defined_interval(replicate_means(results, variant, metric, used)))
 
 
-def compare(results: Results, other: str, metric: str) -> Comparison | None:
-    """Compare the main variant with another over all datasets; None where no dataset has the metric."""
-    main_mean = mean_over(results, results.main, metric, results.datasets)
-    other_mean = mean_over(results, other, metric, results.datasets)
-    if not main_mean.datasets:
-        return None
-    differences = [
-        fmean(results.values(results.main, name, metric)) - fmean(results.values(other, name, metric))
-        for name in main_mean.datasets
+def replicate_means(results: Results, variant: str, metric: str, datasets: tuple[str, ...]) -> np.ndarray:
+    """Resampled means [B]: each row averaged over seeds, then over datasets; nan where any of them is undefined."""
+    column = METRICS.index(metric)
+    by_dataset = [
+        np.mean([results.runs[variant, seed].replicates[name][:, column] for seed in results.seeds], axis=0)
+        for name in datasets
     ]
-    # Equal counts of right answers can differ in the last bit after averaging over seeds.
-    higher = sum(difference > 1e-12 for difference in differences)
-    lower = sum(difference < -1e-12 for difference in differences)
-    return Comparison(metric, other, main_mean, other_mean, higher, lower, len(differences) - higher - lower)
+    return np.mean(by_dataset, axis=0)
+
+
+def defined_interval(replicates: np.ndarray) -> tuple[float, float] | None:
+    """95 % interval of replicates [B]; None if fewer than half of them are defined.
+
+    A resample of ChestMNIST can miss a rare label, and has no AUC then: for every variant alike, so that differences
+    stay paired without it.
+    """
+    finite = replicates[np.isfinite(replicates)]
+    return interval(finite) if len(finite) and 2 * len(finite) >= len(replicates) else None
 
 
 def constant_answer(result: DatasetResult) -> float:

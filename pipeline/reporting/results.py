@@ -1,106 +1,26 @@
-"""What the report is made from: configurations, trainings and evaluations, read and checked."""
+"""What the report is made from: configurations, trainings, evaluations and analyses, read and checked."""
 
 import csv
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from pipeline.config import Config, load_config
 from pipeline.datasets import DATASETS, SPECIALISTS
 from pipeline.errors import PipelineError
-from pipeline.layout import config_file, evaluation_file, run_folder
+from pipeline.layout import analysis_file, config_file, evaluation_file, run_folder
+from pipeline.reporting.records import Analysis, DataOrigin, DatasetResult, Evaluation, Record, Training
 
 METRICS = ("acc", "auc")
 MAX_SAMPLES = 4
-
-
-class Record(BaseModel):
-    """A part of a JSON file of ours; keys that the report does not use are ignored."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class Split(Record):
-    """Images used of a split, and how many the source file holds."""
-
-    n: int
-    of: int
-
-
-class DataOrigin(Record):
-    """Where a dataset's images came from."""
-
-    source: str
-    official: bool
-    size: int
-    class_names: list[str]
-    raw_md5: str
-    splits: dict[str, Split]
-
-
-class DatasetResult(Record):
-    """Test result of one dataset; a metric that is undefined is None.
-
-    `confusion` counts actual x predicted classes; for a multi-label dataset it is one [[tn, fp], [fn, tp]] per label.
-    """
-
-    n: int
-    acc: float | None
-    auc: float | None
-    loss: float | None
-    confusion: list[list[int]] | list[list[list[int]]]
-    data: DataOrigin
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether `confusion` holds one table per label."""
-        return isinstance(self.confusion[0][0], list)
-
-    @property
-    def class_counts(self) -> list[tuple[int, int]]:
-        """Per class or label: test images that are of it, and that are not."""
-        if self.multi_label:
-            return [(fn + tp, tn + fp) for (tn, fp), (fn, tp) in self.confusion]
-        return [(sum(row), self.n - sum(row)) for row in self.confusion]
-
-
-class Evaluation(Record):
-    """Content of evaluation/<variant>/<seed>/<specialist>.json."""
-
-    md5: dict[str, str]
-    datasets: dict[str, DatasetResult]
-
-
-class Parameters(Record):
-    """Number of parameters by component."""
-
-    specialists: dict[str, int]
-    tokenizer_3d: int
-    positions_3d: int
-    heads: int
-    backbone: int
-    trainable: int
-    total: int
-
-
-class Training(Record):
-    """Content of runs/<variant>/<seed>/train.json; `best_round` counts from 1."""
-
-    deployed: str
-    best_round: int
-    rounds: int
-    stopped: str
-    score: float | None
-    parameters: Parameters
-    steps: int
-    precision: str
 
 
 @dataclass(frozen=True)
@@ -116,7 +36,8 @@ class Sample:
 class Run:
     """One variant trained with one seed, and its test results by dataset.
 
-    `history` has a list with one value per round for each column; nan where a value is undefined.
+    `history` has a list with one value per round for each column; nan where a value is undefined. `replicates` [B, 2]
+    are ACC and AUC of resampled test cases; row b is the same resample in every variant and seed.
     """
 
     variant: str
@@ -124,6 +45,7 @@ class Run:
     training: Training
     history: dict[str, list[float]]
     results: dict[str, DatasetResult]
+    replicates: dict[str, np.ndarray]
     md5: dict[str, str]
 
 
@@ -141,14 +63,21 @@ class Published:
 
 @dataclass(frozen=True)
 class Results:
-    """All that the report shows. `samples` are of the main variant's first seed."""
+    """All that the report shows. `samples`, `hardest` and `roc` (fpr, tpr) are of the main variant's first seed.
+
+    `reasons` says in a line why a variant is there; `analyses` holds the variants that were analysed.
+    """
 
     variants: tuple[str, ...]
     seeds: tuple[int, ...]
     configs: dict[str, Config]
     runs: dict[tuple[str, int], Run]
     samples: dict[str, list[Sample]]
+    hardest: dict[str, list[Sample]]
+    roc: dict[str, tuple[list[float], list[float]]]
     published: tuple[Published, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    analyses: Mapping[str, Analysis] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
@@ -170,17 +99,36 @@ class Results:
         """Where the images of a dataset came from."""
         return self.main_run.results[dataset].data
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The variants that the main one is compared with."""
+        return self.variants[1:]
+
+    def reason(self, variant: str) -> str:
+        """Why a variant is there; empty if nobody said."""
+        return self.reasons.get(variant, "")
+
+    def sizes(self, variant: str) -> dict[str, int]:
+        """Width (or rank, or number of prompts) of each specialist of a variant."""
+        return self.configs[variant].routing.bottlenecks
+
     def values(self, variant: str, dataset: str, metric: str) -> list[float | None]:
         """A metric of one dataset, seed by seed."""
         return [getattr(self.runs[variant, seed].results[dataset], metric) for seed in self.seeds]
 
 
 def load_results(
-    variants: Sequence[str], seeds: Sequence[int], published: Path | None = None, root: Path = Path()
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    published: Path | None = None,
+    root: Path = Path(),
+    reasons: Mapping[str, str] = {},
+    analysed: Sequence[str] = (),
 ) -> Results:
     """Read the files of these variants and seeds below `root`; whatever else lies there is left alone.
 
-    `published` is a CSV file with columns dataset, method, input_size, auc, acc, citation and notes.
+    `published` is a CSV file with columns dataset, method, input_size, auc, acc, citation and notes. `reasons` says in
+    a line why a variant is there; `analysed` are the variants that have an analysis.
     Raises PipelineError naming a file that is missing, is not what its stage writes, or lacks a dataset.
     """
     configs = {variant: load_config(root / config_file(variant)) for variant in variants}
@@ -189,11 +137,25 @@ def load_results(
         for variant in variants
         for seed in seeds
     }
-    samples = {}
+    samples, hardest, roc = {}, {}, {}
     for specialist in SPECIALISTS:
-        samples |= _load_samples(root / evaluation_file(variants[0], seeds[0], specialist, "npz"))
-    rows = load_published(published) if published else ()
-    return Results(tuple(variants), tuple(seeds), configs, runs, samples, rows)
+        place = (variants[0], seeds[0], specialist)
+        scores = root / evaluation_file(*place, "npz")
+        samples |= _load_cases(scores, "sample")
+        hardest |= _load_cases(scores, "hardest")
+        roc |= _read_roc(root / evaluation_file(*place, "roc.csv"))
+    return Results(
+        variants=tuple(variants),
+        seeds=tuple(seeds),
+        configs=configs,
+        runs=runs,
+        samples=samples,
+        hardest=hardest,
+        roc=roc,
+        published=load_published(published) if published else (),
+        reasons=dict(reasons),
+        analyses={name: _read_json(root / analysis_file(name), Analysis) for name in analysed if name in variants},
+    )
 
 
 def load_published(path: Path) -> tuple[Published, ...]:
@@ -223,6 +185,7 @@ def _load_run(root: Path, variant: str, seed: int, datasets: tuple[str, ...]) ->
     folder = root / run_folder(variant, seed)
     results: dict[str, DatasetResult] = {}
     md5: dict[str, str] = {}
+    replicates: dict[str, np.ndarray] = {}
     for specialist in SPECIALISTS:
         path = root / evaluation_file(variant, seed, specialist, "json")
         evaluation = _read_json(path, Evaluation)
@@ -232,8 +195,9 @@ def _load_run(root: Path, variant: str, seed: int, datasets: tuple[str, ...]) ->
             raise PipelineError(f"{path}: not evaluated as configured ({differing}); `dvc repro` brings it up to date")
         results |= evaluation.datasets
         md5 |= evaluation.md5
+        replicates |= _load_replicates(root / evaluation_file(variant, seed, specialist, "npz"), sorted(wanted))
     training = _read_json(folder / "train.json", Training)
-    return Run(variant, seed, training, _read_history(folder / "history.csv"), results, md5)
+    return Run(variant, seed, training, _read_history(folder / "history.csv"), results, replicates, md5)
 
 
 RecordType = TypeVar("RecordType", bound=Record)
@@ -263,20 +227,51 @@ def _read_history(path: Path) -> dict[str, list[float]]:
     return {column: [float(row[column]) if row[column] else math.nan for row in rows] for column in rows[0]}
 
 
-def _load_samples(path: Path) -> dict[str, list[Sample]]:
+def _read_roc(path: Path) -> dict[str, tuple[list[float], list[float]]]:
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                fpr, tpr = curves.setdefault(row["dataset"], ([], []))
+                fpr.append(float(row["fpr"]))
+                tpr.append(float(row["tpr"]) if row["tpr"] else math.nan)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise PipelineError(f"{path}: not a table of ROC curves ({error}); delete it and run `dvc repro`") from None
+    return curves
+
+
+@contextmanager
+def _arrays(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            names = [key.removesuffix("/sample_index") for key in arrays.files if key.endswith("/sample_index")]
-            return {name: _samples(arrays, name) for name in sorted(names)}
+            yield arrays
     except FileNotFoundError:
         raise _missing(path) from None
     except (KeyError, ValueError, OSError, BadZipFile) as error:
         raise PipelineError(f"{path}: not a file of scores ({error}); delete it and run `dvc repro`") from None
 
 
-def _samples(arrays: np.lib.npyio.NpzFile, name: str) -> list[Sample]:
-    images, scores, labels = (arrays[f"{name}/{key}"] for key in ("sample_images", "scores", "labels"))
-    rows = arrays[f"{name}/sample_index"][:MAX_SAMPLES]
+def _load_replicates(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    with _arrays(path) as arrays:
+        replicates = {name: arrays[f"{name}/replicates"] for name in names}
+        for name, rows in replicates.items():
+            if rows.ndim != 2 or rows.shape[1] != len(METRICS):
+                raise ValueError(f"{name}/replicates has shape {rows.shape}, not [B, {len(METRICS)}]")
+        return replicates
+
+
+def _load_cases(path: Path, kind: str) -> dict[str, list[Sample]]:
+    """Cases of one kind (`sample`, `hardest`) by dataset, in the order stored."""
+    with _arrays(path) as arrays:
+        names = [key.removesuffix(f"/{kind}_index") for key in arrays.files if key.endswith(f"/{kind}_index")]
+        return {name: _cases(arrays, name, kind) for name in sorted(names)}
+
+
+def _cases(arrays: np.lib.npyio.NpzFile, name: str, kind: str) -> list[Sample]:
+    images, scores, labels = (arrays[f"{name}/{key}"] for key in (f"{kind}_images", "scores", "labels"))
+    rows = arrays[f"{name}/{kind}_index"][:MAX_SAMPLES]
     return [Sample(image, scores[row], labels[row]) for image, row in zip(images, rows, strict=False)]
 
 

@@ -4,29 +4,115 @@ from collections.abc import Collection
 from statistics import fmean
 
 from pipeline.datasets import DATASETS
-from pipeline.reporting.means import CHANCE_AUC, Comparison, compare, constant_answer, defined, mean_over
+from pipeline.reporting.comparisons import ALPHA, Comparison, compare_all, excludes_zero, smallest_p
+from pipeline.reporting.means import CHANCE_AUC, Mean, constant_answer, defined, mean_over
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import METRICS, Results
-from pipeline.reporting.wording import count, listing, plural, points, with_unit
+from pipeline.reporting.wording import bounds, count, listing, p_value, plural, points, range_percent, with_unit
+
+TITLES = {"acc": "ACC", "auc": "AUC"}
+LISTED = 4  # variants whose spread is named one by one
 
 
-def headline(results: Results) -> list[str]:
-    """Sentences for the top of the report: level, gain over a constant answer, each comparison, seeds."""
+def answer(results: Results) -> list[str]:
+    """The first sentences of the report: for each metric, which variants the main one beats, and which beat it."""
+    if not results.others:
+        return [f"Only {results.main} was run: there is nothing to compare it with."]
+    sentences = []
+    for metric in METRICS:
+        compared = list(compare_all(results, metric).values())
+        if not compared:
+            sentences.append(f"No dataset has an {TITLES[metric]}, so nothing can be said of it.")
+        elif not compared[0].possible:
+            sentences.append(_too_few(compared))
+        else:
+            sentences.append(_tally(results.main, TITLES[metric], compared))
+    return list(dict.fromkeys(sentences))
+
+
+def _too_few(compared: list[Comparison]) -> str:
+    datasets, others = compared[0].datasets, len(compared)
+    least = smallest_p(datasets, others)
+    return (
+        f"No difference can be called in {TITLES[compared[0].metric]}: with {plural(datasets, 'dataset')} and "
+        f"{plural(others, 'comparison')} the signed-rank test cannot give less than p = {least:.2g}, even if all "
+        "datasets agreed."
+    )
+
+
+def _tally(main: str, metric: str, compared: list[Comparison]) -> str:
+    by_verdict = {
+        "beats": [comparison.other for comparison in compared if comparison.verdict == "lower"],
+        "loses to": [comparison.other for comparison in compared if comparison.verdict == "higher"],
+        "is within noise of": [comparison.other for comparison in compared if comparison.verdict == "within noise"],
+    }
+    parts = [_named(verb, others, len(compared)) for verb, others in by_verdict.items()]
+    return f"In {metric}, {main} {'; '.join(parts)}."
+
+
+def _named(verb: str, others: list[str], of: int) -> str:
+    if not others:
+        return f"{verb} none"
+    return f"{verb} {listing(others)}" if len(others) == of == 1 else f"{verb} {len(others)} of {of}: {listing(others)}"
+
+
+def comparison_sentences(results: Results) -> list[tuple[str, list[str]]]:
+    """For each other variant its name, and a sentence for each metric."""
+    by_metric = [compare_all(results, metric) for metric in METRICS]
     return [
-        _level(results),
-        _above_constant(results),
-        *(_comparison(results, other) for other in results.variants[1:]),
-        _seeds(results),
+        (other, [comparison_sentence(table[other]) for table in by_metric if other in table])
+        for other in results.others
     ]
+
+
+def comparison_sentence(comparison: Comparison) -> str:
+    """Say in words how the main variant stands to another, and by which evidence."""
+    main, other, metric = comparison.main, comparison.other, TITLES[comparison.metric]
+    lead = -comparison.difference
+    size = points(lead)
+    flipped = comparison.interval and (-comparison.interval[1], -comparison.interval[0])
+    p = f"Holm-adjusted p {p_value(comparison.p)}"
+    interval = f"95\u00a0% CI {bounds(flipped).replace('+', '')}"
+    of = f"of {plural(comparison.datasets, 'dataset')}"
+    if comparison.verdict == "lower":
+        return f"{main} beats {other} by {size} {metric} ({interval}), higher on {comparison.wins} {of}, {p}."
+    if comparison.verdict == "higher":
+        return f"{main} loses to {other} by {size} {metric} ({interval}), lower on {comparison.losses} {of}, {p}."
+    way = "level with" if size == points(0) else f"{size} {'above' if lead > 0 else 'below'}"
+    level = f"{main} is {way} {other} in {metric} ({interval}), higher on {comparison.wins} {of}"
+    if comparison.verdict == "too few datasets":
+        return f"{level}; too few datasets to call it a difference."
+    return f"{level}, {p}: within noise, {_failed(comparison)}."
+
+
+def _failed(comparison: Comparison) -> str:
+    reasons = []
+    if comparison.interval is None:
+        reasons.append("the interval is undefined")
+    elif not excludes_zero(comparison.interval):
+        reasons.append("the interval includes 0")
+    if not comparison.p < ALPHA:
+        reasons.append(f"p is not below {ALPHA}")
+    return "because " + listing(reasons)
+
+
+def level(results: Results) -> list[str]:
+    """Where the main variant stands by itself: means, and gain over a constant answer."""
+    return [_level(results), _above_constant(results)]
 
 
 def _level(results: Results) -> str:
     acc, auc = (mean_over(results, results.main, metric, results.datasets) for metric in METRICS)
     fewer = f" over {len(auc.datasets)}" if len(auc.datasets) != len(acc.datasets) else ""
     return (
-        f"{results.main} reaches a mean test accuracy of {with_unit(acc.value)} over "
-        f"{plural(len(acc.datasets), 'dataset')} and a mean AUC of {with_unit(auc.value)}{fewer}."
+        f"{results.main} reaches a mean test accuracy of {_with_interval(acc)} over "
+        f"{plural(len(acc.datasets), 'dataset')} and a mean AUC of {_with_interval(auc)}{fewer}."
     )
+
+
+def _with_interval(mean: Mean) -> str:
+    text = with_unit(mean.value)
+    return f"{text} (95\u00a0% CI {range_percent(mean.interval)})" if mean.interval else text
 
 
 def _above_constant(results: Results) -> str:
@@ -42,40 +128,23 @@ def _above_constant(results: Results) -> str:
     )
 
 
-def _comparison(results: Results, other: str) -> str:
-    comparisons = [compare(results, other, metric) for metric in METRICS]
-    parts = [_difference(results.main, comparison) for comparison in comparisons if comparison]
-    if not parts:
-        return f"{results.main} and {other} share no dataset on which a metric is defined."
-    return f"Against {other}: " + "; ".join(parts) + "."
-
-
-def _difference(main: str, comparison: Comparison) -> str:
-    metric = {"acc": "mean accuracy", "auc": "mean AUC"}[comparison.metric]
-    values = f"({with_unit(comparison.main_mean.value)} against {with_unit(comparison.other_mean.value)})"
-    size = points(comparison.difference)
-    if size == points(0):
-        level = f"{metric} of {main} is the same to within 0.05 points {values}"
-    else:
-        level = f"{metric} of {main} is {size} {'higher' if comparison.difference > 0 else 'lower'} {values}"
-    counts = {"higher": comparison.higher, "lower": comparison.lower, "equal": comparison.equal}
-    parts = [f"{word} on {number}" for word, number in counts.items() if number]
-    return f"{level}, {', '.join(parts)} of {plural(sum(counts.values()), 'dataset')}"
-
-
-def _seeds(results: Results) -> str:
+def seeds(results: Results) -> str:
+    """Say how many trainings stand behind a number, and what the intervals do not cover."""
     if len(results.seeds) == 1:
-        one = f"One seed ({results.seeds[0]}) was trained for each variant, so the spread between seeds is not known"
-        return f"{one}: no difference between variants is shown to be more than chance."
-    spreads = []
-    for variant in results.variants:
-        mean = mean_over(results, variant, "acc", results.datasets)
-        if mean.std is not None:
-            spreads.append(f"{100 * mean.std:.1f} for {variant}")
-    known = f": {listing(spreads)} points of mean accuracy" if spreads else ""
+        return (
+            f"One seed ({results.seeds[0]}) was trained for each variant. The intervals cover the choice of test "
+            "cases; the spread between trainings is not known, and another seed might give another order."
+        )
+    means = {variant: mean_over(results, variant, "acc", results.datasets) for variant in results.variants}
+    stds = {variant: mean.std for variant, mean in means.items() if mean.std is not None}
+    if len(stds) > LISTED:
+        known = f": {100 * min(stds.values()):.1f} to {100 * max(stds.values()):.1f} points of mean accuracy"
+    else:
+        spreads = [f"{100 * std:.1f} for {variant}" for variant, std in stds.items()]
+        known = f": {listing(spreads)} points of mean accuracy" if spreads else ""
     return (
         f"Means are over {plural(len(results.seeds), 'seed')}; ± is the sample standard deviation between them{known}. "
-        "No significance test was made."
+        "The intervals cover the choice of test cases, not that spread."
     )
 
 
@@ -104,18 +173,32 @@ def _why_undefined(results: Results, name: str) -> str:
 
 
 def limits(results: Results) -> list[str]:
-    """What the numbers cannot show: data, size of the tests, seeds, selection."""
+    """What the numbers cannot show: data, size of the tests, seeds, selection, recipe, number of looks."""
     sizes = {name: results.main_run.results[name].n for name in results.datasets}
     smallest = min(sizes, key=sizes.__getitem__)
+    cells = len(results.others) * len(results.datasets)
+    looks = (
+        [
+            f"The marks of single datasets are not adjusted for how many there are: of {count(cells)} differences that "
+            f"were all chance, about {max(1, round(ALPHA * cells))} would be marked. Only the comparison of means is "
+            "adjusted."
+        ]
+        if cells
+        else []
+    )
     return [
         describe_origin(results).sentence,
         f"Test sets hold {_range(sizes.values())} images; on the smallest, {DATASETS[smallest].title}, one image is "
         f"{points(1 / sizes[smallest])} of accuracy. A mean over datasets weighs each of them alike, however many "
         "images it has.",
-        _seeds(results),
+        seeds(results),
+        "The signed-rank test asks whether variants differ across datasets like these; with one recipe and one "
+        "backbone it says nothing about other datasets, recipes or backbones.",
+        *looks,
         "The round, and whether student or teacher is deployed, were chosen by the validation score; the test split "
         "was read once, by the evaluation, after that choice.",
-        "Each variant was trained with the settings listed above; tuned on its own, it might rank otherwise.",
+        "Every variant was trained with the same recipe, that of the main variant, except for the settings in which "
+        "they differ; tuned on its own, a variant might rank otherwise.",
     ]
 
 

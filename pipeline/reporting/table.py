@@ -9,11 +9,16 @@ NONE = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text; `best` among comparable ones; `note` is the number of a footnote."""
+    """One cell: its text, and a smaller line below it; `best` among comparable ones.
+
+    `note` is the number of a footnote; `order` is what a column is sorted by where the text would not do.
+    """
 
     text: str
     best: bool = False
     note: int | None = None
+    below: str = ""
+    order: float | None = None
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class Table:
     """A table whose rows begin with a heading cell.
 
     `spans` are (heading, number of columns) above `header`, where columns belong together. `text_columns` are the
-    columns (from 1) that hold words and align left; rows from `separator` on are references, not results.
+    columns (from 1) that hold words and align left; rows from `separator` on are references, not results. The page's
+    script lets readers sort a `sortable` table by a column.
     """
 
     name: str
@@ -32,6 +38,7 @@ class Table:
     text_columns: tuple[int, ...] = ()
     separator: int | None = None
     notes: list[str] = field(default_factory=list)
+    sortable: bool = False
 
 
 def highest(texts: list[str]) -> set[str]:
@@ -49,8 +56,13 @@ def markdown(table: Table) -> str:
     header = [f"{span} {title}".strip() for span, title in zip(spans, table.header, strict=True)]
     left = {0, *table.text_columns}
     rule = ["---" if column in left else "---:" for column in range(len(header))]
-    rows = [[f"**{escape(cell.text)}**" if cell.best else escape(cell.text) for cell in row] for row in table.rows]
+    rows = [[_markdown_cell(cell) for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in [[escape(title) for title in header], rule, *rows])
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = f"**{escape(cell.text)}**" if cell.best else escape(cell.text)
+    return f"{text} ({escape(cell.below)})" if cell.below else text
 
 
 def escape(text: str) -> str:

@@ -21,7 +21,12 @@ ROUTINGS = ("specialists", "shared", "none")
 
 @dataclass
 class Inputs:
-    """What to write; `metrics` maps (variant, seed, dataset) to values that replace the made-up ones."""
+    """What to write; `metrics` maps (variant, seed, dataset) to values that replace the made-up ones.
+
+    `replicates` maps the same to arrays [B, 2]; without an entry they scatter around the metrics, the same way for all
+    variants. `analyses` maps variants to what analysis/<variant>.json holds. `after_visits` gives the variants whose
+    history has the validation after each visit, and how much of ACC is lost until the end of the round.
+    """
 
     root: Path
     variants: tuple[str, ...] = ("mosaic", "shared", "linear_probe")
@@ -35,6 +40,10 @@ class Inputs:
     rounds: int = 3
     class_name: Callable[[str, int], str] = lambda dataset, index: f"class {index}"
     metrics: dict[tuple[str, int, str], dict[str, float | None]] = field(default_factory=dict)
+    replicates: dict[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
+    analyses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    after_visits: dict[str, float] = field(default_factory=dict)
+    trainable: dict[str, int] = field(default_factory=dict)
 
     def write(self) -> Path:
         for index, variant in enumerate(self.variants):
@@ -44,6 +53,12 @@ class Inputs:
                 self._write_run(variant, seed, index, generator)
                 for specialist in SPECIALISTS:
                     self._write_evaluation(variant, seed, specialist, generator)
+        for variant, parts in self.analyses.items():
+            path = self.root / "analysis" / f"{variant}.json"
+            path.parent.mkdir(exist_ok=True)
+            head = {"variant": variant, "seed": self.seeds[0], "cases": 16}
+            missing = dict.fromkeys(("counterfactual", "gradients", "similarity", "branch_ratio", "gate"))
+            path.write_text(json.dumps(head | missing | parts), encoding="utf-8")
         return self.root
 
     def _write_config(self, variant: str, routing: str) -> None:
@@ -64,14 +79,22 @@ class Inputs:
         for name in self.datasets:
             columns.append(f"{name}/train_loss")
             columns += [f"{name}/{model}_{metric}" for model in ("student", "teacher") for metric in ("acc", "auc")]
+        visits = [f"{name}/visit_{metric}" for name in self.datasets for metric in ("acc", "auc")]
+        lost = self.after_visits.get(variant)
         with open(folder / "history.csv", "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(columns)
+            writer.writerow(columns if lost is None else columns + visits)
             for number in range(1, self.rounds + 1):
                 values = 0.5 + 0.3 * (1 - 0.7**number) + 0.02 * generator.standard_normal(len(columns))
                 values[2] = 2 - values[2]
-                writer.writerow([number, *(f"{value:.6f}" for value in values[1:])])
+                row = [number, *(f"{value:.6f}" for value in values[1:])]
+                if lost is not None:
+                    ends = [float(row[columns.index(visit.replace("visit", "student"))]) for visit in visits]
+                    row += [f"{end + lost:.6f}" for end in ends]
+                writer.writerow(row)
         adapters = [{"A": 124_000, "B": 185_000, "C": 370_000}, {"shared": 678_000}, {}][index % 3]
+        if variant in self.trainable:
+            adapters = {"shared": self.trainable[variant]} if self.trainable[variant] else {}
         parts = {"specialists": adapters, "tokenizer_3d": 98_496, "positions_3d": 5_376, "heads": 22_002}
         trainable = sum(adapters.values()) + 98_496 + 5_376 + 22_002
         training = {
@@ -101,6 +124,7 @@ class Inputs:
             if DATASETS[name].specialist == specialist:
                 results[name], made = self._result(name, generator)
                 results[name] |= self.metrics.get((variant, seed, name), {})
+                made["replicates"] = self._replicates(variant, seed, name, results[name])
                 arrays |= {f"{name}/{key}": array for key, array in made.items()}
         evaluation = {
             "variant": variant,
@@ -114,6 +138,18 @@ class Inputs:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{specialist}.json").write_text(json.dumps(evaluation), encoding="utf-8")
         np.savez(folder / f"{specialist}.npz", **arrays)
+        with open(folder / f"{specialist}.roc.csv", "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["dataset", "fpr", "tpr"])
+            for name in results:
+                writer.writerows([name, x / 20, (x / 20) ** 0.4] for x in range(21))
+
+    def _replicates(self, variant: str, seed: int, name: str, result: dict[str, Any]) -> np.ndarray:
+        if (variant, seed, name) in self.replicates:
+            return self.replicates[variant, seed, name]
+        scatter = np.random.default_rng(len(name)).standard_normal((200, 2)) / np.sqrt(12 * self.test)
+        centre = [np.nan if result[metric] is None else result[metric] for metric in ("acc", "auc")]
+        return np.array(centre) + scatter
 
     def _result(self, name: str, generator: np.random.Generator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         dataset, n = DATASETS[name], self.test
@@ -141,6 +177,8 @@ class Inputs:
             "auc": float(np.clip(right.mean() + 0.1, 0, 1)),
             "loss": 0.9,
             "confusion": np.asarray(confusion).astype(int).tolist(),
+            **dict.fromkeys(("quadratic_kappa", "mae", "acc_within_one", "map")),
+            **self._further(name, float(right.mean())),
             "data": {
                 "source": self.source,
                 "official": self.official,
@@ -155,8 +193,19 @@ class Inputs:
             "labels": labels,
             "sample_images": generator.integers(0, 256, (4, *shape), dtype=np.uint8),
             "sample_index": np.arange(4, dtype=np.int64),
+            "hardest_images": generator.integers(0, 256, (3, *shape), dtype=np.uint8),
+            "hardest_index": np.arange(4, 7, dtype=np.int64),
         }
         return result, arrays
+
+    def _further(self, name: str, acc: float) -> dict[str, Any]:
+        bins = [[0, None, None]] * 8 + [[self.test // 7, 0.57 + place / 15, 0.5 + place / 15] for place in range(7)]
+        further = {"balanced_acc": acc - 0.02, "macro_f1": acc - 0.03, "ece": 0.071, "reliability": bins}
+        if DATASETS[name].task == "ordinal-regression":
+            further |= {"quadratic_kappa": 0.41, "mae": 0.83, "acc_within_one": min(1.0, acc + 0.2)}
+        if DATASETS[name].multi_label:
+            further["map"] = 0.234
+        return further
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,13 @@ import io
 import json
 from statistics import stdev
 
+import numpy as np
 import pytest
 
-from pipeline.reporting.means import compare, constant_answer, groups, mean_over, summary
-from pipeline.reporting.results import DatasetResult, load_results
-from pipeline.reporting.sections.datasets import results_csv
+from pipeline.reporting.means import constant_answer, defined_interval, groups, mean_over, summary
+from pipeline.reporting.records import DatasetResult
+from pipeline.reporting.results import load_results
+from pipeline.reporting.results_csv import COLUMNS, results_csv
 
 ORIGIN = {"source": "phantom", "official": False, "size": 28, "class_names": [], "raw_md5": "", "splits": {}}
 
@@ -49,24 +51,23 @@ def test_a_dataset_undefined_for_one_variant_is_left_out_of_all_means(inputs):
     assert mean_over(results, "shared", "acc", results.datasets).value == pytest.approx(0.6)
 
 
-def test_a_comparison_counts_datasets_and_is_main_minus_other(inputs):
-    inputs.variants, inputs.datasets = ("mosaic", "shared"), ("pathmnist", "bloodmnist", "dermamnist", "octmnist")
-    results = _results(
-        inputs,
-        {
-            ("mosaic", "pathmnist"): (0.2,),
-            ("mosaic", "bloodmnist"): (0.4,),
-            ("mosaic", "dermamnist"): (0.5,),
-            ("mosaic", "octmnist"): (0.5,),
-            ("shared", "pathmnist"): (0.1,),
-            ("shared", "bloodmnist"): (0.4,),
-            ("shared", "dermamnist"): (0.7,),
-            ("shared", "octmnist"): (0.8,),
-        },
-    )
-    comparison = compare(results, "shared", "acc")
-    assert comparison.difference == pytest.approx(-0.1)
-    assert (comparison.higher, comparison.lower, comparison.equal) == (1, 2, 1)
+def test_an_interval_averages_seeds_row_by_row_and_then_datasets(inputs):
+    inputs.variants, inputs.seeds, inputs.datasets = ("mosaic",), (1, 2), ("pathmnist", "bloodmnist")
+    rows = np.linspace(0, 1, 201)
+    for dataset, shift in (("pathmnist", 0.0), ("bloodmnist", 0.2)):
+        # The seeds move against each other from one resample to the next: their mean does not move.
+        inputs.replicates["mosaic", 1, dataset] = np.stack([rows + shift, rows], axis=1)
+        inputs.replicates["mosaic", 2, dataset] = np.stack([1 - rows + shift, rows], axis=1)
+    results = _results(inputs, {})
+    assert mean_over(results, "mosaic", "acc", results.datasets).interval == pytest.approx((0.6, 0.6))
+    assert mean_over(results, "mosaic", "auc", results.datasets).interval == pytest.approx((0.025, 0.975))
+
+
+def test_resamples_without_a_value_are_left_out_unless_they_are_most():
+    rows = np.concatenate([np.full(40, np.nan), np.linspace(0, 1, 101)])
+    assert defined_interval(rows) == pytest.approx((0.025, 0.975))
+    assert defined_interval(np.concatenate([np.full(150, np.nan), rows])) is None
+    assert defined_interval(np.full(5, np.nan)) is None
 
 
 @pytest.mark.parametrize(
@@ -126,10 +127,13 @@ def test_results_csv_keeps_every_digit_and_leaves_undefined_empty(inputs):
     inputs.metrics["shared", 2, "breastmnist"] = {"acc": 1 / 3, "auc": None}
     results = _results(inputs, {})
     rows = list(csv.DictReader(io.StringIO(results_csv(results))))
-    assert list(rows[0]) == ["variant", "seed", "dataset", "specialist", "n", "acc", "auc", "loss"]
+    assert list(rows[0])[:8] == ["variant", "seed", "dataset", "specialist", "n", "acc", "auc", "loss"]
+    assert tuple(rows[0]) == COLUMNS
     assert len(rows) == 3 * 2 * 3
     for row in rows:
         result = results.runs[row["variant"], int(row["seed"])].results[row["dataset"]]
         assert float(row["acc"]) == result.acc
         assert (float(row["auc"]) if row["auc"] else None) == result.auc
-    assert sum(row["auc"] == "" for row in rows) == 1
+        assert float(row["acc_low"]) < result.acc < float(row["acc_high"])
+        assert (row["quadratic_kappa"] == "") == (row["dataset"] != "retinamnist")
+    assert sum(row["auc"] == "" for row in rows) == sum(row["auc_low"] == "" for row in rows) == 1

@@ -1,0 +1,143 @@
+"""The JSON files that the report reads, as typed values; keys that it does not use are ignored."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """A part of a JSON file of ours."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Split(Record):
+    """Images used of a split, and how many the source file holds."""
+
+    n: int
+    of: int
+
+
+class DataOrigin(Record):
+    """Where a dataset's images came from."""
+
+    source: str
+    official: bool
+    size: int
+    class_names: list[str]
+    raw_md5: str
+    splits: dict[str, Split]
+
+
+class DatasetResult(Record):
+    """Test result of one dataset; a metric that is undefined, or not of the dataset's task, is None.
+
+    `confusion` counts actual x predicted classes; for a multi-label dataset it is one [[tn, fp], [fn, tp]] per label.
+    `reliability` has a row (n, mean confidence, accuracy) for each bin of confidence; `mae` is in grades.
+    """
+
+    n: int
+    acc: float | None
+    auc: float | None
+    loss: float | None
+    confusion: list[list[int]] | list[list[list[int]]]
+    data: DataOrigin
+    balanced_acc: float | None = None
+    macro_f1: float | None = None
+    ece: float | None = None
+    reliability: list[tuple[int, float | None, float | None]] = []
+    quadratic_kappa: float | None = None
+    mae: float | None = None
+    acc_within_one: float | None = None
+    map: float | None = None
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether `confusion` holds one table per label."""
+        return isinstance(self.confusion[0][0], list)
+
+    @property
+    def class_counts(self) -> list[tuple[int, int]]:
+        """Per class or label: test images that are of it, and that are not."""
+        if self.multi_label:
+            return [(fn + tp, tn + fp) for (tn, fp), (fn, tp) in self.confusion]
+        return [(sum(row), self.n - sum(row)) for row in self.confusion]
+
+
+class Evaluation(Record):
+    """Content of evaluation/<variant>/<seed>/<specialist>.json."""
+
+    md5: dict[str, str]
+    datasets: dict[str, DatasetResult]
+
+
+class Parameters(Record):
+    """Number of parameters by component."""
+
+    specialists: dict[str, int]
+    tokenizer_3d: int
+    positions_3d: int
+    heads: int
+    gates: int = 0
+    backbone: int
+    trainable: int
+    total: int
+
+
+class Training(Record):
+    """Content of runs/<variant>/<seed>/train.json; `best_round` counts from 1."""
+
+    deployed: str
+    best_round: int
+    rounds: int
+    stopped: str
+    score: float | None
+    parameters: Parameters
+    steps: int
+    precision: str
+
+
+class Counterfactual(Record):
+    """Validation metrics of each dataset under every specialist, in their order; `own` is the routed one."""
+
+    specialists: list[str]
+    own: Mapping[str, str | None]
+    acc: dict[str, list[float | None]]
+
+
+class Gradients(Record):
+    """Cosine [D, D] between the gradients that datasets give the specialist they share."""
+
+    specialist: str
+    datasets: list[str]
+    cosine: list[list[float | None]]
+
+
+class Similarity(Record):
+    """Linear CKA between the specialists' outputs, [layers][S][S]."""
+
+    specialists: list[str]
+    layers: list[list[list[float | None]]]
+
+
+class Gate(Record):
+    """Mean gate weights [layers][S] of each dataset, and the entropy [layers] of its gates in nats."""
+
+    specialists: list[str]
+    weights: dict[str, list[list[float]]]
+    entropy: dict[str, list[float]]
+
+
+class Analysis(Record):
+    """Content of analysis/<variant>.json; a part that the variant's routing does not have is None.
+
+    `branch_ratio` is, by dataset and layer, the norm of the specialist's branch over that of the MLP's output.
+    """
+
+    seed: int
+    cases: int
+    counterfactual: Counterfactual | None = None
+    gradients: Gradients | None = None
+    similarity: Similarity | None = None
+    branch_ratio: dict[str, list[float]] | None = None
+    gate: Gate | None = None

@@ -1,0 +1,35 @@
+"""results.csv: every number of the tests, for other programs."""
+
+import csv
+import io
+
+from pipeline.datasets import DATASETS
+from pipeline.reporting.means import defined_interval
+from pipeline.reporting.results import METRICS, Results
+
+# Fields of a dataset's result, in the order of the columns.
+VALUES = (
+    *("acc", "auc", "loss", "balanced_acc", "macro_f1", "ece"),
+    *("quadratic_kappa", "mae", "acc_within_one", "map"),
+)
+BOUNDS = tuple(f"{metric}_{bound}" for metric in METRICS for bound in ("low", "high"))
+COLUMNS = ("variant", "seed", "dataset", "specialist", "n", *VALUES, *BOUNDS)
+
+
+def results_csv(results: Results) -> str:
+    """Return one row per variant, seed and dataset at full precision; an undefined value is empty.
+
+    `acc_low` to `auc_high` are the 95 % interval of that training over test cases.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for (variant, seed), run in results.runs.items():
+        for name in results.datasets:
+            result = run.results[name]
+            bounds = []
+            for column in range(len(METRICS)):
+                bounds += defined_interval(run.replicates[name][:, column]) or (None, None)
+            values = [getattr(result, key) for key in VALUES]
+            writer.writerow([variant, seed, name, DATASETS[name].specialist, result.n, *values, *bounds])
+    return file.getvalue()
