@@ -2,34 +2,37 @@
 
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
-from pipeline.reporting.sections.datasets import datasets_table
-from pipeline.reporting.sections.headline import means_table
-from pipeline.reporting.sections.parameters import parameters_table
-from pipeline.reporting.sections.setup import settings
-from pipeline.reporting.sentences import headline, limits
+from pipeline.reporting.sections.gain import gain_sentences, gain_table, multi_task_gains
+from pipeline.reporting.sections.variants import variants_table
+from pipeline.reporting.sentences import answer, comparison_sentences, level, seeds
 from pipeline.reporting.table import Table, escape, markdown
 
 
 def render_markdown(results: Results, revision: str) -> str:
-    """Return label, settings, sentences and tables as Markdown."""
+    """Return label, answer, table of variants and, where there is one, table of gains as Markdown."""
     origin = describe_origin(results)
-    shared, differing = settings(results)
+    gains = multi_task_gains(results)
     parts = [
         f"# Ablation of {escape(results.main)}: {origin.label}",
         f"**{origin.label}.** {escape(origin.sentence)}",
-        "## What the numbers say",
-        "\n".join(f"- {escape(sentence)}" for sentence in headline(results)),
-        _titled(means_table(results)),
-        f"## Datasets ({origin.label.lower()})",
-        _titled(datasets_table(results)),
-        f"## What was run ({origin.label.lower()})",
-        "; ".join(f"{escape(name)}: {escape(value)}" for name, value in [*shared, ("Code revision", revision)]) + ".",
-        *([_titled(differing)] if differing else []),
-        _titled(parameters_table(results)),
-        "## Limits",
-        "\n".join(f"- {escape(sentence)}" for sentence in limits(results)),
+        _list(answer(results)),
+        _list([" ".join(texts) for _, texts in comparison_sentences(results)]),
+        _list([*level(results), seeds(results)]),
+        f"## Variants ({origin.label.lower()})",
+        _titled(variants_table(results)),
     ]
-    return "\n\n".join(parts) + "\n"
+    if gains:
+        parts += [
+            f"## One model or one for each ({origin.label.lower()})",
+            _list(gain_sentences(results, gains)),
+            _titled(gain_table(results, gains)),
+        ]
+    parts.append(f"Code revision {escape(revision)}. All tables, figures and limits: `index.html`.")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _list(sentences: list[str]) -> str:
+    return "\n".join(f"- {escape(sentence)}" for sentence in sentences)
 
 
 def _titled(table: Table) -> str:

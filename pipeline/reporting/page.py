@@ -1,37 +1,86 @@
-"""The whole report as one HTML file that needs nothing else."""
+"""The report as HTML files that need nothing else: the ablation page, and a page for each specialist."""
 
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline.reporting.cards import build_card
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
 from pipeline.reporting.sections import (
+    branch,
+    counterfactual,
     datasets,
+    forgetting,
+    gain,
+    gates,
+    gradients,
     headline,
+    heatmap,
     limits,
+    metrics,
     parameters,
     published,
     setup,
+    similarity,
     specialists,
     training,
+    variants,
 )
 
-# (module that builds the content and template that shows it, heading), in the order of the page.
+# (module that builds the content and template that shows it, heading), in the order of the page: the answer, where it
+# holds, why, every number, and what stands behind them.
 SECTIONS = (
-    (headline, "What the numbers say"),
-    (setup, "What was run"),
-    (datasets, "Datasets"),
-    (published, "Published results"),
-    (training, "Training"),
+    (headline, "The answer"),
+    (variants, "Variants"),
+    (heatmap, "Where they differ"),
+    (gain, "One model or one for each"),
+    (counterfactual, "Does the own specialist matter?"),
+    (gradients, "Do the groups follow the conflicts?"),
+    (similarity, "How alike are the specialists?"),
+    (branch, "How much do specialists add?"),
+    (forgetting, "What does a round forget?"),
+    (gates, "What does a learned gate choose?"),
+    (datasets, "Every dataset"),
+    (metrics, "Beyond ACC and AUC"),
     (specialists, "Specialists"),
+    (published, "Published results"),
     (parameters, "Parameters"),
+    (training, "Training"),
+    (setup, "What was run"),
     (limits, "Limits and reproduction"),
 )
 
 
 def render_page(results: Results, revision: str) -> str:
-    """Return the report as HTML: the same text for the same results and code revision."""
+    """Return index.html: the same text for the same results and code revision."""
+    sections = []
+    for module, heading in SECTIONS:
+        content = module.build(results)
+        if content is not None:
+            sections.append((module.__name__.rpartition(".")[2], heading, content))
+    return _render("page.html", results, facts=setup.facts(results, revision), revision=revision, sections=sections)
+
+
+def render_specialists(results: Results, revision: str) -> dict[str, str]:
+    """Return the page of each specialist that has datasets, by its name, for the folder beside index.html."""
+    by_specialist = specialists.specialist_datasets(results)
+    return {
+        specialist: _render(
+            "specialist.html",
+            results,
+            specialist=specialist,
+            about=specialists.ABOUT[specialist],
+            sentence=specialists.specialist_sentence(results, names),
+            others=[other for other in by_specialist if other != specialist],
+            cards=[build_card(results, name) for name in names],
+            revision=revision,
+        )
+        for specialist, names in by_specialist.items()
+    }
+
+
+def _render(template: str, results: Results, **content: object) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -39,15 +88,5 @@ def render_page(results: Results, revision: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    sections = []
-    for module, heading in SECTIONS:
-        content = module.build(results)
-        if content is not None:
-            sections.append((module.__name__.rpartition(".")[2], heading, content))
-    return environment.get_template("page.html").render(
-        origin=describe_origin(results),
-        main=results.main,
-        facts=setup.facts(results, revision),
-        revision=revision,
-        sections=sections,
-    )
+    page = environment.get_template(template)
+    return page.render(origin=describe_origin(results), main=results.main, seed=results.seeds[0], **content)

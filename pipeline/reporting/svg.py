@@ -8,11 +8,11 @@ from matplotlib import rc_context, style
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, told apart with every common colour blindness; the page's style sheet holds a shade of each
-# for light and for dark. Markers and dashes say the same without colour.
+# for light and for dark. Dashes and labels say the same without colour.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
-INK, GRID = "#123456", "#abcdef"  # stand for the page's text and rule colours
+# Stand for the colours of the page's text, rules and background.
+INK, GRID, PAPER = "#123456", "#abcdef", "#fedcba"
 
 STYLE = {
     "svg.fonttype": "none",
@@ -45,11 +45,6 @@ STYLE = {
 styled = style.context(["default", STYLE])
 
 
-def series(index: int) -> dict[str, str]:
-    """Colour and marker of the variant at `index`."""
-    return {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
-
-
 def inline_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
     """Return the figure as an <svg> element for an HTML page.
 
@@ -71,7 +66,7 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> Marku
     body = re.sub(r' id="([^"]+)"', lambda match: match.group() if match.group(1) in used else "", body)
     for index, colour in enumerate(SERIES):
         body = body.replace(colour, f"var(--series-{index + 1})")
-    body = body.replace(INK, "currentColor").replace(GRID, "var(--rule)")
+    body = body.replace(INK, "currentColor").replace(GRID, "var(--rule)").replace(PAPER, "var(--paper)")
     body = re.sub(r"\n\s*", "\n", body)
     return Markup(
         f'<svg {view} role="img" aria-labelledby="{name}-title {name}-desc">'

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +12,12 @@ import numpy as np
 import pytest
 
 from pipeline.reporting.ablation import render_markdown
-from pipeline.reporting.page import render_page
+from pipeline.reporting.heat import HeatCell
+from pipeline.reporting.latex import escape, render_latex
+from pipeline.reporting.page import render_page, render_specialists
 from pipeline.reporting.results import load_results
+from pipeline.reporting.sections.heatmap import difference_map
+from pipeline.reporting.wording import MINUS
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<img src=x onerror=alert(1)>&|_*"
@@ -59,11 +64,37 @@ def _results(inputs):
 
 
 def _every_kind(inputs):
-    """Multi-label, binary, ordinal, colour and volume; two seeds; an undefined metric; a class without images."""
+    """Multi-label, binary, ordinal, colour and volume; two seeds; an undefined metric; a class without images.
+
+    Every section has something to show.
+    """
+    inputs.variants = ("mosaic", "shared", "per_dataset")
     inputs.datasets = ("retinamnist", "chestmnist", "breastmnist", "adrenalmnist3d")
     inputs.seeds = (1, 2)
     inputs.metrics["mosaic", 1, "breastmnist"] = {"auc": None, "loss": None, "confusion": [[24, 0], [0, 0]]}
+    inputs.after_visits = {"mosaic": 0.02}
+    own = dict(zip(inputs.datasets, "ABBC", strict=True))
+    names, by_layer = list(inputs.datasets), {name: [0.1, 0.3] for name in inputs.datasets}
+    inputs.analyses = {
+        "mosaic": {
+            "counterfactual": {"specialists": list("ABC"), "own": own, "acc": {name: [0.5, 0.6, None] for name in own}},
+            "similarity": {"specialists": list("ABC"), "layers": [np.eye(3).tolist()] * 2},
+            "branch_ratio": by_layer,
+            "gate": {
+                "specialists": list("ABC"),
+                "weights": {name: [[0.2, 0.3, 0.5]] * 2 for name in own},
+                "entropy": by_layer,
+            },
+        },
+        "shared": {
+            "gradients": {"specialist": "shared", "datasets": names, "cosine": np.eye(4).tolist()},
+            "branch_ratio": by_layer,
+        },
+    }
     return inputs
+
+
+ALL = (("mosaic", "shared", "per_dataset"), (1, 2))
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +104,25 @@ def folder(make_inputs):
 
 @pytest.fixture(scope="module")
 def results(folder):
-    return load_results(("mosaic", "shared", "linear_probe"), (1, 2), root=folder)
+    return load_results(*ALL, root=folder, reasons={"shared": "one for all"}, analysed=("mosaic", "shared"))
 
 
 @pytest.fixture(scope="module")
 def html(results):
     return render_page(results, "abc123")
+
+
+@pytest.fixture(scope="module")
+def pages(results, html):
+    """Every page by its path below reports/."""
+    specialists = render_specialists(results, "abc123")
+    return {"index.html": html} | {f"specialists/{name}.html": text for name, text in specialists.items()}
+
+
+@pytest.fixture(params=["index.html", "specialists/A.html", "specialists/B.html", "specialists/C.html"])
+def each(request, pages):
+    """One page after the other."""
+    return pages[request.param]
 
 
 @pytest.fixture
@@ -87,28 +131,104 @@ def page(html):
 
 
 def test_hostile_names_are_shown_as_text(inputs):
-    _every_kind(inputs).variants = ("mosaic", HOSTILE)
+    inputs.variants = ("mosaic", HOSTILE)
     inputs.class_name = lambda dataset, index: f"{HOSTILE}{index}"
-    page = Page(render_page(_results(inputs), "abc123"))
-    assert not [attributes for attributes in page.all("img") if attributes["src"] == "x"]
-    assert f"Against {HOSTILE}" in page.text
-    assert f"{HOSTILE}0" in page.text
+    inputs.write()
+    results = load_results(inputs.variants, inputs.seeds, root=inputs.root, reasons={HOSTILE: f"why {HOSTILE}"})
+    pages = [Page(text) for text in (render_page(results, "abc123"), *render_specialists(results, "abc123").values())]
+    assert not [attributes for page in pages for attributes in page.all("img") if attributes["src"] == "x"]
+    assert f"above {HOSTILE} in ACC" in pages[0].text or f"below {HOSTILE} in ACC" in pages[0].text
+    assert f"why {HOSTILE}" in pages[0].text
+    assert f"{HOSTILE}0" in pages[1].text
 
 
-def test_the_page_asks_for_nothing_outside_itself(html, page):
-    for name in ("src", "href", "xlink:href", "poster", "srcset", "action", "data"):
-        for _, attributes in page.tags:
-            assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,"))
-    assert not page.all("script", "link", "iframe", "object", "base")
-    assert "@import" not in html
-    assert "http" not in html
-    assert html.count("url(") == html.count("url(#")
+def test_a_page_asks_for_nothing_outside_itself(each):
+    page = Page(each)
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "poster", "srcset", "action", "data"):
+            if (tag, name) != ("a", "href"):
+                assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,"))
+    assert not page.all("link", "iframe", "object", "base")
+    assert "@import" not in each
+    assert "http" not in each
+    assert not any(word in each for word in ("fetch(", "XMLHttpRequest", "import("))
+    assert each.count("url(") == each.count("url(#")
 
 
-def test_ids_are_unique_and_references_arrive(page):
+def test_links_between_pages_arrive_in_both_directions(pages):
+    links = {
+        path: {a["href"] for a in Page(text).all("a") if not a["href"].startswith("#")} for path, text in pages.items()
+    }
+    for path, targets in links.items():
+        for target in targets:
+            assert os.path.normpath(f"{os.path.dirname(path)}/{target}".lstrip("/")) in pages
+    assert links["index.html"] == {f"specialists/{name}.html" for name in "ABC"}
+    assert all("../index.html" in targets for path, targets in links.items() if path != "index.html")
+
+
+def test_only_specialists_with_datasets_have_a_page(inputs):
+    inputs.datasets = ("breastmnist",)
+    results = _results(inputs)
+    assert list(render_specialists(results, "abc123")) == ["B"]
+    assert "specialists/A.html" not in render_page(results, "abc123")
+
+
+def test_the_page_begins_with_the_answer(page):
+    text = " ".join(page.text.split("</style>")[-1].split())
+    place = text.index("The answer")
+    assert text.index("No difference can be called in ACC") > place
+    assert text.index("No difference can be called in ACC") - place < 60
+    assert page.all("section")[0]["id"] == "headline"
+
+
+def test_every_section_shows_up_where_there_is_data(page):
+    assert [a["id"] for a in page.all("section")] == [
+        *("headline", "variants", "heatmap", "gain", "counterfactual", "gradients", "similarity", "branch"),
+        *("forgetting", "gates", "datasets", "metrics", "specialists", "parameters", "training", "setup", "limits"),
+    ]
+
+
+def test_sections_without_data_are_absent(inputs):
+    inputs.variants = ("mosaic",)
+    sections = {a["id"] for a in Page(render_page(_results(inputs), "abc123")).all("section")}
+    assert not sections & {
+        "heatmap",
+        "gain",
+        "counterfactual",
+        "gradients",
+        "similarity",
+        "branch",
+        "forgetting",
+        "gates",
+    }
+
+
+def test_the_heat_map_marks_differences_whose_paired_interval_excludes_zero(inputs):
+    inputs.variants, inputs.datasets = ("mosaic", "shared"), ("breastmnist", "octmnist")
+    shake = np.linspace(-0.02, 0.02, 101)
+    for dataset, value in (("breastmnist", 0.65), ("octmnist", 0.69)):
+        for variant, centre, moves in (("mosaic", 0.7, 0), ("shared", value, 1)):
+            inputs.metrics[variant, 42, dataset] = {"acc": centre, "auc": centre}
+            inputs.replicates[variant, 42, dataset] = np.stack([centre + moves * shake] * 2, axis=1)
+    results = _results(inputs)
+    cells = dict(difference_map(results, "acc").rows)
+    assert [cell.mark for cell in cells["BreastMNIST"]] == [False, True]
+    assert [cell.mark for cell in cells["OCTMNIST"]] == [False, False]
+    assert [cell.text for cell in cells["OCTMNIST"]] == ["70.0", f"{MINUS}1.0"]
+    html = render_page(results, "abc123")
+    assert f"<strong>{MINUS}5.0*</strong>" in html
+    assert f">{MINUS}1.0</td>" in html
+
+
+def test_the_tint_has_two_sides_and_none_at_zero():
+    assert [HeatCell("", value).side for value in (-0.5, 0.0, None, 0.5)] == ["under", "", "", "above"]
+
+
+def test_ids_are_unique_and_references_arrive(each):
+    page = Page(each)
     ids = Counter(attributes["id"] for _, attributes in page.tags if "id" in attributes)
     assert [name for name, number in ids.items() if number > 1] == []
-    wanted = {attributes["href"][1:] for attributes in page.all("a", "use")}
+    wanted = {link["href"][1:] for link in page.all("a", "use") if link["href"].startswith("#")}
     for _, attributes in page.tags:
         wanted |= set((attributes.get("aria-labelledby") or "").split())
         clip = attributes.get("clip-path") or ""
@@ -117,15 +237,18 @@ def test_ids_are_unique_and_references_arrive(page):
     assert any(attributes.get("clip-path") for _, attributes in page.tags)
 
 
-def test_every_picture_has_words_beside_it(page):
+def test_every_picture_has_words_beside_it(each, pages):
+    page = Page(each)
     images, figures = page.all("img"), page.all("svg")
-    assert len(images) == 4 * 4
+    # Four cases by class and three hardest ones of each dataset, on the specialists' pages alone.
+    assert sum(len(Page(text).all("img")) for text in pages.values()) == 4 * (4 + 3)
     assert all(attributes["alt"] for attributes in images)
     assert figures
     assert all(attributes["role"] == "img" and attributes["aria-labelledby"] for attributes in figures)
 
 
-def test_headings_go_down_one_level_at_a_time_and_tables_name_their_cells(page):
+def test_headings_go_down_one_level_at_a_time_and_tables_name_their_cells(each):
+    page = Page(each)
     levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -135,22 +258,24 @@ def test_headings_go_down_one_level_at_a_time_and_tables_name_their_cells(page):
     assert page.all("html") == [{"lang": "en"}]
 
 
-def test_phantom_data_are_labelled_everywhere(results, html, page):
+def test_phantom_data_are_labelled_everywhere(results, each):
+    page = Page(each)
     sections = len(page.all("section"))
     labels = [a for a in page.all("span", "p") if (a.get("class") or "").split()[:1] in (["tag"], ["ribbon"])]
     assert len(labels) == sections + 1
     assert page.text.count("Phantom data") >= sections + 3
-    assert '@top-left { content: "Phantom data"; }' in html
+    assert '@top-left { content: "Phantom data"; }' in each
     text = render_markdown(results, "abc123")
     assert text.startswith("# Ablation of mosaic: Phantom data\n\n**Phantom data.**")
+    assert r"\caption{Phantom data: " in render_latex(results)
 
 
 def test_an_undefined_metric_is_said_in_words(results, page):
-    for text in (page.text, render_markdown(results, "abc123")):
-        # Below the means and below the table of datasets.
-        assert text.count("AUC of BreastMNIST is undefined (no test image is “class 1”)") == 2
+    # Below the table of variants and, on the page, below that of datasets.
+    for text, notes in ((page.text, 2), (render_markdown(results, "abc123"), 1), (render_latex(results), 0)):
+        assert text.count("AUC of BreastMNIST is undefined (no test image is “class 1”)") == notes
         assert "None" not in text
-        assert "nan" not in text.replace("significance", "")
+        assert "nan" not in text.split("// Headings of sortable")[0]
 
 
 def test_the_page_says_what_was_run(page):
@@ -162,7 +287,8 @@ def test_the_page_says_what_was_run(page):
         "Batch size 32",
         "Consistency weight 0.1",
         "EMA momentum, 3D 0.95",
-        "Specialist sizes A 64, B 96, C 192 shared 352 none",
+        "mosaic 0.1 A 64, B 96, C 192 A: 1 dataset, B: 2 datasets, C: 1 dataset",
+        "per_dataset not used none no specialist",
         f"mosaic, seed 1 {'c' * 32} {'d' * 32} {'e' * 32}",
         "f" * 32,
     ):
@@ -177,20 +303,24 @@ def test_a_case_is_marked_right_or_wrong_in_words(inputs):
     arrays["breastmnist/labels"][:2] = [[0], [1]]
     arrays["breastmnist/sample_index"] = np.array([0, 1])
     np.savez(path, **arrays)
-    text = " ".join(Page(render_page(load_results(("mosaic",), (42,), root=inputs.root), "abc")).text.split())
+    pages = render_specialists(load_results(("mosaic",), (42,), root=inputs.root), "abc")
+    text = " ".join(Page(pages["B"]).text.split())
     text = text.replace("\u00a0", " ")
     assert "✓ right actual class 0 predicted class 0 (75.0 %) ✗ wrong actual class 1 predicted class 0 (75.0 %)" in text
 
 
-def test_the_same_inputs_give_the_same_bytes_in_another_process(folder, results, html, tmp_path):
-    expected = html + render_markdown(results, "abc123")
+def test_the_same_inputs_give_the_same_bytes_in_another_process(folder, results, pages, tmp_path):
+    expected = "".join([*pages.values(), render_markdown(results, "abc123"), render_latex(results)])
     code = (
         "import hashlib, sys; from pathlib import Path\n"
         "from pipeline.reporting.ablation import render_markdown\n"
-        "from pipeline.reporting.page import render_page\n"
+        "from pipeline.reporting.latex import render_latex\n"
+        "from pipeline.reporting.page import render_page, render_specialists\n"
         "from pipeline.reporting.results import load_results\n"
-        "results = load_results(('mosaic', 'shared', 'linear_probe'), (1, 2), root=Path(sys.argv[1]))\n"
-        "text = render_page(results, 'abc123') + render_markdown(results, 'abc123')\n"
+        f"results = load_results(*{ALL}, root=Path(sys.argv[1]), reasons={{'shared': 'one for all'}}, "
+        "analysed=('mosaic', 'shared'))\n"
+        "pages = [render_page(results, 'abc123'), *render_specialists(results, 'abc123').values()]\n"
+        "text = ''.join([*pages, render_markdown(results, 'abc123'), render_latex(results)])\n"
         "print(hashlib.md5(text.encode()).hexdigest())"
     )
     # Another hash seed, and a matplotlibrc of the user's.
@@ -201,11 +331,10 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process(folder, results,
     assert digest == hashlib.md5(expected.encode()).hexdigest()
 
 
-def test_colours_of_figures_are_those_of_the_page(html):
-    assert "var(--series-1)" in html.split("</style>")[1]
-    assert "#" not in "".join(part.split("</svg>")[0] for part in html.split("<svg")[1:]).replace("(#", "").replace(
-        'href="#', ""
-    )
+def test_colours_of_figures_are_those_of_the_page(each):
+    assert "var(--series-1)" in each.split("</style>")[1]
+    figures = "".join(part.split("</svg>")[0] for part in each.split("<svg")[1:])
+    assert "#" not in figures.replace("(#", "").replace('href="#', "")
 
 
 def test_one_variant_and_one_dataset_make_a_report(inputs):
@@ -220,8 +349,28 @@ def test_markdown_takes_hostile_names_literally(inputs):
     text = render_markdown(_results(inputs), "abc123")
     assert r"\<img src=x onerror=alert(1)\>&\|\_\*" in text
     assert "<img" not in text.replace(r"\<img", "")
-    widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("| RetinaMNIST")}
+    widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("| ")}
     assert widths == {11}
+
+
+def test_latex_takes_hostile_names_literally_and_keeps_its_columns(inputs):
+    name = r"[a]&b%c_d\e{f}$g#h~i^j<k>"
+    inputs.variants = ("mosaic", "shared")
+    results = replace(_results(inputs), variants=("mosaic", name))
+    for table in (results.configs, results.runs):
+        for key in list(table):
+            new = name if key == "shared" else (name, key[1]) if key[0] == "shared" else key
+            table[new] = table[key]
+    text = render_latex(results)
+    assert escape(name) == (
+        r"{[}a]\&b\%c\_d\textbackslash{}e\{f\}\$g\#h\textasciitilde{}i\textasciicircum{}j\textless{}k\textgreater{}"
+    )
+    rows = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
+    assert [row.replace(r"\&", "").count("&") for row in rows] == [5, 5]
+    assert all(row.endswith(r" \\") for row in rows)
+    plain = text.replace(r"\{", "").replace(r"\}", "")
+    assert plain.count("{") == plain.count("}")
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
 
 
 def test_a_multi_label_case_counts_its_wrong_labels(inputs):
@@ -236,6 +385,7 @@ def test_a_multi_label_case_counts_its_wrong_labels(inputs):
     arrays["chestmnist/scores"][1, 5] = 0.75
     arrays["chestmnist/sample_index"] = np.array([0, 1])
     np.savez(path, **arrays)
-    text = " ".join(Page(render_page(load_results(("mosaic",), (42,), root=inputs.root), "abc")).text.split())
+    pages = render_specialists(load_results(("mosaic",), (42,), root=inputs.root), "abc")
+    text = " ".join(Page(pages["B"]).text.split())
     assert "✓ all labels right actual class 3 predicted class 3 " in text
     assert "✗ 2 of 14 labels wrong actual class 3 predicted class 5" in text

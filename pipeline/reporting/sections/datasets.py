@@ -1,52 +1,89 @@
-"""Section: every dataset by itself, all variants side by side."""
+"""Section: every dataset by itself and by group, all variants side by side."""
 
-import csv
-import io
 from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from markupsafe import Markup
-from matplotlib.figure import Figure
-
 from pipeline.datasets import DATASETS
-from pipeline.reporting.means import CHANCE_AUC, constant_answer
+from pipeline.reporting.means import CHANCE_AUC, constant_answer, groups, mean_over
 from pipeline.reporting.results import METRICS, Results
-from pipeline.reporting.sentences import undefined_metrics
-from pipeline.reporting.svg import INK, inline_svg, series, styled
+from pipeline.reporting.sentences import TITLES, undefined_metrics
 from pipeline.reporting.table import Cell, Table, highest
-from pipeline.reporting.wording import UNDEFINED, count, percent, spread
+from pipeline.reporting.wording import UNDEFINED, count, percent, plural, spread, tight_range
+
+UNITS = {False: "class", True: "label"}
 
 
 def build(results: Results) -> dict[str, Any]:
     """Content of the section."""
-    return {
-        "table": datasets_table(results),
-        "figures": [(metric.upper(), _dot_plot(results, metric)) for metric in METRICS],
-    }
+    return {"groups": groups_table(results), "tables": [datasets_table(results, metric) for metric in METRICS]}
 
 
-def datasets_table(results: Results) -> Table:
-    """Rows: datasets; columns: what each is, the best constant answer's ACC, and ACC and AUC of every variant."""
+def datasets_table(results: Results, metric: str) -> Table:
+    """Rows: datasets with their size; columns: the constant answer, and the metric of every variant."""
     rows = []
     for name in results.datasets:
         dataset, result = DATASETS[name], results.main_run.results[name]
-        cells = [dataset.title, dataset.specialist, dataset.task, count(result.n), str(dataset.num_classes)]
-        row = [*map(Cell, cells), Cell(percent(constant_answer(result)))]
-        for metric in METRICS:
-            texts = [seed_spread(results.values(variant, name, metric)) for variant in results.variants]
-            row += [Cell(text, text in highest(texts)) for text in texts]
+        constant = constant_answer(result) if metric == "acc" else CHANCE_AUC
+        about = f"{dataset.specialist}, n {count(result.n)}, {plural(dataset.num_classes, UNITS[dataset.multi_label])}"
+        row = [Cell(dataset.title, below=about), Cell(percent(constant))]
+        means = [mean_over(results, variant, metric, (name,)) for variant in results.variants]
+        texts = [seed_spread(results.values(variant, name, metric)) for variant in results.variants]
+        row += [
+            Cell(text, text in highest(texts), below=tight_range(mean.interval) if mean.interval else "")
+            for text, mean in zip(texts, means, strict=True)
+        ]
         rows.append(row)
     return Table(
-        name="datasets",
-        caption="Test ACC and AUC in percent by dataset. Bold: highest of its row. Constant: accuracy of always giving "
-        "the most frequent test class (for ChestMNIST, for each label); its AUC is 50.",
-        header=["Dataset", "Specialist", "Task", "Test n", "Classes", "Constant", *2 * results.variants],
-        spans=[("", 5), ("ACC", 1 + len(results.variants)), ("AUC", len(results.variants))],
+        name=f"datasets-{metric}",
+        caption=f"Test {TITLES[metric]} in percent by dataset (specialist group, test images, classes), with the "
+        "95\u00a0% interval over test cases. Bold: highest of its row. Constant: always giving the most frequent test "
+        "class (for ChestMNIST, for each label).",
+        header=["Dataset", "Constant", *results.variants],
         rows=rows,
-        text_columns=(1, 2),
-        notes=undefined_metrics(results),
+        notes=undefined_metrics(results) if metric == "auc" else [],
+        sortable=True,
     )
+
+
+def groups_table(results: Results) -> Table:
+    """Rows: variants; columns: ACC and AUC for all datasets, 2D, 3D and each specialist's."""
+    by_group = groups(results.datasets)
+    columns = [(metric, names) for names in by_group.values() for metric in METRICS]
+    values = [[mean_over(results, variant, metric, names) for metric, names in columns] for variant in results.variants]
+    best = _best_in_columns([[percent(mean.value) for mean in row] for row in values])
+    rows = [
+        [Cell(variant), *(Cell(spread(mean.value, mean.std), mark) for mean, mark in zip(row, marks, strict=True))]
+        for variant, row, marks in zip(results.variants, values, best, strict=True)
+    ]
+    return Table(
+        name="groups",
+        caption="Mean test ACC and AUC in percent over groups of datasets"
+        + (f", mean ± sample standard deviation over {len(results.seeds)} seeds" if len(results.seeds) > 1 else "")
+        + ". Bold: highest of its column.",
+        header=["Variant", *(TITLES[metric] for metric, _ in columns)],
+        spans=[("", 1), *((_group_title(group, names), len(METRICS)) for group, names in by_group.items())],
+        rows=[*rows, _constant_means(results, columns)],
+        separator=len(rows),
+    )
+
+
+def _constant_means(results: Results, columns: list[tuple[str, tuple[str, ...]]]) -> list[Cell]:
+    cells = [Cell("constant answer")]
+    for metric, names in columns:
+        accuracies = [constant_answer(results.main_run.results[name]) for name in names]
+        cells.append(Cell(percent(sum(accuracies) / len(accuracies) if metric == "acc" else CHANCE_AUC)))
+    return cells
+
+
+def _group_title(group: str, names: tuple[str, ...]) -> str:
+    title = {"mean": "All", "2d": "2D", "3d": "3D"}.get(group, group)
+    return f"{title} ({len(names)})"
+
+
+def _best_in_columns(texts: list[list[str]]) -> list[list[bool]]:
+    best = [highest(list(column)) for column in zip(*texts, strict=True)]
+    return [[text in highest for text, highest in zip(row, best, strict=True)] for row in texts]
 
 
 def seed_spread(values: Sequence[float | None]) -> str:
@@ -54,46 +91,3 @@ def seed_spread(values: Sequence[float | None]) -> str:
     if any(value is None for value in values):
         return UNDEFINED
     return spread(fmean(values), stdev(values) if len(values) > 1 else None)
-
-
-def results_csv(results: Results) -> str:
-    """results.csv: one row per variant, seed and dataset, full precision; an undefined value is empty."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["variant", "seed", "dataset", "specialist", "n", "acc", "auc", "loss"])
-    for (variant, seed), run in results.runs.items():
-        for name in results.datasets:
-            result = run.results[name]
-            specialist = DATASETS[name].specialist
-            writer.writerow([variant, seed, name, specialist, result.n, result.acc, result.auc, result.loss])
-    return file.getvalue()
-
-
-@styled
-def _dot_plot(results: Results, metric: str) -> Markup:
-    """A row for each dataset, a marker for each variant, a tick for the constant answer."""
-    names = results.datasets
-    figure = Figure(figsize=(5.2, 1.0 + 0.22 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    for index, variant in enumerate(results.variants):
-        means = [_mean(results.values(variant, name, metric)) for name in names]
-        rows = [row for row, mean in enumerate(means) if mean is not None]
-        # Side by side within the row, so that equal values do not hide each other.
-        offset = 0.5 * ((index + 0.5) / len(results.variants) - 0.5)
-        values, places = [100 * means[row] for row in rows], [row + offset for row in rows]
-        axes.plot(values, places, linestyle="none", label=variant, **series(index))
-    constant = [
-        100 * constant_answer(results.main_run.results[name]) if metric == "acc" else 100 * CHANCE_AUC for name in names
-    ]
-    axes.plot(constant, range(len(names)), "|", color=INK, markersize=8, label="constant answer")
-    axes.set_yticks(range(len(names)), [DATASETS[name].title for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)  # the first dataset on top
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"test {metric.upper()}, %")
-    figure.legend(loc="outside lower center", ncols=2)
-    title = f"Test {metric.upper()} by dataset and variant"
-    return inline_svg(figure, f"dots-{metric}", title, "The values are those of the table of datasets.")
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    return None if any(value is None for value in values) else fmean(values)

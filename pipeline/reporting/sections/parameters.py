@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from pipeline.datasets import SPECIALISTS
 from pipeline.reporting.results import Results
 from pipeline.reporting.table import NONE, Cell, Table
-from pipeline.reporting.wording import count
+from pipeline.reporting.wording import count, short
+
+LISTED = 4  # specialists that are named one by one
 
 
 def build(results: Results) -> dict[str, Any]:
@@ -22,19 +23,27 @@ def build(results: Results) -> dict[str, Any]:
 def components(results: Results, variant: str) -> dict[str, int]:
     """Trainable parameters of a variant by component, those that it does not have left out."""
     parameters = results.runs[variant, results.seeds[0]].training.parameters
-    table = {_specialist_title(name): number for name, number in parameters.specialists.items()}
-    table |= {"3D tokenizer": parameters.tokenizer_3d, "3D positions": parameters.positions_3d}
-    return {name: number for name, number in (table | {"heads": parameters.heads}).items() if number}
-
-
-def _specialist_title(name: str) -> str:
-    return f"specialist {name}" if name in SPECIALISTS else f"{name} specialist"
+    table = {
+        "specialists": sum(parameters.specialists.values()),
+        "gates": parameters.gates,
+        "3D tokenizer": parameters.tokenizer_3d,
+        "3D positions": parameters.positions_3d,
+        "heads": parameters.heads,
+    }
+    return {name: number for name, number in table.items() if number}
 
 
 def component_names(results: Results) -> list[str]:
-    """Components that any variant has, specialists first."""
-    names = dict.fromkeys(name for variant in results.variants for name in components(results, variant))
-    return sorted(names, key=lambda name: "specialist" not in name)
+    """Components that any variant has."""
+    return list(dict.fromkeys(name for variant in results.variants for name in components(results, variant)))
+
+
+def _by_specialist(results: Results, variant: str) -> str:
+    """Parameters of each specialist in short; of many, how many there are."""
+    numbers = results.runs[variant, results.seeds[0]].training.parameters.specialists
+    if len(numbers) > LISTED:
+        return f"{len(numbers)} specialists"
+    return ", ".join(f"{name} {short(number)}" for name, number in numbers.items())
 
 
 def parameters_table(results: Results) -> Table:
@@ -44,12 +53,17 @@ def parameters_table(results: Results) -> Table:
     for variant in results.variants:
         parameters, parts = results.runs[variant, results.seeds[0]].training.parameters, components(results, variant)
         numbers = [parts.get(name) for name in names] + [parameters.trainable, parameters.backbone, parameters.total]
-        cells = [NONE if number is None else count(number) for number in numbers]
-        rows.append([Cell(text) for text in [variant, *cells, f"{100 * parameters.trainable / parameters.total:.2f}"]])
+        cells = [Cell(NONE if number is None else count(number), order=number) for number in numbers]
+        if "specialists" in parts:
+            cells[names.index("specialists")] = Cell(
+                count(parts["specialists"]), below=_by_specialist(results, variant), order=parts["specialists"]
+            )
+        rows.append([Cell(variant), *cells, Cell(f"{100 * parameters.trainable / parameters.total:.2f}")])
     return Table(
         name="parameters",
         caption=f"Parameters by component ({NONE}: the variant has none). Share: what is trainable of the total, in "
         "percent.",
         header=["Variant", *(name[0].upper() + name[1:] for name in names), "Trainable", "Backbone", "Total", "Share"],
         rows=rows,
+        sortable=True,
     )

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from pipeline.config import Config
 from pipeline.datasets import DATASETS
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
@@ -50,6 +49,8 @@ def _size(results: Results, name: str) -> str:
     return f"{size} px" if DATASETS[name].dimension == 2 else f"{size}³ voxels"
 
 
+LISTED = 4  # specialists that are named one by one
+
 _SETTINGS = {
     "model.backbone": "Backbone, frozen",
     "model.patch_size": "2D patch, px",
@@ -57,8 +58,11 @@ _SETTINGS = {
     "model.volume_patch_size": "3D patch, voxels",
     "model.volume_size": "3D input of the ViT, voxels",
     "model.adapter_scale": "Adapter scale",
-    "routing.sizes": "Specialist sizes",
-    "routing.datasets": "Routing",
+    "routing.name": "Routing",
+    "routing.kind": "Specialist",
+    "routing.gate": "Gate",
+    "routing.sizes": "Sizes",
+    "routing.datasets": "Datasets by specialist",
     "train.num_rounds": "Rounds, at most",
     "train.batch_size": "Batch size",
     "train.lr": "Learning rate, peak",
@@ -77,33 +81,34 @@ _SETTINGS = {
 
 def settings(results: Results) -> tuple[list[tuple[str, str]], Table | None]:
     """Settings that all variants share as (name, value), and a table of those that differ; None if none does."""
-    flat = {variant: _flatten(results.configs[variant]) for variant in results.variants}
+    flat = {variant: _flatten(results, variant) for variant in results.variants}
     keys = dict.fromkeys(key for tree in flat.values() for key in tree)
-    shared, rows = [], []
+    shared, columns = [], {}
     for key in keys:
         title = _SETTINGS.get(key, key)
         values = [flat[variant].get(key, "not used") for variant in results.variants]
         if len(set(values)) == 1:
             shared.append((title, values[0]))
         else:
-            rows.append([Cell(title), *map(Cell, values)])
+            columns[title] = values
     differing = Table(
         name="differing",
         caption="Settings in which the variants differ.",
-        header=["Setting", *results.variants],
-        rows=rows,
-        text_columns=tuple(range(1, len(results.variants) + 1)),
+        header=["Variant", *columns],
+        rows=[
+            [Cell(variant), *(Cell(values[row]) for values in columns.values())]
+            for row, variant in enumerate(results.variants)
+        ],
+        text_columns=tuple(range(1, len(columns) + 1)),
     )
-    return shared, differing if rows else None
+    return shared, differing if columns else None
 
 
-def _flatten(config: Config) -> dict[str, str]:
+def _flatten(results: Results, variant: str) -> dict[str, str]:
     """Every setting of a configuration by dotted key, as text; a key added later shows up under its own name."""
-    tree = config.model_dump()
-    tree["routing"] = {
-        "sizes": ", ".join(f"{name} {width}" for name, width in config.routing.sizes.items()) or "none",
-        "datasets": _routing(config),
-    }
+    tree = results.configs[variant].model_dump()
+    named = {key: value for key, value in tree["routing"].items() if not isinstance(value, dict)}
+    tree["routing"] = named | {"sizes": _sizes(results, variant), "datasets": _routing(results, variant)}
     return {key: _value(value) for key, value in _leaves(tree) if value is not None}
 
 
@@ -118,10 +123,22 @@ def _value(value: Any) -> str:
     return plain(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-def _routing(config: Config) -> str:
-    routed = list(config.routing.datasets.values())
-    parts = [f"{name}: {plural(routed.count(name), 'dataset')}" for name in config.routing.sizes]
-    return ", ".join(parts) or "no specialist"
+def _sizes(results: Results, variant: str) -> str:
+    """Size of each specialist; of many, how many there are and the range of their sizes."""
+    sizes = results.sizes(variant)
+    if len(sizes) <= LISTED:
+        return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none"
+    least, most = min(sizes.values()), max(sizes.values())
+    return f"{len(sizes)} of {least}" + ("" if least == most else f" to {most}")
+
+
+def _routing(results: Results, variant: str) -> str:
+    routed = list(results.configs[variant].routing.datasets.values())
+    names = list(results.sizes(variant))
+    if len(names) > LISTED:
+        counts = {routed.count(name) for name in names}
+        return f"{len(names)} specialists, {min(counts)} to {max(counts)} datasets each".replace("1 to 1 datasets", "1")
+    return ", ".join(f"{name}: {plural(routed.count(name), 'dataset')}" for name in names) or "no specialist"
 
 
 def files_table(results: Results) -> Table:

@@ -7,13 +7,11 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.datasets import DATASETS
-from pipeline.reporting.results import METRICS, Results, Run
+from pipeline.reporting.figures.rounds import dots
+from pipeline.reporting.results import Results, Run
 from pipeline.reporting.svg import DASHES, SERIES, inline_svg, styled
 from pipeline.reporting.table import Cell, Table
 from pipeline.reporting.wording import count, percent
-
-MARKED_ROUNDS = 20  # up to so many rounds, every one has a dot
 
 
 def build(results: Results) -> dict[str, Any]:
@@ -23,7 +21,6 @@ def build(results: Results) -> dict[str, Any]:
         "curves": [
             (variant, _curves(results, variant, f"curves-{index}")) for index, variant in enumerate(results.variants)
         ],
-        "datasets": [(DATASETS[name].title, _dataset_curves(results, name)) for name in results.datasets],
         "monitor": results.configs[results.main].train.monitor,
     }
 
@@ -64,8 +61,8 @@ def _curves(results: Results, variant: str, name: str) -> Markup:
         rounds = run.history["round"]
         for index, model in enumerate(("student", "teacher")):
             values = [100 * value for value in run.history[f"{model}_score"]]
-            score.plot(rounds, values, color=SERIES[index], linestyle=DASHES[index], **_dots(rounds), label=model)
-        loss.plot(rounds, run.history["train_loss"], color=SERIES[2], **_dots(rounds))
+            score.plot(rounds, values, color=SERIES[index], linestyle=DASHES[index], **dots(rounds), label=model)
+        loss.plot(rounds, run.history["train_loss"], color=SERIES[2], **dots(rounds))
         deployed = run.history[f"{run.training.deployed}_score"][run.training.best_round - 1]
         score.plot(
             [run.training.best_round],
@@ -87,33 +84,6 @@ def _curves(results: Results, variant: str, name: str) -> Markup:
     loss.set_ylim(*_limits([value for history in everywhere for value in history["train_loss"]]))
     description = " ".join(_describe(run) for run in runs)
     return inline_svg(figure, name, f"Validation score and training loss of {variant} by round", description)
-
-
-@styled
-def _dataset_curves(results: Results, dataset: str) -> Markup:
-    """Validation ACC and AUC of the main variant's deployed model by round."""
-    figure = Figure(figsize=(2.1, 1.5), layout="constrained")
-    axes = figure.subplots()
-    ends = []
-    for run in (results.runs[results.main, seed] for seed in results.seeds):
-        rounds = run.history["round"]
-        for index, metric in enumerate(METRICS):
-            values = [100 * value for value in run.history[f"{dataset}/{run.training.deployed}_{metric}"]]
-            axes.plot(rounds, values, color=SERIES[index], linestyle=DASHES[index], **_dots(rounds))
-            ends.append(
-                f"{metric.upper()} undefined."
-                if all(map(math.isnan, values))
-                else f"{metric.upper()} {values[0]:.1f} in the first round, {values[-1]:.1f} in the last."
-            )
-    axes.set_ylim(0, 103)
-    axes.set_yticks([0, 50, 100])
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    title = f"Validation ACC and AUC on {DATASETS[dataset].title} by round, in percent"
-    return inline_svg(figure, f"rounds-{dataset}", title, " ".join(ends))
-
-
-def _dots(rounds: list[float]) -> dict[str, Any]:
-    return {"marker": "o", "markersize": 2.5} if len(rounds) <= MARKED_ROUNDS else {}
 
 
 def _limits(values: list[float]) -> tuple[float, float]:

@@ -1,0 +1,125 @@
+"""What a specialist's page shows of each dataset: curves, confusion, and single cases."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.datasets import DATASETS, Dataset
+from pipeline.reporting.figures.reliability import reliability_diagram
+from pipeline.reporting.figures.roc import roc_curve
+from pipeline.reporting.figures.rounds import dataset_curves
+from pipeline.reporting.images import png_uri
+from pipeline.reporting.records import DatasetResult
+from pipeline.reporting.results import Results, Sample
+from pipeline.reporting.table import Cell, Table
+from pipeline.reporting.wording import UNDEFINED, count, percent, plural, with_unit
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test image as shown: data URI, what it is, what the model says, and whether that is right (also in words)."""
+
+    uri: str
+    alt: str
+    truth: str
+    prediction: str
+    right: bool
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Confusion matrix: rows of (class, [(count, share of the row)]), the share None for a class without images."""
+
+    caption: str
+    rows: list[tuple[str, list[tuple[int, float | None]]]]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is shown of one dataset; a multi-label dataset has a table of labels instead of a confusion matrix.
+
+    `figures` are (caption, figure); `hardest` have the highest loss, `cases` were picked by their class alone.
+    """
+
+    name: str
+    title: str
+    facts: str
+    figures: list[tuple[str, Markup]]
+    confusion: Confusion | None
+    labels: Table | None
+    hardest: list[Case]
+    cases: list[Case]
+
+
+def build_card(results: Results, name: str) -> Card:
+    """Everything about one dataset under the main variant's first seed."""
+    dataset, result = DATASETS[name], results.main_run.results[name]
+    classes = result.data.class_names
+    figures = [
+        ("Validation by round: ACC solid, AUC dashed, in percent.", dataset_curves(results, name)),
+        ("ROC, mean over classes; dashed: chance.", roc_curve(name, *results.roc.get(name, ([], [])), result.auc)),
+        ("Accuracy by confidence; dashed: perfectly calibrated.", reliability_diagram(name, result)),
+    ]
+    return Card(
+        name=name,
+        title=dataset.title,
+        facts=_facts(result),
+        figures=[(caption, figure) for caption, figure in figures if figure is not None],
+        confusion=None if result.multi_label else _confusion(result),
+        labels=labels_table(name, result) if result.multi_label else None,
+        hardest=[_case(dataset, classes, sample) for sample in results.hardest.get(name, [])],
+        cases=[_case(dataset, classes, sample) for sample in results.samples.get(name, [])],
+    )
+
+
+def _facts(result: DatasetResult) -> str:
+    values = [("ACC", result.acc), ("AUC", result.auc)]
+    values += [(title, value) for title, value in (("F1", result.macro_f1), ("ECE", result.ece)) if value is not None]
+    return " · ".join([plural(result.n, "test image"), *(f"{title} {with_unit(value)}" for title, value in values)])
+
+
+def _confusion(result: DatasetResult) -> Confusion:
+    rows = []
+    for label, row in zip(result.data.class_names, result.confusion, strict=True):
+        total = sum(row)
+        rows.append((label, [(cell, cell / total if total else None) for cell in row]))
+    return Confusion("Rows: actual class; columns: predicted.", rows)
+
+
+def _case(dataset: Dataset, classes: list[str], sample: Sample) -> Case:
+    if dataset.multi_label:
+        actual, predicted = sample.labels > 0, sample.scores > 0.5
+        truth, prediction = _names(classes, actual), _names(classes, predicted)
+        errors = int((actual != predicted).sum())
+        right = errors == 0
+        verdict = "all labels right" if right else f"{errors} of {len(classes)} labels wrong"
+    else:
+        best, label = int(sample.scores.argmax()), int(sample.labels[0])
+        truth, prediction = classes[label], f"{classes[best]} ({with_unit(float(sample.scores[best]))})"
+        right = best == label
+        verdict = "right" if right else "wrong"
+    kind = "test volume, its three middle slices" if dataset.dimension == 3 else "test image"
+    alt = f"{dataset.title}: {kind}; actual {truth}"
+    return Case(png_uri(sample.image), alt, truth, prediction, right, verdict)
+
+
+def _names(classes: list[str], flags: np.ndarray) -> str:
+    return ", ".join(name for name, flag in zip(classes, flags, strict=True) if flag) or "none of the labels"
+
+
+def labels_table(name: str, result: DatasetResult) -> Table:
+    """Per-label table of a multi-label dataset: cases, and shares of them and of the others found."""
+    rows = []
+    for label, matrix in zip(result.data.class_names, result.confusion, strict=True):
+        (tn, fp), (fn, tp) = matrix
+        found, cleared = (percent(a / (a + b)) if a + b else UNDEFINED for a, b in ((tp, fn), (tn, fp)))
+        rows.append([Cell(label), Cell(count(tp + fn)), Cell(found), Cell(cleared)])
+    return Table(
+        name=f"labels-{name}",
+        caption="By label: images that have it, and in percent how many of them (sensitivity) and of the others "
+        "(specificity) are answered right at 0.5.",
+        header=["Label", "Positive", "Sensitivity", "Specificity"],
+        rows=rows,
+    )

@@ -1,0 +1,56 @@
+"""Names beside points, moved apart so that none covers another or a point."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.transforms import Bbox
+
+FONT = 8.0  # points
+NEAR = 6.0  # points between a marker and its name
+# Places tried in turn: to the right first, then around, then further out.
+ANGLES = (0, 180, 45, -45, 135, -135, 90, -90, 20, -20, 160, -160)
+RINGS = (1, 2, 3.2, 4.6, 6.4, 8.6, 11, 14)
+
+
+def label_points(axes: Axes, points: Sequence[tuple[str, float, float]], colour: str) -> None:
+    """Write each (name, x, y) beside its point; one that had to move away gets a line to it. Names stay inside."""
+    figure = axes.figure
+    figure.set_canvas(FigureCanvasAgg(figure))
+    figure.draw_without_rendering()  # the layout must stand before pixels can be compared
+    renderer = figure.canvas.get_renderer()
+    unit = figure.dpi / 72
+    dots = [axes.transData.transform((x, y)) for _, x, y in points]
+    taken = [Bbox.from_extents(x - 4 * unit, y - 4 * unit, x + 4 * unit, y + 4 * unit) for x, y in dots]
+    frame = axes.get_window_extent(renderer)
+    order = sorted(range(len(points)), key=lambda index: (-dots[index][1], dots[index][0]))
+    for index in order:
+        name, x, y = points[index]
+        text = axes.text(x, y, name, fontsize=FONT, color=colour)
+        size = text.get_window_extent(renderer)
+        text.remove()
+        best = None
+        for ring, angle in itertools.product(RINGS, ANGLES):
+            box = _place(dots[index], size.width, size.height, NEAR * ring * unit, angle)
+            outside = not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)
+            if not outside and not any(box.overlaps(other) for other in taken):
+                best = (box, ring)
+                break
+        box, ring = best or (_place(dots[index], size.width, size.height, NEAR * unit, 0), 1)
+        taken.append(box)
+        left, bottom = axes.transData.inverted().transform((box.x0, box.y0))
+        axes.text(left, bottom, name, fontsize=FONT, color=colour, va="bottom", ha="left")
+        if ring > RINGS[0]:
+            nearest = (min(max(dots[index][0], box.x0), box.x1), min(max(dots[index][1], box.y0), box.y1))
+            end = axes.transData.inverted().transform(nearest)
+            axes.plot([x, end[0]], [y, end[1]], color=colour, linewidth=0.4, zorder=0)
+
+
+def _place(dot: Sequence[float], width: float, height: float, distance: float, angle: float) -> Bbox:
+    """Box of a text whose nearest edge lies at `distance` from the dot in the direction of `angle` (degrees)."""
+    across, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    x = dot[0] + distance * across + (0 if across > 0.3 else -width if across < -0.3 else -width / 2)
+    y = dot[1] + distance * up + (-height / 2 if abs(up) < 0.4 else 0 if up > 0 else -height)
+    return Bbox.from_bounds(x, y, width, height)

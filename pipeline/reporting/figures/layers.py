@@ -1,0 +1,81 @@
+"""Figure: a quantity by layer of the ViT, a few lines, each named at its end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.datasets import DATASETS, SPECIALISTS
+from pipeline.reporting.svg import DASHES, INK, SERIES, inline_svg, styled
+
+GAP = 0.055  # of the axis, between the names of two lines
+
+
+@dataclass(frozen=True)
+class Line:
+    """Values by layer [L], nan where undefined, and a band [2, L] around them, if any."""
+
+    values: np.ndarray
+    band: np.ndarray | None = None
+
+
+def by_group(values: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
+    """Values by layer [datasets, L] of each group of datasets that has any."""
+    groups = {
+        specialist: [layers for name, layers in values.items() if DATASETS[name].specialist == specialist]
+        for specialist in SPECIALISTS
+    }
+    return {specialist: np.array(layers) for specialist, layers in groups.items() if layers}
+
+
+def group_lines(groups: Mapping[str, np.ndarray]) -> dict[str, Line]:
+    """The mean of each group [datasets, L], with a band from its lowest to its highest dataset."""
+    return {
+        f"group {name} ({len(values)})": Line(values.mean(axis=0), np.array([values.min(axis=0), values.max(axis=0)]))
+        for name, values in groups.items()
+    }
+
+
+@styled
+def layer_plot(lines: Mapping[str, Line], *, name: str, label: str, title: str, from_zero: bool = True) -> Markup:
+    """Return the figure; at most as many lines as there are series colours."""
+    figure = Figure(figsize=(5.2, 2.7), layout="constrained")
+    axes = figure.subplots()
+    for index, line in enumerate(lines.values()):
+        layers = np.arange(1, len(line.values) + 1)
+        dash = DASHES[index % len(DASHES)]
+        axes.plot(layers, line.values, color=SERIES[index], linestyle=dash, marker="o", markersize=2.5)
+        if line.band is not None:
+            axes.fill_between(layers, *line.band, color=SERIES[index], alpha=0.13, linewidth=0)
+    if from_zero:
+        axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("layer")
+    axes.set_ylabel(label)
+    low, high = axes.get_ylim()
+    ends = [float(line.values[-1]) for line in lines.values()]
+    for text, end, place in zip(lines, ends, spread_out([(end - low) / (high - low) for end in ends]), strict=True):
+        if np.isfinite(end):
+            axes.text(1.02, place, text, transform=axes.transAxes, color=INK, fontsize=8, va="center")
+    described = "; ".join(f"{text}: {_numbers(line.values)}" for text, line in lines.items())
+    return inline_svg(figure, name, title, f"By layer: {described}.")
+
+
+def spread_out(places: Sequence[float], gap: float = GAP) -> list[float]:
+    """Move places apart to at least `gap`, keeping their order and, as far as that allows, their middle."""
+    order = sorted(range(len(places)), key=lambda index: (not np.isfinite(places[index]), places[index], index))
+    moved = [places[index] for index in order]
+    for index in range(1, len(moved)):
+        moved[index] = max(moved[index], moved[index - 1] + gap)
+    shift = np.nanmean([places[index] for index in order]) - np.nanmean(moved) if len(moved) else 0.0
+    result = [0.0] * len(places)
+    for index, place in zip(order, moved, strict=True):
+        result[index] = float(place + shift)
+    return result
+
+
+def _numbers(values: np.ndarray) -> str:
+    return ", ".join("undefined" if not np.isfinite(value) else f"{value:.2f}" for value in values)

@@ -1,0 +1,42 @@
+"""Figure: validation of one dataset by round."""
+
+import math
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.datasets import DATASETS
+from pipeline.reporting.results import METRICS, Results
+from pipeline.reporting.svg import DASHES, SERIES, inline_svg, styled
+
+MARKED_ROUNDS = 20  # up to so many rounds, every one has a dot
+
+
+@styled
+def dataset_curves(results: Results, dataset: str) -> Markup:
+    """Validation ACC and AUC of the main variant's deployed model by round."""
+    figure = Figure(figsize=(2.9, 2.2), layout="constrained")
+    axes = figure.subplots()
+    ends = []
+    for run in (results.runs[results.main, seed] for seed in results.seeds):
+        rounds = run.history["round"]
+        for index, metric in enumerate(METRICS):
+            values = [100 * value for value in run.history[f"{dataset}/{run.training.deployed}_{metric}"]]
+            axes.plot(rounds, values, color=SERIES[index], linestyle=DASHES[index], **dots(rounds))
+            ends.append(
+                f"{metric.upper()} undefined."
+                if all(map(math.isnan, values))
+                else f"{metric.upper()} {values[0]:.1f} in the first round, {values[-1]:.1f} in the last."
+            )
+    axes.set_ylim(0, 103)
+    axes.set_yticks([0, 50, 100])
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    title = f"Validation ACC and AUC on {DATASETS[dataset].title} by round, in percent"
+    return inline_svg(figure, f"rounds-{dataset}", title, " ".join(ends))
+
+
+def dots(rounds: list[float]) -> dict[str, Any]:
+    """Markers for rounds that are few."""
+    return {"marker": "o", "markersize": 2.5} if len(rounds) <= MARKED_ROUNDS else {}

@@ -1,0 +1,86 @@
+"""ablation.tex: the table of variants for a paper, with booktabs."""
+
+from statistics import fmean
+
+from pipeline.reporting.comparisons import ALPHA, Comparison, compare_all
+from pipeline.reporting.means import Mean, mean_over
+from pipeline.reporting.origin import describe_origin
+from pipeline.reporting.results import METRICS, Results
+from pipeline.reporting.wording import MINUS, UNDEFINED, percent, plural, signed
+
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "±": r"\ensuremath{\pm}",
+    MINUS: r"\ensuremath{-}",
+    "\u00a0": "~",
+    "\N{EN DASH}": "--",
+    "“": "``",
+    "”": "''",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{character: f"{{{character}}}" for character in "[*"},  # after the end of a row they would be its arguments
+}
+
+
+def render_latex(results: Results) -> str:
+    r"""Return a LaTeX `table` to \input into a document that uses booktabs; no other package is needed."""
+    compared = {metric: compare_all(results, metric) for metric in METRICS}
+    lines = [
+        r"% Needs \usepackage{booktabs}.",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape(_caption(results))}}}",
+        r"\label{tab:ablation}",
+        r"\begin{tabular}{lrrrrr}",
+        r"\toprule",
+        r"Variant & Trainable & ACC & $\Delta$ACC & AUC & $\Delta$AUC \\",
+        r"\midrule",
+        *(_row(results, variant, compared) for variant in results.variants),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Return text with the signs that mean something in LaTeX taken literally, on one line."""
+    return "".join(SPECIAL.get(character, character) for character in text.replace("\n", " "))
+
+
+def _caption(results: Results) -> str:
+    seeds = plural(len(results.seeds), "seed")
+    spread = " ± sample standard deviation" if len(results.seeds) > 1 else ""
+    return (
+        f"{describe_origin(results).label}: mean test ACC and AUC in percent{spread} over "
+        f"{plural(len(results.datasets), 'dataset')}, {seeds}. Differences to {results.main} in points; star: paired "
+        f"95 % bootstrap interval without 0 and Holm-adjusted signed-rank p below {ALPHA}."
+    )
+
+
+def _row(results: Results, variant: str, compared: dict[str, dict[str, Comparison]]) -> str:
+    trainable = fmean(results.runs[variant, seed].training.parameters.trainable for seed in results.seeds)
+    cells = [escape(variant), f"{trainable / 1e6:.2f}\\,M"]
+    for metric in METRICS:
+        cells.append(_mean(mean_over(results, variant, metric, results.datasets)))
+        cells.append(_difference(compared[metric].get(variant)))
+    return " & ".join(cells) + r" \\"
+
+
+def _mean(mean: Mean) -> str:
+    if mean.value is None:
+        return UNDEFINED
+    return f"${percent(mean.value)}" + ("$" if mean.std is None else rf" \pm {100 * mean.std:.1f}$")
+
+
+def _difference(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return "--"
+    star = "^{*}" if comparison.verdict in ("higher", "lower") else ""
+    return f"${signed(comparison.difference).replace(MINUS, '-')}{star}$"

@@ -1,0 +1,36 @@
+"""Section: how much the specialists' branch adds beside the MLP, layer by layer."""
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.reporting.figures.layers import by_group, group_lines, layer_plot
+from pipeline.reporting.results import Results
+from pipeline.reporting.wording import listing
+
+
+def build(results: Results) -> dict[str, Any] | None:
+    """Content of the section: (variant, sentence, figure) for each variant with specialists."""
+    parts = []
+    for index, (variant, analysis) in enumerate(results.analyses.items()):
+        if analysis.branch_ratio:
+            groups = by_group(analysis.branch_ratio)
+            parts.append((variant, ratio_sentence(groups), _figure(variant, groups, index)))
+    return {"parts": parts} if parts else None
+
+
+def ratio_sentence(groups: dict[str, np.ndarray]) -> str:
+    """Mean over datasets and layers of each group, and the layer in which the branch weighs most."""
+    means = [f"{values.mean():.2f} for group {name}" for name, values in groups.items()]
+    overall = np.concatenate(list(groups.values())).mean(axis=0)
+    most = int(np.argmax(overall))
+    return (
+        f"Relative to the output of the MLP, the branch measures {listing(means)} on average; it weighs most in layer "
+        f"{most + 1} ({overall[most]:.2f})."
+    )
+
+
+def _figure(variant: str, groups: dict[str, np.ndarray], index: int) -> Markup:
+    title = f"Norm of the specialist branch over that of the MLP output in {variant} by layer"
+    return layer_plot(group_lines(groups), name=f"branch-{index}", label="branch / MLP", title=title)

@@ -1,0 +1,76 @@
+"""Section: what a dataset's accuracy becomes when another specialist answers for it."""
+
+from statistics import fmean
+from typing import Any
+
+from pipeline.datasets import DATASETS
+from pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
+from pipeline.reporting.records import Counterfactual
+from pipeline.reporting.results import Results
+from pipeline.reporting.table import NONE
+from pipeline.reporting.wording import percent, plural, points
+
+
+def build(results: Results) -> dict[str, Any] | None:
+    """Content of the section: (variant, sentence, map) for each variant that has specialists to swap."""
+    parts = []
+    for index, (variant, analysis) in enumerate(results.analyses.items()):
+        found = analysis.counterfactual
+        if found and len(found.specialists) > 1:
+            parts.append((variant, routing_sentence(found), routing_map(results, variant, found, index)))
+    return {"parts": parts} if parts else None
+
+
+def _own_and_best_other(found: Counterfactual, name: str) -> tuple[float, float] | None:
+    """Accuracy of a dataset under its own specialist and under the best other one; None if either is missing."""
+    own = found.own.get(name)
+    values = dict(zip(found.specialists, found.acc[name], strict=True))
+    others = [value for specialist, value in values.items() if specialist != own and value is not None]
+    if values.get(own) is None or not others:
+        return None
+    return values[own], max(others)
+
+
+def routing_sentence(found: Counterfactual) -> str:
+    """On how many datasets the own specialist is the best, and what the best other one costs on average."""
+    pairs = [pair for name in found.acc if (pair := _own_and_best_other(found, name))]
+    if not pairs:
+        return "No dataset has a specialist of its own."
+    ahead, level = sum(own > other for own, other in pairs), sum(own == other for own, other in pairs)
+    loss = fmean(own - other for own, other in pairs)
+    ties = f", level with the best other one on {level}" if level else ""
+    change = "loses" if loss >= 0 else "gains"
+    return (
+        f"The own specialist is the best on {ahead} of {plural(len(pairs), 'dataset')}{ties}; routed to the best other "
+        f"one, accuracy {change} {points(loss)} on average."
+    )
+
+
+def routing_map(results: Results, variant: str, found: Counterfactual, index: int) -> HeatMap:
+    """Rows: datasets; columns: specialists; accuracy in percent, tinted by its difference to the own specialist's."""
+    names = [name for name in results.datasets if name in found.acc]
+    own = {name: dict(zip(found.specialists, found.acc[name], strict=True)).get(found.own.get(name)) for name in names}
+    differences = {
+        name: [None if None in (value, own[name]) else value - own[name] for value in found.acc[name]] for name in names
+    }
+    scale = full_scale([difference for row in differences.values() for difference in row])
+    rows = []
+    for name in names:
+        cells = [
+            HeatCell(NONE if value is None else percent(value), tint(difference, scale), own=specialist == own_name)
+            for specialist, value, difference in zip(found.specialists, found.acc[name], differences[name], strict=True)
+            for own_name in [found.own.get(name)]
+        ]
+        rows.append((DATASETS[name].title, cells))
+    analysis = results.analyses[variant]
+    return HeatMap(
+        name=f"counterfactual-{index}",
+        caption=f"{variant}, seed {analysis.seed}: validation accuracy in percent (up to {analysis.cases} images of "
+        "each dataset) with every specialist in turn under its own head. Framed: the own specialist. Orange: "
+        f"lower than with the own one, blue: higher; full colour at {100 * scale:.1f} points. The head was trained "
+        "with the own specialist, which is a part of the loss.",
+        corner="Dataset",
+        header=[f"Specialist {name}" if len(name) == 1 else name for name in found.specialists],
+        rows=rows,
+        rules=breaks([found.own.get(name) for name in names]),
+    )

@@ -1,0 +1,95 @@
+"""Section: which specialists a learned gate chooses, beside the table of hard routing."""
+
+import math
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.datasets import DATASETS
+from pipeline.reporting.figures.layers import by_group, group_lines, layer_plot
+from pipeline.reporting.heat import HeatCell, HeatMap, breaks, decimal
+from pipeline.reporting.records import Gate
+from pipeline.reporting.results import Results
+from pipeline.reporting.wording import plural
+
+
+def build(results: Results) -> dict[str, Any] | None:
+    """Content of the section: (variant, sentence, maps, figure) for each gated variant."""
+    parts = []
+    for index, (variant, analysis) in enumerate(results.analyses.items()):
+        found = analysis.gate
+        if found and found.weights:
+            maps = [mean_map(results, variant, found, index), layer_map(results, variant, found, index)]
+            parts.append((variant, gate_sentence(found), maps, _entropy_figure(variant, found, index)))
+    return {"parts": parts} if parts else None
+
+
+def gate_sentence(found: Gate) -> str:
+    """On how many datasets the gate prefers the specialist of hard routing, and how decided it is."""
+    means = {name: np.mean(weights, axis=0) for name, weights in found.weights.items()}
+    known = [name for name in means if DATASETS[name].specialist in found.specialists]
+    agree = sum(found.specialists[int(np.argmax(means[name]))] == DATASETS[name].specialist for name in known)
+    entropy, most = fmean(fmean(values) for values in found.entropy.values()), math.log(len(found.specialists))
+    routed = (
+        f"Averaged over layers, the gate gives most weight to the specialist of hard routing on {agree} of "
+        f"{plural(len(known), 'dataset')}. "
+        if known
+        else ""
+    )
+    return f"{routed}Its entropy is {entropy:.2f} nats on average, of {most:.2f} for weights that are all alike."
+
+
+def _entropy_figure(variant: str, found: Gate, index: int) -> Markup:
+    title = f"Entropy of the gates of {variant} by layer"
+    return layer_plot(
+        group_lines(by_group(found.entropy)), name=f"gate-entropy-{index}", label="entropy, nats", title=title
+    )
+
+
+def mean_map(results: Results, variant: str, found: Gate, index: int) -> HeatMap:
+    """Rows: datasets; columns: weight of each specialist and entropy, means over layers."""
+    names = [name for name in results.datasets if name in found.weights]
+    rows = []
+    for name in names:
+        weights = np.mean(found.weights[name], axis=0)
+        cells = [
+            HeatCell(decimal(weight), float(weight), own=specialist == DATASETS[name].specialist)
+            for specialist, weight in zip(found.specialists, weights, strict=True)
+        ]
+        rows.append((DATASETS[name].title, [*cells, HeatCell(f"{fmean(found.entropy[name]):.2f}")]))
+    return HeatMap(
+        name=f"gate-{index}",
+        caption=f"{variant}, seed {results.analyses[variant].seed}: mean gate weight over layers and validation "
+        "images, and entropy in nats. Framed: the specialist of hard routing.",
+        corner="Dataset",
+        header=[*found.specialists, "Entropy"],
+        rows=rows,
+        rules=breaks([DATASETS[name].specialist for name in names]),
+        column_rules=(len(found.specialists),),
+    )
+
+
+def layer_map(results: Results, variant: str, found: Gate, index: int) -> HeatMap:
+    """Rows: datasets; columns: layers; the strongest specialist and its weight."""
+    names = [name for name in results.datasets if name in found.weights]
+    rows = []
+    for name in names:
+        cells = []
+        for weights in found.weights[name]:
+            strongest = int(np.argmax(weights))
+            specialist, weight = found.specialists[strongest], weights[strongest]
+            own = specialist == DATASETS[name].specialist
+            cells.append(HeatCell(f"{specialist} {decimal(weight)}", weight if own else -weight))
+        rows.append((DATASETS[name].title, cells))
+    layers = max(len(cells) for _, cells in rows)
+    return HeatMap(
+        name=f"gate-layers-{index}",
+        caption="By layer: the specialist with most weight, and its weight. Blue: it is the one of hard routing; "
+        "orange: it is another.",
+        corner="Dataset",
+        header=[f"Layer {layer}" for layer in range(1, layers + 1)],
+        rows=rows,
+        rules=breaks([DATASETS[name].specialist for name in names]),
+    )

@@ -1,0 +1,107 @@
+"""Section: whether datasets of one group pull a shared specialist the same way, and other groups another."""
+
+from statistics import fmean
+from typing import Any
+
+from pipeline.datasets import DATASETS
+from pipeline.reporting.heat import HeatCell, HeatMap, breaks, decimal, full_scale, tint
+from pipeline.reporting.records import Gradients
+from pipeline.reporting.results import Results
+from pipeline.reporting.table import NONE, Cell, Table
+from pipeline.reporting.wording import MINUS
+
+
+def build(results: Results) -> dict[str, Any] | None:
+    """Content of the section: (variant, sentence, group means, map) for each variant with a shared specialist."""
+    parts = []
+    for index, (variant, analysis) in enumerate(results.analyses.items()):
+        found = analysis.gradients
+        if found and len(found.datasets) > 1:
+            parts.append(
+                (
+                    variant,
+                    partition_sentence(found),
+                    groups_table(found, index),
+                    cosine_map(results, variant, found, index),
+                )
+            )
+    return {"parts": parts} if parts else None
+
+
+def pairs_by_group(found: Gradients) -> dict[tuple[str, str], list[float]]:
+    """Cosines of all pairs of different datasets, by the groups of the two in order."""
+    pairs: dict[tuple[str, str], list[float]] = {}
+    for row, first in enumerate(found.datasets):
+        for column in range(row):
+            value = found.cosine[row][column]
+            if value is not None:
+                key = tuple(sorted((DATASETS[first].specialist, DATASETS[found.datasets[column]].specialist)))
+                pairs.setdefault(key, []).append(value)
+    return dict(sorted(pairs.items()))
+
+
+def partition_sentence(found: Gradients) -> str:
+    """Compare the mean cosine within groups with that between groups."""
+    pairs = pairs_by_group(found)
+    within = [value for (one, other), values in pairs.items() if one == other for value in values]
+    between = [value for (one, other), values in pairs.items() if one != other for value in values]
+    if not within or not between:
+        return "There are no pairs of datasets both within a group and between groups, so the groups cannot be judged."
+    inside, outside = fmean(within), fmean(between)
+    means = f"mean cosine {_number(inside)} within a group and {_number(outside)} between groups"
+    if inside > outside:
+        return (
+            f"Datasets of one group pull the shared specialist more alike: {means}. The partition follows the "
+            "conflicts."
+        )
+    return (
+        f"Datasets of one group do not pull the shared specialist more alike: {means}. The partition does not follow "
+        "the conflicts."
+    )
+
+
+def groups_table(found: Gradients, index: int) -> Table:
+    """Mean cosine of every pair of groups."""
+    pairs = pairs_by_group(found)
+    names = sorted({name for key in pairs for name in key})
+    rows = []
+    for one in names:
+        values = [pairs.get(tuple(sorted((one, other)))) for other in names]
+        rows.append([Cell(f"Group {one}"), *(Cell(_number(fmean(each)) if each else NONE) for each in values)])
+    return Table(
+        name=f"cosine-groups-{index}",
+        caption="Mean cosine over pairs of different datasets, by their groups.",
+        header=["", *(f"Group {name}" for name in names)],
+        rows=rows,
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("-", MINUS)
+
+
+def cosine_map(results: Results, variant: str, found: Gradients, index: int) -> HeatMap:
+    """Rows and columns: datasets by group."""
+    names = [name for name in results.datasets if name in found.datasets]
+    place = {name: found.datasets.index(name) for name in names}
+    table = [[None if row == column else found.cosine[place[row]][place[column]] for column in names] for row in names]
+    scale = full_scale([value for row in table for value in row])
+    rows = [
+        (
+            DATASETS[name].title,
+            [HeatCell(NONE if value is None else decimal(value), tint(value, scale)) for value in values],
+        )
+        for name, values in zip(names, table, strict=True)
+    ]
+    groups = breaks([DATASETS[name].specialist for name in names])
+    return HeatMap(
+        name=f"cosine-{index}",
+        caption=f"{variant}, seed {results.analyses[variant].seed}: cosine between the gradients of two datasets in "
+        f"specialist {found.specialist}, by group. Blue: they pull the same way; orange: against each other; full "
+        f"colour at {scale:.2f}. Lines set the groups A, B and C apart.",
+        corner="Dataset",
+        header=[DATASETS[name].title for name in names],
+        rows=rows,
+        rules=groups,
+        column_rules=groups,
+    )

@@ -1,0 +1,67 @@
+"""Section: on which datasets the variants differ from the main one."""
+
+from statistics import fmean
+from typing import Any
+
+from pipeline.datasets import DATASETS
+from pipeline.reporting.comparisons import compare_all, excludes_zero, on_dataset
+from pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
+from pipeline.reporting.results import METRICS, Results
+from pipeline.reporting.sentences import TITLES
+from pipeline.reporting.table import NONE
+from pipeline.reporting.wording import UNDEFINED, percent, signed
+
+
+def build(results: Results) -> dict[str, Any] | None:
+    """Content of the section; None without another variant."""
+    maps = [difference_map(results, metric) for metric in METRICS] if results.others else []
+    return {"maps": maps} if maps else None
+
+
+def difference_map(results: Results, metric: str) -> HeatMap:
+    """Rows: datasets and their mean; columns: the main variant's value, then each variant's difference in points."""
+    names = results.datasets
+    table = {
+        name: [on_dataset(results, other, results.main, metric, name) for other in results.others] for name in names
+    }
+    scale = full_scale([difference.value for row in table.values() for difference in row])
+    rows = []
+    for name, differences in table.items():
+        cells = [HeatCell(_main_value(results, metric, name))]
+        cells += [HeatCell(_points(each.value), tint(each.value, scale), mark=each.marked) for each in differences]
+        rows.append((DATASETS[name].title, cells))
+    rows.append(("Mean", _mean_cells(results, metric, scale)))
+    groups = [DATASETS[name].specialist for name in names]
+    return HeatMap(
+        name=f"difference-{metric}",
+        caption=f"{TITLES[metric]}: variant minus {results.main} in points; {results.main} itself in percent. Blue: "
+        f"the variant is higher, orange: {results.main} is; full colour at {100 * scale:.1f} points. Star: the paired "
+        "95\u00a0% interval of that dataset, or of the mean, excludes 0, not adjusted for the number of cells.",
+        corner="Dataset",
+        header=[results.main, *results.others],
+        rows=rows,
+        rules=(*breaks(groups), len(names)),
+        column_rules=(1,),
+    )
+
+
+def _main_value(results: Results, metric: str, name: str) -> str:
+    values = results.values(results.main, name, metric)
+    return NONE if any(value is None for value in values) else percent(fmean(values))
+
+
+def _points(value: float | None) -> str:
+    text = signed(value)
+    return NONE if text == UNDEFINED else text
+
+
+def _mean_cells(results: Results, metric: str, scale: float) -> list[HeatCell]:
+    compared = compare_all(results, metric)
+    if not compared:
+        return [HeatCell(NONE)] * (1 + len(results.others))
+    first = next(iter(compared.values()))
+    cells = [HeatCell(percent(first.main_mean.value))]
+    for other in results.others:
+        each = compared[other]
+        cells.append(HeatCell(signed(each.difference), tint(each.difference, scale), mark=excludes_zero(each.interval)))
+    return cells

@@ -1,0 +1,175 @@
+"""The sections on why: each says what its numbers carry, and is absent without them."""
+
+import numpy as np
+import pytest
+
+from pipeline.reporting.results import load_results
+from pipeline.reporting.sections import branch, counterfactual, forgetting, gain, gates, gradients, metrics, similarity
+from pipeline.reporting.wording import MINUS
+
+SIX = ("pathmnist", "bloodmnist", "octmnist", "organamnist", "nodulemnist3d", "vesselmnist3d")
+
+
+def _load(inputs, analysed=()):
+    inputs.write()
+    return load_results(inputs.variants, inputs.seeds, root=inputs.root, analysed=analysed)
+
+
+def _text(sentences):
+    return " ".join([sentences] if isinstance(sentences, str) else sentences).replace("\u00a0", " ").replace(MINUS, "-")
+
+
+def _alone(inputs, together, alone, spread=0.001):
+    """Main variant and one with a specialist for every dataset, with these accuracies by dataset."""
+    inputs.variants, inputs.datasets = ("mosaic", "per_dataset"), SIX
+    shake = np.linspace(-spread, spread, 401)
+    for variant, values in (("mosaic", together), ("per_dataset", alone)):
+        for dataset, value in zip(SIX, values, strict=True):
+            inputs.metrics[variant, 42, dataset] = {"acc": value, "auc": value}
+            rows = value + (shake if variant == "mosaic" else 0 * shake)
+            inputs.replicates[variant, 42, dataset] = np.stack([rows, rows], axis=1)
+    return _load(inputs)
+
+
+def test_a_gain_is_what_sharing_adds_in_points_and_relative(inputs):
+    content = gain.build(_alone(inputs, [0.6, 0.5, 0.5, 0.5, 0.5, 0.45], [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]))
+    rows = {row[0].text: [cell.text.replace(MINUS, "-") for cell in row[1:]] for row in content["table"].rows}
+    assert rows["PathMNIST"][2] == "+10.0"
+    assert rows["PathMNIST"][4].replace("\u00a0", " ") == "+20.0 %"
+    assert rows["PathMNIST"][6] == "▲ helped"
+    assert rows["VesselMNIST3D"][2] == "-5.0"
+    assert rows["VesselMNIST3D"][6] == "▼ hurt"
+    text = _text(content["sentences"])
+    assert "changes accuracy by +0.8 points on average (+1.7 % relative), over 6 datasets" in text
+    assert "hurts 1 dataset (VesselMNIST3D) and helps 1 dataset (PathMNIST) beyond chance" in text
+    assert "The worst is VesselMNIST3D: -5.0 points" in text
+
+
+def test_a_loss_within_its_interval_is_not_called_hurt(inputs):
+    content = gain.build(_alone(inputs, [0.45] * 6, [0.5] * 6, spread=0.3))
+    assert "hurts no dataset and helps no dataset" in _text(content["sentences"])
+    assert {row[-1].text for row in content["table"].rows} == {"within noise"}
+
+
+def test_hurt_datasets_are_adjusted_for_how_many_there_are(inputs):
+    # The paired interval just excludes 0 (p = 0.04): enough for one dataset, not for six.
+    content = gain.build(_alone(inputs, [0.5 - 0.0097] * 6, [0.5] * 6, spread=0.01))
+    assert all("to -" in row[4].text.replace(MINUS, "-") for row in content["table"].rows)
+    assert "hurts no dataset" in _text(content["sentences"])
+
+
+def _analysed(inputs, parts, variant="mosaic"):
+    inputs.variants, inputs.datasets = ("mosaic", "shared"), SIX
+    inputs.analyses = {variant: parts}
+    return _load(inputs, (variant,))
+
+
+OWN = dict(zip(SIX, "AABBCC", strict=True))
+
+
+def test_the_own_specialist_is_counted_against_the_best_other_one(inputs):
+    acc = {name: [0.9 if s == OWN[name] else 0.8 if s == "B" else 0.6 for s in "ABC"] for name in SIX}
+    acc["pathmnist"] = [0.7, 0.8, 0.1]
+    acc["octmnist"] = [0.9, 0.9, 0.1]
+    found = {"specialists": ["A", "B", "C"], "own": OWN, "acc": acc, "auc": acc}
+    ((variant, sentence, heat),) = counterfactual.build(_analysed(inputs, {"counterfactual": found}))["parts"]
+    assert variant == "mosaic"
+    assert "the best on 4 of 6 datasets, level with the best other one on 1" in sentence
+    # 10 lost on four, 30 on one (OrganA against A), 10 gained, 0: bloodmnist 10, organa 30, nodule 10, vessel 10.
+    assert f"accuracy loses {100 * (-0.1 + 0.1 + 0 + 0.3 + 0.1 + 0.1) / 6:.1f} points on average" in sentence
+    framed = {title: [cell.own for cell in cells].index(True) for title, cells in heat.rows}
+    assert framed["PathMNIST"] == 0
+    assert framed["VesselMNIST3D"] == 2
+    signs = dict(heat.rows)["PathMNIST"]
+    assert [cell.side for cell in signs] == ["", "above", "under"]
+
+
+@pytest.mark.parametrize(("inside", "outside", "follows"), [(0.3, 0.1, True), (0.1, 0.3, False)])
+def test_the_partition_follows_the_conflicts_if_groups_agree_more_within_than_between(inputs, inside, outside, follows):
+    cosine = [[1.0 if a == b else inside if OWN[a] == OWN[b] else outside for b in SIX] for a in SIX]
+    found = {"specialist": "shared", "datasets": list(SIX), "cosine": cosine, "groups": {}}
+    ((_, sentence, groups, heat),) = gradients.build(_analysed(inputs, {"gradients": found}, "shared"))["parts"]
+    assert f"{inside:.3f} within a group and {outside:.3f} between groups" in sentence
+    assert ("The partition follows the conflicts" in sentence) == follows
+    assert [cell.text for cell in groups.rows[0]] == ["Group A", f"{inside:.3f}", f"{outside:.3f}", f"{outside:.3f}"]
+    assert heat.rules == heat.column_rules == (2, 4)
+
+
+def test_gradients_are_shown_by_group_whatever_their_order_in_the_file(inputs):
+    names = list(reversed(SIX))
+    cosine = [[1.0 if a == b else 0.5 if {a, b} == {"pathmnist", "octmnist"} else 0.0 for b in names] for a in names]
+    found = {"specialist": "shared", "datasets": names, "cosine": cosine, "groups": {}}
+    ((_, _, _, heat),) = gradients.build(_analysed(inputs, {"gradients": found}))["parts"]
+    assert heat.header[0] == "PathMNIST"
+    rows = {
+        title: {head: cell.text for head, cell in zip(heat.header, cells, strict=True)} for title, cells in heat.rows
+    }
+    assert rows["PathMNIST"]["OCTMNIST"] == rows["OCTMNIST"]["PathMNIST"] == ".50"
+    assert rows["PathMNIST"]["BloodMNIST"] == ".00"
+
+
+def test_forgetting_is_what_is_lost_from_the_visit_to_the_end_of_the_round(inputs):
+    inputs.after_visits = {"mosaic": 0.03, "shared": -0.01}
+    content = forgetting.build(_load(inputs))
+    assert content["map"].header == ["mosaic", "shared"]  # the third was not validated after its visits
+    cells = dict(content["map"].rows)
+    assert [cell.text.replace(MINUS, "-") for cell in cells["BreastMNIST"]] == ["+3.0", "-1.0"]
+    assert [cell.side for cell in cells["BreastMNIST"]] == ["under", "above"]
+    text = _text(content["sentences"])
+    assert "mosaic loses 3.0 points a round on average over 3 datasets; the worst is" in text
+    assert "shared gains 1.0 points a round on average over 3 datasets; no dataset loses" in text
+
+
+def test_a_gate_is_held_against_hard_routing(inputs):
+    weights = {name: [[0.8 if s == OWN[name] else 0.1 for s in "ABC"]] * 2 for name in SIX}
+    weights["octmnist"] = [[0.1, 0.2, 0.7]] * 2
+    found = {"specialists": ["A", "B", "C"], "weights": weights, "entropy": {name: [0.5, 0.7] for name in SIX}}
+    ((_, sentence, maps, figure),) = gates.build(_analysed(inputs, {"gate": found}))["parts"]
+    assert "the specialist of hard routing on 5 of 6 datasets" in sentence
+    assert "entropy is 0.60 nats on average, of 1.10" in sentence
+    assert [cell.text for cell in dict(maps[0].rows)["OCTMNIST"]] == [".10", ".20", ".70", "0.60"]
+    assert [cell.side for cell in dict(maps[1].rows)["OCTMNIST"]] == ["under", "under"]
+    assert "group A (2): 0.50, 0.70" in figure
+
+
+def test_similarity_and_branch_say_the_layer_that_stands_out(inputs):
+    layers = [[[1, a, a], [a, 1, a], [a, a, 1]] for a in (0.9, 0.3, 0.5)]
+    ratios = {name: [0.1, 0.2, 0.6] if OWN[name] == "A" else [0.1, 0.3, 0.2] for name in SIX}
+    parts = {"similarity": {"specialists": ["A", "B", "C"], "layers": layers}, "branch_ratio": ratios}
+    results = _analysed(inputs, parts)
+    ((_, sentence, figure),) = similarity.build(results)["parts"]
+    assert "from 0.90 in layer 1 to 0.50 in layer 3; they are least alike in layer 2 (0.30)" in sentence
+    assert "A and C: 0.90, 0.30, 0.50" in figure
+    ((_, sentence, figure),) = branch.build(results)["parts"]
+    assert "0.30 for group A, 0.20 for group B and 0.20 for group C" in sentence
+    assert "most in layer 3 (0.33)" in sentence
+
+
+def test_many_specialists_are_summed_up_in_one_line(inputs):
+    layers = [np.full((9, 9), 0.5).tolist()] * 2
+    found = {"specialists": list("abcdefghi"), "layers": layers}
+    ((_, _, figure),) = similarity.build(_analysed(inputs, {"similarity": found}))["parts"]
+    assert "mean of 36 pairs" in figure
+
+
+@pytest.mark.parametrize("section", [gain, counterfactual, gradients, similarity, branch, forgetting, gates])
+def test_a_section_without_its_data_is_absent(inputs, section):
+    inputs.analyses = {"mosaic": {}}
+    assert section.build(_load(inputs, ("mosaic",))) is None
+    assert section.build(load_results(inputs.variants, inputs.seeds, root=inputs.root)) is None
+
+
+def test_counting_neighbouring_grades_moves_the_mean_by_its_share(inputs):
+    inputs.variants = ("mosaic",)
+    for name, acc in zip(inputs.datasets, (0.5, 0.6, 0.7), strict=True):
+        inputs.metrics["mosaic", 42, name] = {"acc": acc}
+    inputs.metrics["mosaic", 42, "retinamnist"] |= {"acc_within_one": 0.8}
+    text = _text(metrics.build(_load(inputs))["sentences"])
+    assert "Counted so, the mean accuracy would be 70.0 % instead of 60.0 %, 10.0 points more" in text
+
+
+def test_metrics_of_single_tasks_are_told_only_for_them(inputs):
+    inputs.datasets = ("breastmnist", "chestmnist")
+    text = _text(metrics.build(_load(inputs))["sentences"])
+    assert "mean average precision over labels is 23.4 %" in text
+    assert "grade" not in text
