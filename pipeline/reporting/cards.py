@@ -58,7 +58,7 @@ def build_card(results: Results, name: str) -> Card:
     dataset, result = DATASETS[name], results.main_run.results[name]
     classes = result.data.class_names
     figures = [
-        ("Validation by round: ACC solid, AUC dashed, in percent.", dataset_curves(results, name)),
+        ("Validation: ACC solid, AUC dashed.", dataset_curves(results, name)),
         ("ROC, mean over classes; dashed: chance.", roc_curve(name, *results.roc.get(name, ([], [])), result.auc)),
         ("Accuracy by confidence; dashed: perfectly calibrated.", reliability_diagram(name, result)),
     ]

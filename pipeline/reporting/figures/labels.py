@@ -12,11 +12,12 @@ FONT = 8.0  # points
 NEAR = 6.0  # points between a marker and its name
 # Places tried in turn: to the right first, then around, then further out.
 ANGLES = (0, 180, 45, -45, 135, -135, 90, -90, 20, -20, 160, -160)
+BESIDE = (0, 180)  # where a name needs no line to its point
 RINGS = (1, 2, 3.2, 4.6, 6.4, 8.6, 11, 14)
 
 
 def label_points(axes: Axes, points: Sequence[tuple[str, float, float]], colour: str) -> None:
-    """Write each (name, x, y) beside its point; one that had to move away gets a line to it. Names stay inside."""
+    """Write each (name, x, y) beside its point; one that is not right beside it gets a line. Names stay inside."""
     figure = axes.figure
     figure.set_canvas(FigureCanvasAgg(figure))
     figure.draw_without_rendering()  # the layout must stand before pixels can be compared
@@ -36,16 +37,16 @@ def label_points(axes: Axes, points: Sequence[tuple[str, float, float]], colour:
             box = _place(dots[index], size.width, size.height, NEAR * ring * unit, angle)
             outside = not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)
             if not outside and not any(box.overlaps(other) for other in taken):
-                best = (box, ring)
+                best = (box, ring == RINGS[0] and angle in BESIDE)
                 break
-        box, ring = best or (_place(dots[index], size.width, size.height, NEAR * unit, 0), 1)
+        box, beside = best or (_place(dots[index], size.width, size.height, NEAR * unit, 0), True)
         taken.append(box)
         left, bottom = axes.transData.inverted().transform((box.x0, box.y0))
         axes.text(left, bottom, name, fontsize=FONT, color=colour, va="bottom", ha="left")
-        if ring > RINGS[0]:
+        if not beside:
             nearest = (min(max(dots[index][0], box.x0), box.x1), min(max(dots[index][1], box.y0), box.y1))
             end = axes.transData.inverted().transform(nearest)
-            axes.plot([x, end[0]], [y, end[1]], color=colour, linewidth=0.4, zorder=0)
+            axes.plot([x, end[0]], [y, end[1]], color=colour, linewidth=0.5, zorder=0)
 
 
 def _place(dot: Sequence[float], width: float, height: float, distance: float, angle: float) -> Bbox:

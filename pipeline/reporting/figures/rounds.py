@@ -17,7 +17,7 @@ MARKED_ROUNDS = 20  # up to so many rounds, every one has a dot
 @styled
 def dataset_curves(results: Results, dataset: str) -> Markup:
     """Validation ACC and AUC of the main variant's deployed model by round."""
-    figure = Figure(figsize=(2.9, 2.2), layout="constrained")
+    figure = Figure(figsize=(2.9, 2.7), layout="constrained")
     axes = figure.subplots()
     ends = []
     for run in (results.runs[results.main, seed] for seed in results.seeds):
@@ -32,6 +32,8 @@ def dataset_curves(results: Results, dataset: str) -> Markup:
             )
     axes.set_ylim(0, 103)
     axes.set_yticks([0, 50, 100])
+    axes.set_xlabel("round")
+    axes.set_ylabel("validation, %")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     title = f"Validation ACC and AUC on {DATASETS[dataset].title} by round, in percent"
     return inline_svg(figure, f"rounds-{dataset}", title, " ".join(ends))
