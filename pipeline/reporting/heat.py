@@ -1,7 +1,7 @@
 """A table whose cells are tinted by what they hold, so that it can be read, printed and heard as numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -47,7 +47,6 @@ class HeatMap:
     rows: list[tuple[str, list[HeatCell]]]
     rules: tuple[int, ...] = ()
     column_rules: tuple[int, ...] = ()
-    notes: list[str] = field(default_factory=list)
 
     @property
     def tall(self) -> bool:

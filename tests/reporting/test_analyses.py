@@ -120,6 +120,13 @@ def test_forgetting_is_what_is_lost_from_the_visit_to_the_end_of_the_round(input
     assert "shared gains 1.0 points a round on average over 3 datasets; no dataset loses" in text
 
 
+def test_where_nothing_is_shared_nothing_is_forgotten(inputs):
+    inputs.after_visits = {"mosaic": 0.0}
+    content = forgetting.build(_load(inputs))
+    assert content["sentences"] == ["mosaic loses nothing within a round."]
+    assert {cell.side for _, cells in content["map"].rows for cell in cells} == {""}
+
+
 def test_a_gate_is_held_against_hard_routing(inputs):
     weights = {name: [[0.8 if s == OWN[name] else 0.1 for s in "ABC"]] * 2 for name in SIX}
     weights["octmnist"] = [[0.1, 0.2, 0.7]] * 2

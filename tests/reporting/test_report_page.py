@@ -344,6 +344,18 @@ def test_one_variant_and_one_dataset_make_a_report(inputs):
     assert "Settings in which the variants differ" not in text
 
 
+def test_a_metric_that_no_dataset_has_makes_a_report_without_it(inputs):
+    for variant in inputs.variants:
+        for dataset in inputs.datasets:
+            inputs.metrics[variant, 42, dataset] = {"auc": None}
+    results = _results(inputs)
+    page = Page(render_page(results, "abc123"))
+    assert "No dataset has an AUC, so nothing can be said of it." in page.text
+    assert "forest-acc-title" in {a.get("id") for a in page.all("title")}
+    assert "forest-auc-title" not in {a.get("id") for a in page.all("title")}
+    assert " & undefined & -- " in render_latex(results)
+
+
 def test_markdown_takes_hostile_names_literally(inputs):
     inputs.variants = ("mosaic", HOSTILE)
     text = render_markdown(_results(inputs), "abc123")

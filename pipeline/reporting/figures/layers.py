@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.datasets import DATASETS, SPECIALISTS
-from pipeline.reporting.svg import DASHES, INK, SERIES, inline_svg, styled
+from pipeline.reporting.svg import DASHES, SERIES, inline_svg, styled
 
 GAP = 0.055  # of the axis, between the names of two lines
 
@@ -57,9 +57,10 @@ def layer_plot(lines: Mapping[str, Line], *, name: str, label: str, title: str, 
     axes.set_ylabel(label)
     low, high = axes.get_ylim()
     ends = [float(line.values[-1]) for line in lines.values()]
-    for text, end, place in zip(lines, ends, spread_out([(end - low) / (high - low) for end in ends]), strict=True):
+    places = spread_out([(end - low) / (high - low) for end in ends])
+    for colour, text, end, place in zip(SERIES, lines, ends, places, strict=False):
         if np.isfinite(end):
-            axes.text(1.02, place, text, transform=axes.transAxes, color=INK, fontsize=8, va="center")
+            axes.text(1.02, place, text, transform=axes.transAxes, color=colour, fontsize=8, va="center")
     described = "; ".join(f"{text}: {_numbers(line.values)}" for text, line in lines.items())
     return inline_svg(figure, name, title, f"By layer: {described}.")
 

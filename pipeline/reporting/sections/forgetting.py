@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.datasets import DATASETS
+from pipeline.reporting.comparisons import TIE
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
 from pipeline.reporting.results import Results
 from pipeline.reporting.table import NONE
@@ -45,6 +46,8 @@ def _told(results: Results, table: dict[str, dict[str, float]]) -> dict[str, dic
 def forgetting_sentence(variant: str, losses: dict[str, float]) -> str:
     """Mean and worst dataset of one variant."""
     mean, worst = fmean(losses.values()), max(losses, key=losses.__getitem__)
+    if all(abs(loss) <= TIE for loss in losses.values()):
+        return f"{variant} loses nothing within a round."
     change = "loses" if mean >= 0 else "gains"
     sentence = f"{variant} {change} {points(mean)} a round on average over {plural(len(losses), 'dataset')}"
     if losses[worst] <= 0:

@@ -1,4 +1,4 @@
-"""Section: what training all datasets in one model gives or costs each, against a model part for each alone."""
+"""Section: what sharing specialists gives or costs each dataset, against a specialist for each alone."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.datasets import DATASETS
 from pipeline.evaluation.significance import holm
-from pipeline.reporting.comparisons import ALPHA, bootstrap_p, on_dataset, paired_rows
+from pipeline.reporting.comparisons import ALPHA, bootstrap_p, excludes_zero, on_dataset, paired_rows
 from pipeline.reporting.means import defined
 from pipeline.reporting.results import Results
 from pipeline.reporting.table import Cell, Table
@@ -18,7 +18,7 @@ ALONE = "per_dataset"  # the variant with a specialist for every dataset
 
 @dataclass(frozen=True)
 class Gain:
-    """Accuracy of the main variant on one dataset against the one alone; `hurt` and `helped` hold after Holm."""
+    """Accuracy of the main variant on one dataset, and alone; `p` is that of the paired bootstrap after Holm."""
 
     dataset: str
     together: float
@@ -39,8 +39,7 @@ class Gain:
     @property
     def clear(self) -> bool:
         """Whether the gain's interval excludes 0, and its p after Holm is below ALPHA."""
-        excluded = self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
-        return excluded and self.p < ALPHA
+        return excludes_zero(self.interval) and self.p < ALPHA
 
 
 def build(results: Results) -> dict[str, Any] | None:
