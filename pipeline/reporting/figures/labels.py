@@ -4,11 +4,13 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 
 FONT = 8.0  # points
+MARKER = 4.0  # half the width that a marker takes
 NEAR = 6.0  # points between a marker and its name
 # Places tried in turn: to the right first, then around, then further out.
 ANGLES = (0, 180, 45, -45, 135, -135, 90, -90, 20, -20, 160, -160)
@@ -21,32 +23,30 @@ def label_points(axes: Axes, points: Sequence[tuple[str, float, float]], colour:
     figure = axes.figure
     figure.set_canvas(FigureCanvasAgg(figure))
     figure.draw_without_rendering()  # the layout must stand before pixels can be compared
-    renderer = figure.canvas.get_renderer()
-    unit = figure.dpi / 72
-    dots = [axes.transData.transform((x, y)) for _, x, y in points]
-    taken = [Bbox.from_extents(x - 4 * unit, y - 4 * unit, x + 4 * unit, y + 4 * unit) for x, y in dots]
-    frame = axes.get_window_extent(renderer)
-    order = sorted(range(len(points)), key=lambda index: (-dots[index][1], dots[index][0]))
-    for index in order:
-        name, x, y = points[index]
-        text = axes.text(x, y, name, fontsize=FONT, color=colour)
+    renderer, unit = figure.canvas.get_renderer(), figure.dpi / 72
+    frame, to_data = axes.get_window_extent(renderer), axes.transData.inverted()
+    dots = {name: axes.transData.transform((x, y)) for name, x, y in points}
+    taken = [Bbox.from_bounds(x, y, 0, 0).padded(MARKER * unit) for x, y in dots.values()]
+    for name, x, y in sorted(points, key=lambda point: (-point[2], point[1])):
+        text = axes.text(x, y, name, fontsize=FONT, color=colour, va="bottom", ha="left")
         size = text.get_window_extent(renderer)
-        text.remove()
-        best = None
-        for ring, angle in itertools.product(RINGS, ANGLES):
-            box = _place(dots[index], size.width, size.height, NEAR * ring * unit, angle)
-            outside = not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)
-            if not outside and not any(box.overlaps(other) for other in taken):
-                best = (box, ring == RINGS[0] and angle in BESIDE)
-                break
-        box, beside = best or (_place(dots[index], size.width, size.height, NEAR * unit, 0), True)
+        box, beside = _free_place(dots[name], size, unit, frame, taken)
         taken.append(box)
-        left, bottom = axes.transData.inverted().transform((box.x0, box.y0))
-        axes.text(left, bottom, name, fontsize=FONT, color=colour, va="bottom", ha="left")
+        text.set_position(to_data.transform((box.x0, box.y0)))
         if not beside:
-            nearest = (min(max(dots[index][0], box.x0), box.x1), min(max(dots[index][1], box.y0), box.y1))
-            end = axes.transData.inverted().transform(nearest)
+            nearest = np.clip(dots[name], (box.x0, box.y0), (box.x1, box.y1))
+            end = to_data.transform(nearest)
             axes.plot([x, end[0]], [y, end[1]], color=colour, linewidth=0.5, zorder=0)
+
+
+def _free_place(dot: np.ndarray, size: Bbox, unit: float, frame: Bbox, taken: list[Bbox]) -> tuple[Bbox, bool]:
+    """First free box for a text of this size inside the frame, and whether it is right beside its dot."""
+    for ring, angle in itertools.product(RINGS, ANGLES):
+        box = _place(dot, size.width, size.height, NEAR * ring * unit, angle)
+        inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+        if inside and not any(box.overlaps(other) for other in taken):
+            return box, ring == RINGS[0] and angle in BESIDE
+    return _place(dot, size.width, size.height, NEAR * unit, 0), True
 
 
 def _place(dot: Sequence[float], width: float, height: float, distance: float, angle: float) -> Bbox:

@@ -21,10 +21,13 @@ def build(results: Results) -> dict[str, Any] | None:
     return {"parts": parts} if parts else None
 
 
+def _by_specialist(found: Counterfactual, name: str) -> dict[str, float | None]:
+    return dict(zip(found.specialists, found.acc[name], strict=True))
+
+
 def _own_and_best_other(found: Counterfactual, name: str) -> tuple[float, float] | None:
     """Accuracy of a dataset under its own specialist and under the best other one; None if either is missing."""
-    own = found.own.get(name)
-    values = dict(zip(found.specialists, found.acc[name], strict=True))
+    own, values = found.own.get(name), _by_specialist(found, name)
     others = [value for specialist, value in values.items() if specialist != own and value is not None]
     if values.get(own) is None or not others:
         return None
@@ -49,17 +52,18 @@ def routing_sentence(found: Counterfactual) -> str:
 def routing_map(results: Results, variant: str, found: Counterfactual, index: int) -> HeatMap:
     """Rows: datasets; columns: specialists; accuracy in percent, tinted by its difference to the own specialist's."""
     names = [name for name in results.datasets if name in found.acc]
-    own = {name: dict(zip(found.specialists, found.acc[name], strict=True)).get(found.own.get(name)) for name in names}
-    differences = {
-        name: [None if None in (value, own[name]) else value - own[name] for value in found.acc[name]] for name in names
-    }
-    scale = full_scale([difference for row in differences.values() for difference in row])
+    table = {name: _by_specialist(found, name) for name in names}
+    own = {name: values.get(found.own.get(name)) for name, values in table.items()}
+    scale = full_scale([_minus(value, own[name]) for name in names for value in table[name].values()])
     rows = []
-    for name in names:
+    for name, values in table.items():
         cells = [
-            HeatCell(NONE if value is None else percent(value), tint(difference, scale), own=specialist == own_name)
-            for specialist, value, difference in zip(found.specialists, found.acc[name], differences[name], strict=True)
-            for own_name in [found.own.get(name)]
+            HeatCell(
+                NONE if value is None else percent(value),
+                tint(_minus(value, own[name]), scale),
+                own=specialist == found.own.get(name),
+            )
+            for specialist, value in values.items()
         ]
         rows.append((DATASETS[name].title, cells))
     analysis = results.analyses[variant]
@@ -74,3 +78,7 @@ def routing_map(results: Results, variant: str, found: Counterfactual, index: in
         rows=rows,
         rules=breaks([found.own.get(name) for name in names]),
     )
+
+
+def _minus(value: float | None, reference: float | None) -> float | None:
+    return None if value is None or reference is None else value - reference
