@@ -15,7 +15,8 @@ def test_names_of_points_that_crowd_cover_neither_each_other_nor_leave_the_axes(
     axes = figure.subplots()
     axes.set_xlim(0, 10)
     axes.set_ylim(0, 10)
-    points = [(f"variant_{index}", 5 + 0.01 * (index % 3), 5 + 0.12 * index) for index in range(19)]
+    points = [(f"variant_{index}", 5 + 0.01 * (index % 3), 5 + 0.12 * index) for index in range(17)]
+    points += [("at the right edge", 9.9, 3), ("at the top", 2, 9.99)]
     label_points(axes, points, "black")
     boxes = [text.get_window_extent() for text in axes.texts]
     assert sorted(text.get_text() for text in axes.texts) == sorted(name for name, _, _ in points)
