@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 from pipeline.datasets import DATASETS, SPECIALISTS
-from pipeline.evaluation.significance import interval
+from pipeline.evaluation.significance import interval, share_interval
 from pipeline.reporting.records import DatasetResult
 from pipeline.reporting.results import METRICS, Results
 
@@ -53,7 +53,8 @@ def mean_over(results: Results, variant: str, metric: str, datasets: tuple[str, 
         return Mean(None, None, ())
     by_seed = [fmean(seed) for seed in zip(*(results.values(variant, name, metric) for name in used), strict=True)]
     std = stdev(by_seed) if len(by_seed) > 1 else None
-    return Mean(fmean(by_seed), std, used, defined_interval(replicate_means(results, variant, metric, used)))
+    value, rows = fmean(by_seed), replicate_means(results, variant, metric, used)
+    return Mean(value, std, used, own_interval(value, rows) if len(used) == 1 else defined_interval(rows))
 
 
 def replicate_means(results: Results, variant: str, metric: str, datasets: tuple[str, ...]) -> np.ndarray:
@@ -74,6 +75,13 @@ def defined_interval(replicates: np.ndarray) -> tuple[float, float] | None:
     """
     finite = replicates[np.isfinite(replicates)]
     return interval(finite) if len(finite) and 2 * len(finite) >= len(replicates) else None
+
+
+def own_interval(value: float, replicates: np.ndarray) -> tuple[float, float] | None:
+    """95 % interval of one dataset's metric; near 1 percentiles would be too narrow."""
+    if defined_interval(replicates) is None:
+        return None
+    return share_interval(value, replicates[np.isfinite(replicates)])
 
 
 def constant_answer(result: DatasetResult) -> float:

@@ -110,7 +110,7 @@ class Results:
 
     def sizes(self, variant: str) -> dict[str, int]:
         """Width (or rank, or number of prompts) of each specialist of a variant."""
-        return self.configs[variant].routing.bottlenecks
+        return self.configs[variant].routing.sizes
 
     def values(self, variant: str, dataset: str, metric: str) -> list[float | None]:
         """A metric of one dataset, seed by seed."""

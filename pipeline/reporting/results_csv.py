@@ -4,7 +4,7 @@ import csv
 import io
 
 from pipeline.datasets import DATASETS
-from pipeline.reporting.means import defined_interval
+from pipeline.reporting.means import own_interval
 from pipeline.reporting.results import METRICS, Results
 
 # Fields of a dataset's result, in the order of the columns.
@@ -28,8 +28,9 @@ def results_csv(results: Results) -> str:
         for name in results.datasets:
             result = run.results[name]
             bounds = []
-            for column in range(len(METRICS)):
-                bounds += defined_interval(run.replicates[name][:, column]) or (None, None)
+            for column, metric in enumerate(METRICS):
+                value, rows = getattr(result, metric), run.replicates[name][:, column]
+                bounds += (own_interval(value, rows) if value is not None else None) or (None, None)
             values = [getattr(result, key) for key in VALUES]
             writer.writerow([variant, seed, name, DATASETS[name].specialist, result.n, *values, *bounds])
     return file.getvalue()

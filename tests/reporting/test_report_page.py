@@ -283,12 +283,12 @@ def test_the_page_says_what_was_run(page):
     for words in (
         "Code revision abc123",
         "Seeds 1, 2",
-        "Backbone, frozen vit_tiny_patch16_224",
+        "Backbone vit_tiny_patch16_224",
         "Batch size 32",
         "Consistency weight 0.1",
         "EMA momentum, 3D 0.95",
-        "mosaic 0.1 A 64, B 96, C 192 A: 1 dataset, B: 2 datasets, C: 1 dataset",
-        "per_dataset not used none no specialist",
+        "mosaic 0.1 no specialists bottleneck A 64, B 96, C 192 A: 1 dataset, B: 2 datasets, C: 1 dataset",
+        "per_dataset not used not used none none none no specialist",
         f"mosaic, seed 1 {'c' * 32} {'d' * 32} {'e' * 32}",
         "f" * 32,
     ):

@@ -10,7 +10,6 @@ import yaml
 
 import pipeline.tracking
 from pipeline.errors import PipelineError
-from pipeline.params import Ablation, Params
 from stages.report import main
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -51,11 +50,10 @@ def workspace(inputs, monkeypatch):
     """Inputs of one variant and seed beside a params.yaml that asks for them."""
     inputs.variants = ("mosaic",)
     inputs.analyses = {"mosaic": {"branch_ratio": {name: [0.1, 0.2] for name in inputs.datasets}}}
-    monkeypatch.setattr(Params, "reasons", lambda self: {"mosaic": "the method"}, raising=False)
-    monkeypatch.setattr(Ablation, "analyse", ("mosaic",), raising=False)
     tree = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     tree["data"]["datasets"] = list(inputs.datasets)
-    tree["ablation"]["run"], tree["seeds"] = ["mosaic"], [42]
+    tree["ablation"] |= {"run": ["mosaic"], "analyse": ["mosaic"], "variants": {"mosaic": {"why": "the method"}}}
+    tree["seeds"] = [42]
     folder = inputs.write()
     (folder / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     monkeypatch.chdir(folder)

@@ -32,7 +32,7 @@ def facts(results: Results, revision: str) -> list[tuple[str, str]]:
     return [
         ("Variants", ", ".join(results.variants)),
         *data,
-        ("Backbone, frozen", results.configs[results.main].model.backbone),
+        ("Backbone", results.configs[results.main].model.backbone),
         ("Seeds", ", ".join(map(str, results.seeds))),
         ("Code revision", _short(revision)),
     ]
@@ -52,29 +52,45 @@ def _size(results: Results, name: str) -> str:
 LISTED = 4  # specialists that are named one by one
 
 _SETTINGS = {
-    "model.backbone": "Backbone, frozen",
+    "model.backbone": "Backbone",
     "model.patch_size": "2D patch, px",
     "model.image_size": "2D input of the ViT, px",
     "model.volume_patch_size": "3D patch, voxels",
     "model.volume_size": "3D input of the ViT, voxels",
+    "model.normalisation": "2D mean and std",
+    "model.embedding_norm": "LayerNorm after patches",
+    "model.frozen": "Backbone frozen",
+    "model.tokenizer_init": "3D tokenizer starts",
+    "model.tokenizer_trained": "3D tokenizer trained",
     "model.adapter_scale": "Adapter scale",
+    "model.adapter_layer_norm": "LayerNorm in adapters",
+    "model.prompt_strength": "Prompt strength at the start",
     "routing.name": "Routing",
     "routing.kind": "Specialist",
-    "routing.gate": "Gate",
+    "routing.gate": "Gate looks at",
+    "routing.gate_rounds": "Rounds with gate, the last",
     "routing.sizes": "Sizes",
     "routing.datasets": "Datasets by specialist",
     "train.num_rounds": "Rounds, at most",
     "train.batch_size": "Batch size",
+    "train.order": "Order of steps",
+    "train.tau": "Balance exponent",
     "train.lr": "Learning rate, peak",
+    "train.schedule": "Schedule by",
     "train.weight_decay": "Weight decay",
     "train.grad_clip": "Gradient norm, at most",
     "train.warmup_rounds": "Warm-up, rounds",
     "train.consist_weight": "Consistency weight",
+    "train.consist_form": "Consistency loss",
+    "train.flip_sided": "Left and right organs flipped",
     "train.early_stopping_patience": "Patience, rounds",
     "train.min_delta": "Smallest improvement",
     "train.monitor": "Validation score",
+    "train.grade_tolerance": "Grades off that validate as right",
+    "train.validate_visits": "Validated after each visit",
     "momentum.d2": "EMA momentum, 2D",
     "momentum.d3": "EMA momentum, 3D",
+    "momentum.update": "EMA moves each",
     "precision": "Precision",
 }
 
@@ -120,7 +136,9 @@ def _leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _value(value: Any) -> str:
-    return plain(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return plain(value) if isinstance(value, int | float) else str(value)
 
 
 def _sizes(results: Results, variant: str) -> str:
