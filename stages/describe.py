@@ -80,17 +80,19 @@ def as_table(description: dict[str, Any]) -> str:
     rows = [(f"specialist {name}", count) for name, count in specialists.items()]
     rows += [(name.replace("_", " "), count) for name, count in components.items() if count]
     rows += [("trainable", description["trainable"]), ("total", description["total"])]
+    width = max(16, *(len(name) + 1 for name, _ in rows))
     lines = [
         f"{description['variant']} on {description['backbone']}, {description['datasets']} datasets",
         "",
-        *(f"  {name:<16}{count:>14,}  {count / description['total']:>7.2%}" for name, count in rows),
+        *(f"  {name:<{width}}{count:>14,}  {count / description['total']:>7.2%}" for name, count in rows),
         "",
     ]
     for kind, cost in description["inputs"].items():
         sides = "x".join([str(cost["size"])] * (2 if kind == "image" else 3))
         lines.append(f"  {kind} {sides}: {cost['tokens']} tokens; a training step of {description['batch_size']}:")
+        width = max(8, *(len(name) + 1 for name in cost["flops_per_step"]))
         lines += [
-            f"    specialist {name:<8}{flops / 1e12:8.3f} TFLOP" for name, flops in cost["flops_per_step"].items()
+            f"    specialist {name:<{width}}{flops / 1e12:8.3f} TFLOP" for name, flops in cost["flops_per_step"].items()
         ]
     return "\n".join(lines)
 
