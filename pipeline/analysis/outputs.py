@@ -1,0 +1,32 @@
+"""The file of the analyse stage."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.atomic import write_text
+from pipeline.layout import analysis_file
+
+ANALYSES = ("counterfactual", "gradients", "similarity", "branch_ratio", "gate")
+# What is kept of a number: more than anyone reads, and fewer than the digits in which ways of summing differ.
+DIGITS = 6
+
+
+def write_analyses(head: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+    """Write analysis/<variant>.json: `head` (variant, seed, cases) and every analysis, null where it has no result.
+
+    Numbers have DIGITS significant digits; one that is not finite is null.
+    """
+    tree = dict(head) | {name: _plain(results.get(name)) for name in ANALYSES}
+    write_text(analysis_file(head["variant"]), json.dumps(tree, indent=1, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value

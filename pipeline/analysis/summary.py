@@ -1,0 +1,57 @@
+"""Each analysis in a few numbers, for the log and for MLflow."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+def summarise(name: str, result: dict[str, Any] | None) -> dict[str, float]:
+    """Return the scalars that sum up a result of the analysis `name`, by name; none where there is no result.
+
+    counterfactual: mean ACC with the own specialist and with the others, and the share of datasets that no other one
+    serves better. gradients: the means within and between groups that have pairs. similarity: the mean CKA of different
+    specialists. branch_ratio: the mean. gate: the mean entropy in nats.
+    """
+    return {} if result is None else {key: value for key, value in _OF[name](result) if not math.isnan(value)}
+
+
+def _counterfactual(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
+    own, others, best = [], [], []
+    for name, acc in result["acc"].items():
+        index = result["specialists"].index(result["own"][name])
+        own.append(acc[index])
+        others.append(_mean(acc[:index] + acc[index + 1 :]))
+        best.append(float(acc[index] == max(acc)))
+    return [("own_acc", _mean(own)), ("other_acc", _mean(others)), ("own_best", _mean(best))]
+
+
+def _gradients(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
+    return result["groups"].items()
+
+
+def _similarity(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
+    pairs = [value for layer in result["layers"] for row, values in enumerate(layer) for value in values[:row]]
+    return [("cka", _mean(pairs))]
+
+
+def _branch_ratio(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
+    return [("mean", _mean([value for layers in result.values() for value in layers]))]
+
+
+def _gate(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
+    return [("entropy", _mean([value for layers in result["entropy"].values() for value in layers]))]
+
+
+def _mean(values: list[float]) -> float:
+    """Mean of the values that are defined; nan if there is none."""
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
+_OF = {
+    "counterfactual": _counterfactual,
+    "gradients": _gradients,
+    "similarity": _similarity,
+    "branch_ratio": _branch_ratio,
+    "gate": _gate,
+}

@@ -1,0 +1,49 @@
+"""Which analysis applies to which variant: the others have no result."""
+
+import pytest
+
+from pipeline.analysis.branch_ratio import branch_ratio
+from pipeline.analysis.counterfactual import counterfactual
+from pipeline.analysis.gate_weights import gate_weights
+from pipeline.analysis.gradients import gradients
+from pipeline.analysis.similarity import similarity
+
+ANALYSES = {
+    "counterfactual": counterfactual,
+    "gradients": gradients,
+    "similarity": similarity,
+    "branch_ratio": branch_ratio,
+    "gate": gate_weights,
+}
+SEVERAL = {"counterfactual", "similarity"}
+BY_ROUTING = {
+    "specialists": SEVERAL,
+    "modality": SEVERAL,
+    "per_dataset": SEVERAL,
+    "random": SEVERAL,
+    "shared": {"gradients"},
+    "gated": {"similarity", "gate"},
+}
+# What a kind has beyond that, and what it lacks of that.
+BY_KIND = {"bottleneck": ({"branch_ratio"}, set()), "lora": (set(), set()), "prompt": (set(), {"similarity"})}
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+@pytest.mark.parametrize("routing", BY_ROUTING)
+def test_each_kind_and_routing_has_the_analyses_that_make_sense_of_it(make_subject, kind, routing):
+    subject = make_subject(limit=3, adapter__kind=kind, adapter__routing=routing)
+    more, less = BY_KIND[kind]
+    found = {name for name, analyse in ANALYSES.items() if analyse(subject) is not None}
+    assert found == (BY_ROUTING[routing] | more) - less
+
+
+@pytest.mark.parametrize("routing", BY_ROUTING)
+def test_without_specialists_there_is_nothing_to_analyse(make_subject, routing):
+    subject = make_subject(limit=3, adapter__kind="none", adapter__routing=routing)
+    assert not any(analyse(subject) for analyse in ANALYSES.values())
+
+
+def test_one_group_alone_is_a_shared_specialist(make_subject):
+    subject = make_subject(("breastmnist", "chestmnist"), limit=3)
+    assert gradients(subject)["specialist"] == "B"
+    assert counterfactual(subject) is None

@@ -1,0 +1,60 @@
+import math
+
+import pytest
+import torch
+
+from pipeline.analysis.cka import linear_cka
+
+
+def features(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def cka(x: torch.Tensor, y: torch.Tensor) -> float:
+    return linear_cka([x, y])[0][1]
+
+
+def hsic(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Empirical HSIC of linear kernels: tr(K H L H) / (n - 1)^2."""
+    n = len(x)
+    h = torch.eye(n, dtype=x.dtype) - 1 / n
+    return (torch.trace(x @ x.T @ h @ y @ y.T @ h) / (n - 1) ** 2).item()
+
+
+def test_it_is_the_hsic_of_linear_kernels_normalised():
+    x, y = features(12, 5) + 3, features(12, 7, seed=1) - 1
+    y[:, 0] = x[:, 0]
+    assert cka(x, y) == pytest.approx(hsic(x, y) / math.sqrt(hsic(x, x) * hsic(y, y)))
+
+
+def test_by_hand():
+    x = torch.tensor([[1.0], [0.0], [-1.0]])
+    y = torch.tensor([[1.0, 1.0], [0.0, -2.0], [-1.0, 1.0]])
+    # y' x = (2, 0), ||y' x||^2 = 4; ||x' x|| = 2; y' y = diag(2, 6), ||y' y|| = sqrt 40.
+    assert cka(x, y) == pytest.approx(4 / (2 * math.sqrt(40)))
+
+
+def test_features_are_like_themselves_their_rotations_shifts_and_scales():
+    x = features(20, 6)
+    rotation, _ = torch.linalg.qr(features(6, 6, seed=2))
+    assert cka(x, x) == pytest.approx(1)
+    assert cka(x, -3 * x @ rotation + features(6, seed=3)) == pytest.approx(1)
+
+
+def test_features_are_not_like_other_linear_maps_of_themselves_or_unrelated_ones():
+    x = features(40, 6)
+    assert cka(x, x * torch.tensor([9.0, 1, 1, 1, 1, 1])) < 0.9
+    assert cka(x, features(40, 6, seed=4)) < 0.4
+    assert cka(torch.tensor([[1.0], [-1.0], [1.0], [-1.0]]), torch.tensor([[1.0], [1.0], [-1.0], [-1.0]])) == 0
+
+
+def test_all_pairs_at_once_are_each_pair_alone():
+    sets = [features(15, width, seed=width) for width in (3, 4, 5)]
+    matrix = linear_cka(sets)
+    assert matrix == [[pytest.approx(cka(x, y)) for y in sets] for x in sets]
+
+
+def test_features_that_never_vary_are_like_nothing():
+    matrix = linear_cka([torch.full((5, 2), 0.1), features(5, 2)])
+    assert all(math.isnan(value) for value in (*matrix[0], matrix[1][0]))
+    assert matrix[1][1] == pytest.approx(1)
