@@ -1,4 +1,4 @@
-"""MLflow, in one place: a run per train, evaluate and report stage. No other package imports mlflow."""
+"""MLflow, in one place: a run per train, evaluate, analyse and report stage. No other package imports mlflow."""
 
 from pipeline.tracking.lifecycle import tracked_run
 from pipeline.tracking.revision import git_revision

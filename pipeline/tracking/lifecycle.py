@@ -1,7 +1,7 @@
-"""The life of an MLflow run: one per train, evaluate and report stage, linked by content.
+"""The life of an MLflow run: one per train, evaluate, analyse and report stage, linked by content.
 
-A training run carries the md5 of the model it wrote; the evaluation of a model looks that up and nests under it. No
-run id stands in a file that DVC tracks, so results that DVC restores from its cache stay valid.
+A training run carries the md5 of the model it wrote; what tests or analyses that model looks it up and nests under it.
+No run id stands in a file that DVC tracks, so results that DVC restores from its cache stay valid.
 """
 
 import os
@@ -15,7 +15,7 @@ from pipeline.tracking.revision import git_revision
 from pipeline.tracking.run import ERROR_TAG, MODEL_TAG, Run
 from pipeline.tracking.store import Store, open_store, unusable
 
-Stage = Literal["train", "evaluate", "report"]
+Stage = Literal["train", "evaluate", "analyse", "report"]
 
 
 @contextmanager

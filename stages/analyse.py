@@ -1,0 +1,79 @@
+"""Stage `analyse`: look inside one variant, trained with the first seed -> analysis/<variant>.json."""
+
+import argparse
+
+from pipeline.command import run_command
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Analyse the deployed model on a few validation cases of every dataset, if the variant is to be analysed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("variant")
+    variant = parser.parse_args().variant
+    params = load_params()
+    params.variant(variant)  # one that does not exist is told here
+    seed, limit = params.seeds[0], params.ablation.analyse_cases
+    head = {"variant": variant, "seed": seed, "cases": limit}
+
+    from pipeline.analysis.outputs import ANALYSES, write_analyses
+
+    if variant not in params.ablation.analyse:
+        write_analyses(head, {})
+        print(f"{variant}: not in ablation.analyse")
+        return
+
+    # Heavy imports wait until it is known that there is something to do.
+    from pipeline.analysis.branch_ratio import branch_ratio
+    from pipeline.analysis.counterfactual import counterfactual
+    from pipeline.analysis.gate_weights import gate_weights
+    from pipeline.analysis.gradients import gradients
+    from pipeline.analysis.similarity import similarity
+    from pipeline.analysis.subject import Cases, Subject
+    from pipeline.analysis.summary import summarise
+    from pipeline.compute import pick_device
+    from pipeline.config import load_config
+    from pipeline.data.batches import open_splits
+    from pipeline.digest import md5_file
+    from pipeline.layout import BACKBONE, CACHED, config_file, run_folder
+    from pipeline.lineage import data_digest, read_meta, read_training
+    from pipeline.model.mosaic import build_mosaic
+    from pipeline.tracking import tracked_run
+    from pipeline.training.model_file import load_model
+    from pipeline.weights.load import load_backbone
+
+    config = load_config(config_file(variant))
+    device = pick_device(params.compute)
+    folder = run_folder(variant, seed)
+    training = read_training(folder)
+    (splits,) = open_splits(CACHED, config.datasets, ("val",), device)
+    model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
+    load_model(folder / "model.safetensors", model, training["deployed"])
+    cases = {name: Cases(split, limit) for name, split in splits.items()}
+    subject = Subject(model, config, cases, params.compute.eval_batch_size)
+    md5 = training["md5"] | {"model": md5_file(folder / "model.safetensors")}
+
+    with tracked_run(
+        "analyse",
+        f"{variant}-{seed}-analysis",
+        params.tracking,
+        params={"ablation.analyse_cases": limit},
+        tags={"variant": variant, "seed": str(seed), "deployed": training["deployed"]}
+        | {f"md5.{name}": value for name, value in md5.items()},
+        parent_model_md5=md5["model"],
+    ) as run:
+        for name in config.datasets:
+            run.log_dataset(name, read_meta(CACHED / name)["source"], data_digest(CACHED / name), "validation")
+        results = {}
+        analyses = (counterfactual, gradients, similarity, branch_ratio, gate_weights)
+        for name, analyse in zip(ANALYSES, analyses, strict=True):
+            results[name] = analyse(subject)
+            shown = summarise(name, results[name])
+            run.log_metrics({f"analysis/{name}/{key}": value for key, value in shown.items()})
+            numbers = ", ".join(f"{key} {value:.4f}" for key, value in shown.items())
+            print(f"{variant} {name}: {numbers or 'none'}", flush=True)
+        write_analyses(head, results)
+
+
+if __name__ == "__main__":
+    run_command(main)
