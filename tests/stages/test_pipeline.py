@@ -111,7 +111,7 @@ def test_an_experiments_value_stands_in_mlflow_in_exp_show_and_in_the_report(rep
     (row,) = [row for row in table if row["Experiment"] == "wider"]
     assert row["adapter.bottleneck_c"] == "6"
     assert float(row["mean_acc"]) > 0
-    assert "C 6" in (repository.folder / "reports/ablation.md").read_text()
+    assert "C 6" in (repository.folder / "reports/index.html").read_text()
 
 
 @pytest.mark.parametrize("written", ["0.00001", "3e-5"])
