@@ -12,9 +12,9 @@ def linear_cka(features: Sequence[Tensor]) -> list[list[float]]:
     With centred columns it is ||y' x||^2 / (||x' x|| ||y' y||) in Frobenius norms. It does not change with orthogonal
     maps and isotropic scales of a matrix. nan where all rows of one of the two are equal.
     """
-    # First without a row of its own, so that equal rows become zeros and not the rounding of their mean.
-    moved = [(x - x[0]).double() for x in features]
-    centred = [x - x.mean(dim=0) for x in moved]
+    # Double before the mean: of equal fp32 rows it is then exact, and they become zeros rather than its rounding.
+    doubles = [x.double() for x in features]
+    centred = [x - x.mean(dim=0) for x in doubles]
     products = torch.zeros(len(centred), len(centred), dtype=torch.float64)
     for i, x in enumerate(centred):
         for j, y in enumerate(centred[: i + 1]):

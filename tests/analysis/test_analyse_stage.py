@@ -12,9 +12,11 @@ import yaml
 
 from pipeline.analysis.outputs import ANALYSES, write_analyses
 from pipeline.config import dump_config
+from pipeline.digest import md5_file
 from pipeline.layout import BACKBONE, config_file, run_folder
 from pipeline.model.backbone import build_backbone
 from pipeline.model.mosaic import build_mosaic
+from pipeline.tracking import tracked_run
 from pipeline.training.model_file import save_model
 from pipeline.weights.convert import save_backbone
 from stages import analyse
@@ -68,7 +70,9 @@ def run(variant: str, monkeypatch) -> bytes:
     return Path(f"analysis/{variant}.json").read_bytes()
 
 
-def test_the_same_model_gives_the_same_bytes_and_another_one_others(workplace, monkeypatch, capsys):
+def test_the_same_model_gives_the_same_bytes_and_another_one_others(workplace, params, monkeypatch, capsys):
+    with tracked_run("train", "mosaic-42", params.tracking) as training:
+        training.log_model("mosaic-42", md5_file(run_folder("mosaic", 42) / "model.safetensors"))
     first = run("mosaic", monkeypatch)
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [f"mosaic {a}" for a in ANALYSES]
     assert run("mosaic", monkeypatch) == first
@@ -86,6 +90,7 @@ def test_the_same_model_gives_the_same_bytes_and_another_one_others(workplace, m
     client = MlflowClient(f"sqlite:///{workplace / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("mosaic").experiment_id], "tags.stage = 'analyse'")
     assert {tracked.info.status for tracked in runs} == {"FINISHED"}
+    assert {tracked.data.tags["mlflow.parentRunId"] for tracked in runs} == {training.id}
     assert "analysis/counterfactual/own_acc" in runs[0].data.metrics
     assert {item.dataset.name for item in runs[0].inputs.dataset_inputs} == set(NAMES)
 
