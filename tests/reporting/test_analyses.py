@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from pipeline.datasets import DATASETS
+from pipeline.reporting.records import Gradients
 from pipeline.reporting.results import load_results
 from pipeline.reporting.sections import branch, counterfactual, forgetting, gain, gates, gradients, metrics, similarity
 from pipeline.reporting.wording import MINUS
@@ -84,14 +86,44 @@ def test_the_own_specialist_is_counted_against_the_best_other_one(inputs):
     assert [cell.side for cell in signs] == ["", "above", "under"]
 
 
-@pytest.mark.parametrize(("inside", "outside", "follows"), [(0.3, 0.1, True), (0.1, 0.3, False)])
-def test_the_partition_follows_the_conflicts_if_groups_agree_more_within_than_between(inputs, inside, outside, follows):
-    cosine = [[1.0 if a == b else inside if OWN[a] == OWN[b] else outside for b in SIX] for a in SIX]
-    found = {"specialist": "shared", "datasets": list(SIX), "cosine": cosine, "groups": {}}
+def _cosines(names, inside, outside, noise=0.0) -> list[list[float]]:
+    groups = [DATASETS[name].specialist for name in names]
+    drawn = noise * np.random.default_rng(1).standard_normal((len(names), len(names)))
+    same = np.equal.outer(groups, groups)
+    return (np.where(same, inside, outside) + drawn + drawn.T).tolist()
+
+
+ALL = list(DATASETS)
+
+
+@pytest.mark.parametrize(
+    ("names", "inside", "outside", "noise", "said"),
+    [
+        (ALL, 0.3, 0.1, 0.05, "The partition follows the conflicts."),
+        (ALL, 0.1, 0.3, 0.05, "The partition does not follow the conflicts."),
+        # Higher within, but as random groups would be; and clear, but on too few datasets to tell.
+        (ALL, 0.15, 0.1, 0.2, "is not shown"),
+        (list(SIX), 0.3, 0.1, 0.0, "is not shown"),
+    ],
+)
+def test_the_partition_follows_the_conflicts_only_if_random_groups_would_not(names, inside, outside, noise, said):
+    cosine = _cosines(names, inside, outside, noise)
+    sentence = gradients.partition_sentence(Gradients(specialist="shared", datasets=names, cosine=cosine))
+    assert said in sentence
+    assert "permutation p" in sentence
+
+
+def test_the_permutation_p_is_that_of_all_partitions(inputs):
+    # Of 15 partitions of six datasets into three pairs, the groups' own sets them farthest apart.
+    found = Gradients(specialist="shared", datasets=list(SIX), cosine=_cosines(SIX, 0.3, 0.1))
+    assert gradients.partition_p(found) == pytest.approx(1 / 15, abs=0.02)
+
+
+def test_gradients_are_shown_with_the_means_of_their_groups(inputs):
+    found = {"specialist": "shared", "datasets": list(SIX), "cosine": _cosines(SIX, 0.3, 0.1), "groups": {}}
     ((_, sentence, groups, heat),) = gradients.build(_analysed(inputs, {"gradients": found}, "shared"))["parts"]
-    assert f"{inside:.3f} within a group and {outside:.3f} between groups" in sentence
-    assert ("The partition follows the conflicts" in sentence) == follows
-    assert [cell.text for cell in groups.rows[0]] == ["Group A", f"{inside:.3f}", f"{outside:.3f}", f"{outside:.3f}"]
+    assert "0.300 within a group and 0.100 between groups" in sentence
+    assert [cell.text for cell in groups.rows[0]] == ["Group A", "0.300", "0.100", "0.100"]
     assert heat.rules == heat.column_rules == (2, 4)
 
 

@@ -3,12 +3,17 @@
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from pipeline.datasets import DATASETS
+from pipeline.reporting.comparisons import ALPHA, TIE
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, decimal, full_scale, tint
 from pipeline.reporting.records import Gradients
 from pipeline.reporting.results import Results
 from pipeline.reporting.table import NONE, Cell, Table
-from pipeline.reporting.wording import MINUS
+from pipeline.reporting.wording import MINUS, p_value
+
+PERMUTATIONS = 2000
 
 
 def build(results: Results) -> dict[str, Any] | None:
@@ -41,23 +46,44 @@ def pairs_by_group(found: Gradients) -> dict[tuple[str, str], list[float]]:
 
 
 def partition_sentence(found: Gradients) -> str:
-    """Compare the mean cosine within groups with that between groups."""
+    """Compare the mean cosine within groups with that between groups, and with groups drawn at random."""
     pairs = pairs_by_group(found)
     within = [value for (one, other), values in pairs.items() if one == other for value in values]
     between = [value for (one, other), values in pairs.items() if one != other for value in values]
     if not within or not between:
         return "There are no pairs of datasets both within a group and between groups, so the groups cannot be judged."
-    inside, outside = fmean(within), fmean(between)
-    means = f"mean cosine {_number(inside)} within a group and {_number(outside)} between groups"
-    if inside > outside:
+    means = f"mean cosine {_number(fmean(within))} within a group and {_number(fmean(between))} between groups"
+    p = partition_p(found)
+    drawn = f"permutation p {p_value(p)} among groups of these sizes drawn at random"
+    if fmean(within) > fmean(between) and p < ALPHA:
         return (
-            f"Datasets of one group pull the shared specialist more alike: {means}. The partition follows the "
-            "conflicts."
+            f"Datasets of one group pull the shared specialist more alike: {means} ({drawn}). The partition follows "
+            "the conflicts."
+        )
+    if fmean(within) > fmean(between):
+        return (
+            f"Datasets of one group pull the shared specialist a little more alike: {means}, but within noise "
+            f"({drawn}). That the partition follows the conflicts is not shown."
         )
     return (
-        f"Datasets of one group do not pull the shared specialist more alike: {means}. The partition does not follow "
-        "the conflicts."
+        f"Datasets of one group do not pull the shared specialist more alike: {means} ({drawn}). The partition does "
+        "not follow the conflicts."
     )
+
+
+def partition_p(found: Gradients) -> float:
+    """Share of random partitions into groups of the same sizes that set within and between as far apart (add-one)."""
+    cosine = np.array(found.cosine, dtype=np.float64)  # None becomes nan
+    groups = np.array([DATASETS[name].specialist for name in found.datasets])
+    below = np.tri(len(groups), k=-1, dtype=bool)
+
+    def gap(labels: np.ndarray) -> float:
+        same = labels[:, None] == labels[None, :]
+        return float(np.nanmean(cosine[same & below]) - np.nanmean(cosine[~same & below]))
+
+    generator, observed = np.random.default_rng(0), gap(groups)
+    drawn = sum(gap(generator.permutation(groups)) >= observed - TIE for _ in range(PERMUTATIONS))
+    return (1 + drawn) / (1 + PERMUTATIONS)
 
 
 def groups_table(found: Gradients, index: int) -> Table:
