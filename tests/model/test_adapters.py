@@ -182,9 +182,11 @@ def test_prompts_of_a_mixture_are_the_weighted_means():
     prompts = [Prompt(4, 2, strength, torch.Generator().manual_seed(0)) for strength in (1.0, 3.0)]
     with torch.no_grad():
         prompts[1].tokens.mul_(5)
-    gate = Gate(4, 2, "image")
-    gate.linear.bias.data = torch.tensor([0.75, 0.25]).log()
-    tokens, strengths = Mixture(tuple(prompts), gate).at(torch.randn(3, 6, 4)).prompts()
+    gate, seen = Gate(4, 2, "tokens"), torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(gate.linear.weight)
+    tokens, strengths = Mixture(tuple(prompts), gate).at(seen).prompts()
     assert (tokens.shape, strengths.shape) == ((3, 2, 4), (3,))
-    torch.testing.assert_close(tokens[0], prompts[0].tokens * (0.75 + 0.25 * 5))
-    torch.testing.assert_close(strengths, torch.full((3,), 0.75 * 1 + 0.25 * 3))
+    # Over all tokens of an image, each with weights of its own.
+    share = gate(seen)[..., 1].mean(dim=1)
+    torch.testing.assert_close(tokens, prompts[0].tokens * (1 + 4 * share).view(3, 1, 1))
+    torch.testing.assert_close(strengths, 1 + 2 * share)
