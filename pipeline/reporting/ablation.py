@@ -18,12 +18,12 @@ def render_markdown(results: Results, revision: str) -> str:
         _list(answer(results)),
         _list([" ".join(texts) for _, texts in comparison_sentences(results)]),
         _list([*level(results), seeds(results)]),
-        f"## Variants ({origin.label.lower()})",
+        f"## Variants ({origin.label})",
         _titled(variants_table(results)),
     ]
     if gains:
         parts += [
-            f"## One model or one for each ({origin.label.lower()})",
+            f"## One model or one for each ({origin.label})",
             _list(gain_sentences(results, gains)),
             _titled(gain_table(results, gains)),
         ]
