@@ -46,14 +46,15 @@ def _tally(main: str, metric: str, compared: list[Comparison]) -> str:
         "loses to": [comparison.other for comparison in compared if comparison.verdict == "higher"],
         "is within noise of": [comparison.other for comparison in compared if comparison.verdict == "within noise"],
     }
-    parts = [_named(verb, others, len(compared)) for verb, others in by_verdict.items()]
+    if len(compared) == 1:
+        parts = [f"{verb} {others[0]}" for verb, others in by_verdict.items() if others]
+    else:
+        parts = [_named(verb, others, len(compared)) for verb, others in by_verdict.items()]
     return f"In {metric}, {main} {'; '.join(parts)}."
 
 
 def _named(verb: str, others: list[str], of: int) -> str:
-    if not others:
-        return f"{verb} none"
-    return f"{verb} {listing(others)}" if len(others) == of == 1 else f"{verb} {len(others)} of {of}: {listing(others)}"
+    return f"{verb} {len(others)} of {of}: {listing(others)}" if others else f"{verb} none"
 
 
 def comparison_sentences(results: Results) -> list[tuple[str, list[str]]]:

@@ -134,6 +134,11 @@ def test_the_answer_names_what_is_beaten_what_wins_and_what_is_noise(inputs):
     assert [name for name, _ in comparison_sentences(results)] == ["weak", "strong", "equal"]
 
 
+def test_against_a_single_variant_the_answer_is_its_verdict_alone(inputs):
+    assert answer(_make(inputs, CLEAR, 0.01))[0] == "In ACC, mosaic beats shared."
+    assert answer(_make(inputs_like(inputs), [0.0] * 8, 0.01))[0] == "In ACC, mosaic is within noise of shared."
+
+
 def test_a_variant_alone_is_compared_with_nothing(inputs):
     inputs.variants = ("mosaic",)
     assert answer(_load(inputs)) == ["Only mosaic was run: there is nothing to compare it with."]
