@@ -12,6 +12,7 @@ from pipeline.evaluation.test_set import run_test
 from pipeline.model.mosaic import build_mosaic
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.model_file import load_model, save_model
+from pipeline.training.schedule import learning_rate
 from pipeline.training.trainer import CyclicTrainer, StoppedByRequest
 
 CPU = torch.device("cpu")
@@ -90,7 +91,11 @@ def test_schedules_by_step_by_dataset_and_by_round(make_trainer):
     )
     assert by_step[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert by_dataset[:4] == pytest.approx([0.5, 1.0, 0.5, 1.0])
-    assert by_dataset[0::4] == by_dataset[2::4]
+    # Each dataset's own six steps, two a round.
+    own = [learning_rate(step, peak=1.0, warmup_steps=2, total_steps=6) for step in range(6)]
+    assert by_dataset == pytest.approx(
+        [own[2 * number + step] for number in range(3) for _ in range(2) for step in (0, 1)]
+    )
     # Warm-up by rounds: all of the first one at 1 %, then a cosine whose steps are rounds.
     assert by_round == pytest.approx(4 * [0.01] + 4 * [1.0] + 4 * [0.5])
     assert len(by_step) == len(by_dataset) == 12

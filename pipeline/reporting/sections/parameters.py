@@ -21,14 +21,16 @@ def build(results: Results) -> dict[str, Any]:
 
 
 def components(results: Results, variant: str) -> dict[str, int]:
-    """Trainable parameters of a variant by component, those that it does not have left out."""
+    """Trainable parameters of a variant by component, those that it does not have or does not train left out."""
     parameters = results.runs[variant, results.seeds[0]].training.parameters
+    model = results.configs[variant].model
     table = {
         "specialists": sum(parameters.specialists.values()),
         "gates": parameters.gates,
-        "3D tokenizer": parameters.tokenizer_3d,
-        "3D positions": parameters.positions_3d,
+        "3D tokenizer": parameters.tokenizer_3d if model.tokenizer_trained else 0,
+        "3D positions": parameters.positions_3d if model.tokenizer_trained else 0,
         "heads": parameters.heads,
+        "trained ViT": 0 if model.frozen else parameters.backbone,
     }
     return {name: number for name, number in table.items() if number}
 
@@ -61,8 +63,8 @@ def parameters_table(results: Results) -> Table:
         rows.append([Cell(variant), *cells, Cell(f"{100 * parameters.trainable / parameters.total:.2f}")])
     return Table(
         name="parameters",
-        caption=f"Parameters by component ({NONE}: the variant has none). Share: what is trainable of the total, in "
-        "percent.",
+        caption=f"Trainable parameters by component ({NONE}: the variant has none, or does not train them). Share: "
+        "what is trainable of the total, in percent.",
         header=["Variant", *(name[0].upper() + name[1:] for name in names), "Trainable", "Backbone", "Total", "Share"],
         rows=rows,
         sortable=True,
