@@ -121,6 +121,7 @@ def test_gates_train_in_the_last_rounds_alone_with_a_cosine_of_their_own(make_tr
 
     trainer.run(on_round=on_round)
     assert moved == [False, False, True, True]
+    assert trainer.teacher.gates[0].linear.weight.abs().max() > 0
     assert gates == 8 * [False] + 8 * [True]
     assert seen[8] == max(seen[8:]) > 0.9e-3
     assert seen[15] < 0.1e-3
