@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.datasets import Dataset
-from pipeline.evaluation.metrics import confusion, predictions
+from pipeline.evaluation.metrics import accuracy, confusion, predictions
 
 
 def quadratic_kappa(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> float:
@@ -21,13 +21,9 @@ def quadratic_kappa(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) ->
 
 def mean_absolute_error(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> float:
     """Mean distance of the predicted from the true grade, in grades."""
-    return float(_distances(dataset, labels, scores).mean())
+    return float(np.abs(predictions(dataset, scores) - labels).mean())
 
 
 def accuracy_within_one(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> float:
     """Share of predictions at most one grade off, which MOSAIC's released code reports as RetinaMNIST's accuracy."""
-    return float((_distances(dataset, labels, scores) <= 1).mean())
-
-
-def _distances(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    return np.abs(predictions(dataset, scores) - labels)
+    return accuracy(dataset, labels, scores, grade_tolerance=1)
