@@ -57,6 +57,16 @@ class Repository:
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         return client.search_runs(experiments, filter_string=wanted)
 
+    def restore(self) -> None:
+        """Bring back the committed files, whatever an experiment made of them.
+
+        An experiment that fails leaves its parameters in the workspace, milliseconds after DVC checked the committed
+        ones out. Git tells files apart by size and whole seconds and may then see no change, nor undo one: without
+        an index it compares, and writes, everything.
+        """
+        (self.folder / ".git/index").unlink()
+        self.run("git", "reset", "-q", "--hard")
+
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", message)
