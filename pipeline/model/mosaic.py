@@ -138,9 +138,11 @@ class Mosaic(nn.Module):
     def active_parameters(self, dataset: str) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield what a batch of `dataset` trains: its specialist and head, in 3D its tokenizer and positions.
 
-        With gates in use that is all specialists and the gates, with a trained backbone the backbone as well.
+        With gates in use that is all specialists and the gates, with a trained backbone what it uses of the backbone.
         """
-        prefixes = [f"heads.{dataset}.", "backbone."]
+        prefixes = [f"heads.{dataset}.", "backbone.cls_token", "backbone.blocks.", "backbone.norm."]
+        if DATASETS[dataset].dimension == 2:
+            prefixes += ["backbone.patch_embed.", "backbone.pos_embed"]
         if self.gated:
             prefixes += ["specialists.", "gates."]
         elif specialist := self.routing.datasets[dataset]:

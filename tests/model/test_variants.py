@@ -67,7 +67,14 @@ def test_gates_are_three_rows_a_layer(counts):
 def test_full_fine_tuning_trains_everything(make_model):
     model = make_model(variant="full_finetune")
     assert all(parameter.requires_grad for parameter in model.parameters())
-    assert {name.split(".")[0] for name, _ in model.active_parameters("retinamnist")} == {"backbone", "heads"}
+    everything = {name for name, _ in model.named_parameters()}
+    active = {dataset: {name for name, _ in model.active_parameters(dataset)} for dataset in model.routing.datasets}
+    assert set().union(*active.values()) == everything
+    # Images and volumes enter by ways of their own.
+    embeds_images = {name for name in everything if name.startswith(("backbone.patch_embed", "backbone.pos_embed"))}
+    embeds_volumes = {name for name in everything if name.startswith("tokenizers_3d")}
+    assert active["retinamnist"] & (embeds_images | embeds_volumes) == embeds_images
+    assert active["nodulemnist3d"] & (embeds_images | embeds_volumes) == embeds_volumes
 
 
 def test_what_is_not_trained_of_the_released_variant(make_model):

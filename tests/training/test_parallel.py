@@ -1,6 +1,7 @@
 """The trainer in two processes against the same training in one."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ BATCH_SIZE = 11
 def train(config, backbone, cached: Path, processes: Processes) -> dict:
     """Train; return the trace of every round, the history, the tensors, and what one more visit each changed."""
     splits = open_splits(cached, config.datasets, ("train", "val"), CPU)
-    model = build_mosaic(config, backbone, 0)
+    model = build_mosaic(config, deepcopy(backbone), 0)  # which training may change
     trainer = CyclicTrainer(
         model, config, train=splits[0], val=splits[1], seed=0, device=CPU, eval_batch_size=4, processes=processes
     )
@@ -54,13 +55,14 @@ def train_as_one_of_two(rank: int, folder: Path, *inputs) -> None:
     dist.destroy_process_group()
 
 
-@pytest.fixture
-def inputs(make_config, make_backbone, cached) -> tuple:
+# What a step leaves out differs: other specialists, then none of them and the gates come in, then only heads.
+@pytest.fixture(params=["mosaic", "gated", "full_finetune"])
+def inputs(request, make_config, make_backbone, cached) -> tuple:
     overrides = {"train__batch_size": BATCH_SIZE, "train__num_rounds": 3, "train__weight_decay": 0.5}
-    return make_config(**overrides), make_backbone(), cached
+    return make_config(variant=request.param, **overrides), make_backbone(), cached
 
 
-def test_two_processes_train_what_one_does(inputs, make_model, tmp_path, monkeypatch):
+def test_two_processes_train_what_one_does(inputs, tmp_path, monkeypatch):
     alone = train(*inputs, Processes())
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     torch.multiprocessing.spawn(train_as_one_of_two, (tmp_path, *inputs), nprocs=2)
@@ -75,8 +77,10 @@ def test_two_processes_train_what_one_does(inputs, make_model, tmp_path, monkeyp
     assert torch.equal(second["traces"], first["traces"])
     assert all(torch.equal(tensor, second["tensors"][name]) for name, tensor in first["tensors"].items())
 
-    model = make_model()
-    for name in inputs[0].datasets:
+    config, backbone, _ = inputs
+    model = build_mosaic(config, backbone, 0)
+    model.gated = config.routing.gate is not None
+    for name in config.datasets:
         active = {key for key, _ in model.active_parameters(name)}
         prefixes = ("student", "teacher", "optimizer.exp_avg", "optimizer.exp_avg_sq")
         expected = {f"{prefix}.{key}" for prefix in prefixes for key in active}
