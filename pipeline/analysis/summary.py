@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from pipeline.evaluation.undefined import mean_of_defined
+
 
 def summarise(name: str, result: dict[str, Any] | None) -> dict[str, float]:
     """Return the scalars that sum up a result of the analysis `name`, by name; none where there is no result.
@@ -12,7 +14,7 @@ def summarise(name: str, result: dict[str, Any] | None) -> dict[str, float]:
     serves better. gradients: the means within and between groups that have pairs. similarity: the mean CKA of different
     specialists. branch_ratio: the mean. gate: the mean entropy in nats.
     """
-    return {} if result is None else {key: value for key, value in _OF[name](result) if not math.isnan(value)}
+    return {} if result is None else {key: float(value) for key, value in _OF[name](result) if not math.isnan(value)}
 
 
 def _counterfactual(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
@@ -20,9 +22,13 @@ def _counterfactual(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
     for name, acc in result["acc"].items():
         index = result["specialists"].index(result["own"][name])
         own.append(acc[index])
-        others.append(_mean(acc[:index] + acc[index + 1 :]))
+        others.append(mean_of_defined(acc[:index] + acc[index + 1 :]))
         best.append(float(acc[index] == max(acc)))
-    return [("own_acc", _mean(own)), ("other_acc", _mean(others)), ("own_best", _mean(best))]
+    return [
+        ("own_acc", mean_of_defined(own)),
+        ("other_acc", mean_of_defined(others)),
+        ("own_best", mean_of_defined(best)),
+    ]
 
 
 def _gradients(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
@@ -31,21 +37,15 @@ def _gradients(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
 
 def _similarity(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
     pairs = [value for layer in result["layers"] for row, values in enumerate(layer) for value in values[:row]]
-    return [("cka", _mean(pairs))]
+    return [("cka", mean_of_defined(pairs))]
 
 
 def _branch_ratio(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
-    return [("mean", _mean([value for layers in result.values() for value in layers]))]
+    return [("mean", mean_of_defined([value for layers in result.values() for value in layers]))]
 
 
 def _gate(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
-    return [("entropy", _mean([value for layers in result["entropy"].values() for value in layers]))]
-
-
-def _mean(values: list[float]) -> float:
-    """Mean of the values that are defined; nan if there is none."""
-    defined = [value for value in values if not math.isnan(value)]
-    return sum(defined) / len(defined) if defined else math.nan
+    return [("entropy", mean_of_defined([value for layers in result["entropy"].values() for value in layers]))]
 
 
 _OF = {

@@ -21,6 +21,7 @@ from pipeline.datasets import DATASETS
 from pipeline.errors import PipelineError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.predict import predict
+from pipeline.evaluation.undefined import mean_of_defined
 from pipeline.model.mosaic import Mosaic
 from pipeline.model.teacher import Ema, build_teacher
 from pipeline.processes import Processes, Share
@@ -357,7 +358,8 @@ class CyclicTrainer:
         values: dict[str, float] = {}
         for name in self.config.datasets:
             values |= {f"{name}/{measure}": value for measure, value in self._validate(model, name).items()}
-        means = {m: _mean([values[f"{name}/{m}"] for name in self.config.datasets]) for m in ("acc", "auc")}
+        measured = {m: [values[f"{name}/{m}"] for name in self.config.datasets] for m in ("acc", "auc")}
+        means = {m: float(mean_of_defined(of_datasets)) for m, of_datasets in measured.items()}
         monitored = {"acc": ["acc"], "auc": ["auc"], "acc_auc": ["acc", "auc"]}[self.config.train.monitor]
         return self.processes.agree(values | means | {"score": float(np.mean([means[m] for m in monitored]))})
 
@@ -482,9 +484,3 @@ def _mean_loss(trace: list[list[float]], plan: list[str], name: str) -> float:
     """Mean loss over the images that the plan's steps on one dataset saw."""
     steps = [row for row, trained in zip(trace, plan, strict=False) if trained == name]
     return sum(loss * images for loss, _, images in steps) / sum(images for _, _, images in steps)
-
-
-def _mean(values: list[float]) -> float:
-    """Mean over the datasets for which the metric is defined; nan if there is none."""
-    defined = [value for value in values if not math.isnan(value)]
-    return float(np.mean(defined)) if defined else math.nan
