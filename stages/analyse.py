@@ -49,7 +49,7 @@ def main() -> None:
     (splits,) = open_splits(CACHED, config.datasets, ("val",), device)
     model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
     load_model(folder / "model.safetensors", model, training["deployed"])
-    cases = {name: Cases(split, limit) for name, split in splits.items()}
+    cases = {name: Cases.choose(split, limit) for name, split in splits.items()}
     subject = Subject(model, config, cases, params.compute.eval_batch_size)
     md5 = training["md5"] | {"model": md5_file(folder / "model.safetensors")}
 

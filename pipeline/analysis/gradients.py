@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -16,15 +17,29 @@ from pipeline.training.losses import classification_loss
 def gradients(subject: Subject) -> dict[str, Any] | None:
     """Compare the datasets' gradients of the shared specialist by their cosine; below zero they are in conflict.
 
-    Returns the specialist, the datasets in the order of the rows, the cosines [D, D] (nan for a gradient of zero), and
-    their means within and between the groups A, B and C. None unless all datasets share one specialist.
+    Returns the specialist, the datasets in the order of the rows, the cosines [D, D] (nan for a gradient of zero),
+    their means within and between the groups A, B and C, and the cosines [D] between the gradients of two halves of a
+    dataset's cases: what noise leaves of a cosine of one. None unless all datasets share one specialist.
     """
     if len(subject.model.specialists) != 1:
         return None
     (specialist,) = subject.model.specialists
     datasets = list(subject.cases)
-    cosine = cosine_matrix([mean_gradient(subject, name, specialist) for name in datasets])
-    return {"specialist": specialist, "datasets": datasets, "cosine": cosine, "groups": group_means(datasets, cosine)}
+    vectors, agreement = [], []
+    for name in datasets:
+        halves = subject.cases[name].halves()
+        gradient = [mean_gradient(replace(subject, cases={name: half}), name, specialist) for half in halves]
+        agreement.append(cosine_matrix(gradient)[0][1])
+        share = len(halves[0]) / len(subject.cases[name])
+        vectors.append(torch._foreach_lerp(gradient[1], gradient[0], share))
+    cosine = cosine_matrix(vectors)
+    return {
+        "specialist": specialist,
+        "datasets": datasets,
+        "cosine": cosine,
+        "groups": group_means(datasets, cosine),
+        "halves": agreement,
+    }
 
 
 def mean_gradient(subject: Subject, name: str, specialist: str) -> list[Tensor]:

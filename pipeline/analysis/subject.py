@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.compute import autocast
@@ -16,14 +18,24 @@ from pipeline.model.mosaic import Mosaic
 
 
 class Cases:
-    """At most `limit` cases of a split, class-stratified and always the same; read like a Split, by `predict` too."""
+    """Some cases of a split, read like a Split, by `predict` too."""
 
-    def __init__(self, split: Split, limit: int) -> None:
-        """Choose the rows by the labels alone; every class that the split has occurs, if `limit` allows."""
+    def __init__(self, split: Split, rows: NDArray[np.int64]) -> None:
+        """Take the cases at `rows` of the split."""
         self._split = split
-        self._rows = torch.from_numpy(stratified_subset(split.labels.cpu().numpy(), limit))
+        self._rows = torch.from_numpy(rows)
         self.device = split.device
         self.labels = split.labels[self._rows.to(split.device)]
+
+    @classmethod
+    def choose(cls, split: Split, limit: int) -> "Cases":
+        """Choose at most `limit` cases by the labels alone, always the same; every class occurs, if `limit` allows."""
+        return cls(split, stratified_subset(split.labels.cpu().numpy(), limit))
+
+    def halves(self) -> tuple["Cases", "Cases"]:
+        """Return every second case of each class, and the others."""
+        by_class = self._rows.numpy()[np.lexsort(self.labels.cpu().numpy().T)]
+        return Cases(self._split, np.sort(by_class[::2])), Cases(self._split, np.sort(by_class[1::2]))
 
     def __len__(self) -> int:
         """Return the number of cases."""

@@ -11,8 +11,8 @@ def summarise(name: str, result: dict[str, Any] | None) -> dict[str, float]:
     """Return the scalars that sum up a result of the analysis `name`, by name; none where there is no result.
 
     counterfactual: mean ACC with the own specialist and with the others, and the share of datasets that no other one
-    serves better. gradients: the means within and between groups that have pairs. similarity: the mean CKA of different
-    specialists. branch_ratio: the mean. gate: the mean entropy in nats.
+    serves better. gradients: the means within and between groups that have pairs, and of the halves of one dataset.
+    similarity: the mean CKA of different specialists. branch_ratio: the mean. gate: the mean entropy in nats.
     """
     return {} if result is None else {key: float(value) for key, value in _OF[name](result) if not math.isnan(value)}
 
@@ -32,7 +32,7 @@ def _counterfactual(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
 
 
 def _gradients(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
-    return result["groups"].items()
+    return [*result["groups"].items(), ("halves", mean_of_defined(result["halves"]))]
 
 
 def _similarity(result: dict[str, Any]) -> Iterable[tuple[str, float]]:

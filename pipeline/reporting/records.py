@@ -106,11 +106,15 @@ class Counterfactual(Record):
 
 
 class Gradients(Record):
-    """Cosine [D, D] between the gradients that datasets give the specialist they share."""
+    """Cosine [D, D] between the gradients that datasets give the specialist they share.
+
+    `halves` [D] is the cosine between the gradients of two halves of a dataset's cases.
+    """
 
     specialist: str
     datasets: list[str]
     cosine: list[list[float | None]]
+    halves: list[float | None]
 
 
 class Similarity(Record):

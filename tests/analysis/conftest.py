@@ -32,7 +32,9 @@ def make_subject(make_model, make_config, cached) -> Callable[..., Subject]:
         if trained:
             as_if_trained(model)
         folders = {name: name for name in datasets} | (folders or {})
-        cases = {name: Cases(Split(Path(cached) / folder, "val", CPU), limit) for name, folder in folders.items()}
+        cases = {
+            name: Cases.choose(Split(Path(cached) / folder, "val", CPU), limit) for name, folder in folders.items()
+        }
         return Subject(model, make_config(datasets, **overrides), cases, batch_size)
 
     return make

@@ -54,6 +54,26 @@ def test_the_gradient_is_that_of_the_mean_loss_over_the_cases_whatever_the_batch
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_the_cosines_are_of_the_gradients_over_all_cases(make_subject):
+    subject = make_subject(adapter__routing="shared", limit=9)  # halves of five and four
+    expected = cosine_matrix([mean_gradient(subject, name, "shared") for name in subject.cases])
+    torch.testing.assert_close(torch.tensor(gradients(subject)["cosine"]), torch.tensor(expected))
+
+
+def test_halves_of_the_same_cases_agree_and_a_single_case_has_none(make_subject, cached):
+    agree = gradients(make_subject(adapter__routing="shared"))["halves"]
+    assert len(agree) == 4
+    assert all(value < 0.999 for value in agree)
+    for part in ("images", "labels"):
+        file = cached / f"breastmnist/val_{part}.npy"
+        np.save(file, np.repeat(np.load(file)[:5], 2, axis=0))
+    found = gradients(make_subject(adapter__routing="shared"))
+    assert found["halves"][found["datasets"].index("breastmnist")] == pytest.approx(1)
+    single = gradients(make_subject(adapter__routing="shared", limit=1))
+    assert all(math.isnan(value) for value in single["halves"])
+    assert not any(math.isnan(value) for row in single["cosine"] for value in row)
+
+
 def test_the_gradient_is_the_slope_of_the_loss(make_subject):
     subject, name = make_subject(adapter__routing="shared", batch_size=10), "chestmnist"
     specialist, (images, labels) = subject.model.specialists["shared"], next(subject.batches(name))

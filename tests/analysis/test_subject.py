@@ -14,14 +14,14 @@ CPU = torch.device("cpu")
 def test_the_cases_are_at_most_so_many_and_hold_every_class(cached):
     labels = np.array([0] * 7 + [1] + [2] * 2)[:, None]
     np.save(cached / "retinamnist/val_labels.npy", labels)
-    cases = Cases(Split(cached / "retinamnist", "val", CPU), 4)
+    cases = Cases.choose(Split(cached / "retinamnist", "val", CPU), 4)
     assert len(cases) == 4
     assert set(cases.labels[:, 0].tolist()) == {0, 1, 2}
 
 
 def test_the_cases_are_images_of_the_split_with_the_labels_that_they_have_there(cached):
     split = Split(cached / "retinamnist", "val", CPU)
-    cases = Cases(split, 6)
+    cases = Cases.choose(split, 6)
     batches = list(cases.batches(consecutive(slice(0, 6), 4)))
     assert torch.equal(torch.cat([batch.labels for batch in batches]), cases.labels)
     stored = {image.tobytes(): label for image, label in zip(split.images, split.labels.tolist(), strict=True)}
@@ -31,7 +31,20 @@ def test_the_cases_are_images_of_the_split_with_the_labels_that_they_have_there(
 
 
 def test_a_limit_beyond_the_split_takes_all_of_it(cached):
-    assert len(Cases(Split(cached / "chestmnist", "val", CPU), 99)) == 10
+    assert len(Cases.choose(Split(cached / "chestmnist", "val", CPU), 99)) == 10
+
+
+def test_halves_hold_every_case_once_and_each_class_alike(cached):
+    labels = np.array([0, 1, 0, 0, 2, 1, 2, 0, 1, 0])[:, None]
+    np.save(cached / "retinamnist/val_labels.npy", labels)
+    cases = Cases.choose(Split(cached / "retinamnist", "val", CPU), 10)
+    halves = cases.halves()
+    images = [next(part.batches([slice(0, len(part))])).images for part in (cases, *halves)]
+    assert sorted(image.numpy().tobytes() for image in images[0]) == sorted(
+        image.numpy().tobytes() for image in torch.cat(images[1:])
+    )
+    counts = [torch.bincount(half.labels[:, 0], minlength=3) for half in halves]
+    assert (counts[0] - counts[1]).abs().max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["bottleneck", "lora", "prompt", "none"])

@@ -21,7 +21,8 @@ def test_different_specialists_alone_count_in_the_mean_similarity_and_undefined_
 
 
 def test_groups_without_pairs_are_left_out():
-    assert summarise("gradients", {"groups": {"A-A": 0.1, "A-B": math.nan}}) == {"A-A": 0.1}
+    result = {"groups": {"A-A": 0.1, "A-B": math.nan}, "halves": [0.2, math.nan, 0.4]}
+    assert summarise("gradients", result) == pytest.approx({"A-A": 0.1, "halves": 0.3})
 
 
 def test_ratios_and_entropies_are_averaged_over_datasets_and_layers():

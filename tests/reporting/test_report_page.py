@@ -87,7 +87,7 @@ def _every_kind(inputs):
             },
         },
         "shared": {
-            "gradients": {"specialist": "shared", "datasets": names, "cosine": np.eye(4).tolist()},
+            "gradients": {"specialist": "shared", "datasets": names, "cosine": np.eye(4).tolist(), "halves": [0.5] * 4},
             "branch_ratio": by_layer,
         },
     }

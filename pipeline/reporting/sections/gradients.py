@@ -1,5 +1,6 @@
 """Section: whether datasets of one group pull a shared specialist the same way, and other groups another."""
 
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -17,7 +18,7 @@ PERMUTATIONS = 2000
 
 
 def build(results: Results) -> dict[str, Any] | None:
-    """Content of the section: (variant, sentence, group means, map) for each variant with a shared specialist."""
+    """Content of the section: (variant, sentences, group means, map) for each variant with a shared specialist."""
     parts = []
     for index, (variant, analysis) in enumerate(results.analyses.items()):
         found = analysis.gradients
@@ -25,7 +26,7 @@ def build(results: Results) -> dict[str, Any] | None:
             parts.append(
                 (
                     variant,
-                    partition_sentence(found),
+                    [partition_sentence(found), noise_sentence(found)],
                     groups_table(found, index),
                     cosine_map(results, variant, found, index),
                 )
@@ -66,8 +67,22 @@ def partition_sentence(found: Gradients) -> str:
             f"({drawn}). That the partition follows the conflicts is not shown."
         )
     return (
-        f"Datasets of one group do not pull the shared specialist more alike: {means} ({drawn}). The partition does "
-        "not follow the conflicts."
+        f"Datasets of one group do not pull the shared specialist more alike: {means} ({drawn}). Nothing here says "
+        "that the partition follows the conflicts."
+    )
+
+
+def noise_sentence(found: Gradients) -> str:
+    """Tell how alike two halves of the same cases are, with which other cosines are to be compared."""
+    halves = [value for value in found.halves if value is not None]
+    if not halves:
+        return "How much of this is noise is unknown: no dataset has a gradient in both halves of its cases."
+    # Spearman-Brown: what samples of twice the size would show of the same agreement.
+    ceiling = fmean(2 * value / (1 + value) if value > 0 else 0.0 for value in halves)
+    return (
+        f"How much is noise: the gradients of two halves of one dataset's cases have a mean cosine of "
+        f"{_number(fmean(halves))} ({_number(min(halves))} to {_number(max(halves))}, framed in the map). So two "
+        f"datasets that pull exactly alike would reach about {_number(ceiling)} here, not 1."
     )
 
 
@@ -110,21 +125,20 @@ def cosine_map(results: Results, variant: str, found: Gradients, index: int) -> 
     """Rows and columns: datasets by group."""
     names = [name for name in results.datasets if name in found.datasets]
     place = {name: found.datasets.index(name) for name in names}
-    table = [[None if row == column else found.cosine[place[row]][place[column]] for column in names] for row in names]
-    scale = full_scale([value for row in table for value in row])
-    rows = [
-        (
-            DATASETS[name].title,
-            [HeatCell(NONE if value is None else decimal(value), tint(value, scale)) for value in values],
-        )
-        for name, values in zip(names, table, strict=True)
-    ]
+    cosine = [[found.cosine[place[row]][place[column]] for column in names] for row in names]
+    scale = full_scale([value for row, values in enumerate(cosine) for value in values[:row]])
+    rows = []
+    for row, (name, values) in enumerate(zip(names, cosine, strict=True)):
+        values[row] = found.halves[place[name]]
+        cells = [HeatCell(NONE if value is None else decimal(value), tint(value, scale)) for value in values]
+        rows.append((DATASETS[name].title, cells))
+        cells[row] = replace(cells[row], own=True)
     groups = breaks([DATASETS[name].specialist for name in names])
     return HeatMap(
         name=f"cosine-{index}",
         caption=f"{variant}, seed {results.analyses[variant].seed}: cosine between the gradients of two datasets in "
         f"specialist {found.specialist}, by group. Blue: they pull the same way; orange: against each other; full "
-        f"colour at {scale:.2f}. Lines set the groups A, B and C apart.",
+        f"colour at {scale:.2f}. Framed: between two halves of the dataset's own cases. Lines set A, B and C apart.",
         corner="Dataset",
         header=[DATASETS[name].title for name in names],
         rows=rows,
