@@ -72,11 +72,15 @@ def train_and_write(trainer: "CyclicTrainer", params: Params, variant: str, stop
     from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
     from pipeline.training.outputs import write_outputs
     from pipeline.training.resume import lead, resume
+    from pipeline.weights.load import read_provenance
 
     config, seed, processes = trainer.config, trainer.seed, trainer.processes.count
+    # What they are, for whoever only gets the results: random, or the npz by name and sha256.
+    weights = {key: value for key, value in read_provenance(BACKBONE).items() if key in ("source", "sha256")}
     md5 = {"config": md5_file(config_file(variant)), "weights": md5_file(BACKBONE)}
     data = {name: data_digest(CACHED / name) for name in config.datasets}
     tags = {"variant": variant, "seed": str(seed), "device": describe_device(trainer.device)}
+    tags |= {f"weights.{key}": value for key, value in weights.items()}
     tags |= {f"md5.{name}": value for name, value in md5.items()} | {"md5.data": md5_text(json.dumps(data))}
     counts = trainer.student.parameter_counts()
     where = f"{trainer.device}, {processes} processes" if processes > 1 else f"{trainer.device}"
@@ -100,7 +104,12 @@ def train_and_write(trainer: "CyclicTrainer", params: Params, variant: str, stop
 
             folder = run_folder(variant, seed)
             head = {"variant": variant, "seed": seed}
-            write_outputs(folder, trainer, head, {"parameters": counts, "precision": config.precision, "md5": md5})
+            write_outputs(
+                folder,
+                trainer,
+                head,
+                {"parameters": counts, "precision": config.precision, "weights": weights, "md5": md5},
+            )
             # Measured times go to MLflow alone: the stage's files are the same for the same inputs.
             run.log_metrics({"train_seconds": trainer.seconds}, step=trainer.round)
             run.log_model(f"{variant}-{seed}", md5_file(folder / "model.safetensors"))

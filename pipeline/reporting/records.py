@@ -84,6 +84,18 @@ class Parameters(Record):
     total: int
 
 
+class Weights(Record):
+    """Where the backbone's weights are from: `random`, or the name of the npz; and its sha256."""
+
+    source: str
+    sha256: str
+
+    @property
+    def random(self) -> bool:
+        """Whether the backbone was never trained."""
+        return self.source == "random"
+
+
 class Training(Record):
     """Content of runs/<variant>/<seed>/train.json; `best_round` counts from 1."""
 
@@ -93,6 +105,7 @@ class Training(Record):
     stopped: str
     score: float | None
     parameters: Parameters
+    weights: Weights
     steps: int
     precision: str
 

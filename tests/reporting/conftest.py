@@ -44,6 +44,7 @@ class Inputs:
     analyses: dict[str, dict[str, Any]] = field(default_factory=dict)
     after_visits: dict[str, float] = field(default_factory=dict)
     trainable: dict[str, int] = field(default_factory=dict)
+    weights: str = "random"
 
     def write(self) -> Path:
         for index, variant in enumerate(self.variants):
@@ -111,6 +112,7 @@ class Inputs:
                 "trainable": trainable,
                 "total": 5_400_000 + trainable,
             },
+            "weights": {"source": self.weights, "sha256": "e" * 64},
             "steps": 432,
             "precision": "fp32",
             "md5": {"config": "c" * 32, "weights": "d" * 32},

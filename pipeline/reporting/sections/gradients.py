@@ -55,20 +55,20 @@ def partition_sentence(found: Gradients) -> str:
         return "There are no pairs of datasets both within a group and between groups, so the groups cannot be judged."
     means = f"mean cosine {_number(fmean(within))} within a group and {_number(fmean(between))} between groups"
     p = partition_p(found)
-    drawn = f"permutation p {p_value(p)} among groups of these sizes drawn at random"
-    if fmean(within) > fmean(between) and p < ALPHA:
+    drawn = f"two-sided permutation p {p_value(p)} among groups of these sizes drawn at random"
+    if p >= ALPHA:
+        return (
+            f"Whether datasets of one group pull the shared specialist more alike cannot be told from chance: {means} "
+            f"({drawn}). That the partition follows the conflicts is not shown."
+        )
+    if fmean(within) > fmean(between):
         return (
             f"Datasets of one group pull the shared specialist more alike: {means} ({drawn}). The partition follows "
             "the conflicts."
         )
-    if fmean(within) > fmean(between):
-        return (
-            f"Datasets of one group pull the shared specialist a little more alike: {means}, but within noise "
-            f"({drawn}). That the partition follows the conflicts is not shown."
-        )
     return (
-        f"Datasets of one group do not pull the shared specialist more alike: {means} ({drawn}). Nothing here says "
-        "that the partition follows the conflicts."
+        f"Datasets of one group pull the shared specialist less alike than datasets of different groups do: {means} "
+        f"({drawn}). The partition sets together what conflicts most."
     )
 
 
@@ -87,14 +87,17 @@ def noise_sentence(found: Gradients) -> str:
 
 
 def partition_p(found: Gradients) -> float:
-    """Share of random partitions into groups of the same sizes that set within and between as far apart (add-one)."""
+    """Share of random partitions into groups of the same sizes that set within and between as far apart (add-one).
+
+    Two-sided: whichever of the two is above the other.
+    """
     cosine = np.array(found.cosine, dtype=np.float64)  # None becomes nan
     groups = np.array([DATASETS[name].specialist for name in found.datasets])
     below = np.tri(len(groups), k=-1, dtype=bool)
 
     def gap(labels: np.ndarray) -> float:
         same = labels[:, None] == labels[None, :]
-        return float(np.nanmean(cosine[same & below]) - np.nanmean(cosine[~same & below]))
+        return abs(float(np.nanmean(cosine[same & below]) - np.nanmean(cosine[~same & below])))
 
     generator, observed = np.random.default_rng(0), gap(groups)
     drawn = sum(gap(generator.permutation(groups)) >= observed - TIE for _ in range(PERMUTATIONS))
@@ -123,6 +126,7 @@ def _number(value: float) -> str:
 
 def cosine_map(results: Results, variant: str, found: Gradients, index: int) -> HeatMap:
     """Rows and columns: datasets by group."""
+    analysis = results.analyses[variant]
     names = [name for name in results.datasets if name in found.datasets]
     place = {name: found.datasets.index(name) for name in names}
     cosine = [[found.cosine[place[row]][place[column]] for column in names] for row in names]
@@ -136,9 +140,10 @@ def cosine_map(results: Results, variant: str, found: Gradients, index: int) -> 
     groups = breaks([DATASETS[name].specialist for name in names])
     return HeatMap(
         name=f"cosine-{index}",
-        caption=f"{variant}, seed {results.analyses[variant].seed}: cosine between the gradients of two datasets in "
-        f"specialist {found.specialist}, by group. Blue: they pull the same way; orange: against each other; full "
-        f"colour at {scale:.2f}. Framed: between two halves of the dataset's own cases. Lines set A, B and C apart.",
+        caption=f"{variant}, seed {analysis.seed}: cosine between the gradients of two datasets in specialist "
+        f"{found.specialist} once trained, on at most {analysis.cases} validation images each. Blue: they pull the "
+        f"same way; orange: against each other; full colour at {scale:.2f}. Framed: between two halves of the "
+        "dataset's own cases. Lines set A, B and C apart.",
         corner="Dataset",
         header=[DATASETS[name].title for name in names],
         rows=rows,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import DATASETS, SPECIALISTS
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
 from pipeline.reporting.table import Cell, Table
@@ -16,6 +16,7 @@ def build(results: Results) -> dict[str, Any]:
         "origin": describe_origin(results),
         "shared": shared,
         "differing": differing,
+        "regrouped": regrouped(results),
         "files": files_table(results),
         "sources": data_table(results),
     }
@@ -23,6 +24,7 @@ def build(results: Results) -> dict[str, Any]:
 
 def facts(results: Results, revision: str) -> list[tuple[str, str]]:
     """What was run in a few (name, value): data, variants, backbone, seeds, code."""
+    not_run = [variant for variant in results.reasons if variant not in results.variants]
     data = []
     for dimension in (2, 3):
         names = [name for name in results.datasets if DATASETS[name].dimension == dimension]
@@ -31,11 +33,35 @@ def facts(results: Results, revision: str) -> list[tuple[str, str]]:
             data.append((f"{dimension}D data", f"{plural(len(names), 'dataset')}, files of {sizes}"))
     return [
         ("Variants", ", ".join(results.variants)),
+        *([("Defined, not run", ", ".join(not_run))] if not_run else []),
         *data,
-        ("Backbone", results.configs[results.main].model.backbone),
+        ("Backbone", f"{results.configs[results.main].model.backbone}, {weights(results)}"),
         ("Seeds", ", ".join(map(str, results.seeds))),
         ("Code revision", _short(revision)),
     ]
+
+
+def weights(results: Results) -> str:
+    """Say whether the backbone was pretrained, and by which file."""
+    found = results.main_run.training.weights
+    return "random weights (not pretrained)" if found.random else f"weights from {found.source}"
+
+
+def regrouped(results: Results) -> list[str]:
+    """A sentence for each variant that sets datasets into another of the groups A, B and C than MOSAIC does."""
+    sentences = []
+    for variant in results.variants:
+        routed = results.configs[variant].routing.datasets
+        moved: dict[str, list[str]] = {}
+        for name in results.datasets:
+            group = routed[name]
+            if group in SPECIALISTS and group != DATASETS[name].specialist:
+                moved.setdefault(group, []).append(DATASETS[name].title)
+        if moved:
+            places = "; ".join(f"{listing(titles)} in {group}" for group, titles in sorted(moved.items()))
+            number = sum(map(len, moved.values()))
+            sentences.append(f"{variant} groups {number} of {plural(len(results.datasets), 'dataset')} anew: {places}.")
+    return sentences
 
 
 def _short(revision: str) -> str:

@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+import pytest
+
+from pipeline.reporting.about import describe_run
+from pipeline.reporting.results import load_results
+from pipeline.reporting.sections import setup
+
+
+@pytest.fixture
+def load(make_inputs):
+    """Write inputs with these changes and read them."""
+    return lambda reasons=None, **changes: _load(replace(make_inputs(), **changes), reasons or {})
+
+
+def _load(inputs, reasons):
+    return load_results(inputs.variants, inputs.seeds, root=inputs.write(), reasons=reasons)
+
+
+def test_the_run_is_told_in_one_sentence(load):
+    sentence = describe_run(load())
+    assert sentence.startswith(
+        "Here it is vit_tiny_patch16_224 with random weights (not pretrained), frozen; 3 variants"
+    )
+    assert "3 datasets (64 training, 16 validation and 24 test images each)" in sentence
+    assert sentence.endswith("seed 42.")
+    assert describe_run(load(seeds=(1, 2, 3))).endswith("seeds 1, 2 and 3.")
+
+
+def test_pretrained_weights_are_named_by_their_file(load):
+    results = load(weights="B_16.npz")
+    assert "weights from B_16.npz" in describe_run(results)
+    assert "not pretrained" not in dict(setup.facts(results, "abc"))["Backbone"]
+
+
+def test_variants_that_were_not_run_are_named(load):
+    run = {"mosaic": "why", "shared": "why", "linear_probe": "why"}
+    assert "Defined, not run" not in dict(setup.facts(load(run), "abc"))
+    facts = dict(setup.facts(load(run | {"mosaic_plus": "why", "gated": "why"}), "abc"))
+    assert facts["Defined, not run"] == "mosaic_plus, gated"
+
+
+def test_datasets_that_a_variant_groups_anew_are_named(load):
+    results = load(variants=("mosaic", "shared"))
+    assert setup.regrouped(results) == []
+    config = results.configs["mosaic"]
+    datasets = config.routing.datasets | {"retinamnist": "B", "breastmnist": "A"}
+    drawn = config.model_copy(update={"routing": config.routing.model_copy(update={"datasets": datasets})})
+    changed = replace(results, configs=results.configs | {"mosaic": drawn})
+    assert setup.regrouped(changed) == ["mosaic groups 2 of 3 datasets anew: BreastMNIST in A; RetinaMNIST in B."]
