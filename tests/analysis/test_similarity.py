@@ -16,7 +16,7 @@ def test_a_matrix_of_ones_on_the_diagonal_for_every_layer(make_subject, kind, ro
     assert layers.shape == (2, count, count)
     torch.testing.assert_close(layers.diagonal(dim1=1, dim2=2), torch.ones(2, count))
     assert torch.equal(layers, layers.mT)
-    assert ((layers >= 0) & (layers <= 1 + 1e-6)).all()
+    assert (layers.abs() <= 1 + 1e-6).all()
 
 
 @pytest.mark.parametrize("kind", ["bottleneck", "lora"])
@@ -27,6 +27,14 @@ def test_equal_specialists_are_alike_in_the_layers_in_which_they_are_equal(make_
     first, second = similarity(subject)["layers"]
     assert second[0][1] == pytest.approx(1)
     assert first[0][1] < 0.99
+
+
+def test_a_lora_adds_to_queries_and_to_values(make_subject):
+    subject = make_subject(adapter__kind="lora")
+    adapter, tokens = subject.model.specialists["A"][0], torch.randn(7, 24)
+    query, value = adapter.query_value(tokens[None])
+    assert not torch.equal(query, value)
+    assert torch.equal(contribution(adapter, tokens), torch.cat([query[0], value[0]], dim=1))
 
 
 def test_a_specialist_that_adds_the_same_to_every_token_is_like_none(make_subject):
