@@ -53,12 +53,15 @@ def describe(params: Params, variant: str) -> dict[str, Any]:
         if of_kind:
             # One dataset for each specialist: the width of the bottleneck is all that differs.
             examples = {config.routing.datasets[name] or "none": name for name in reversed(of_kind)}
+            model.gated = False
+            flops = {specialist: training_flops(model, config, name) for specialist, name in sorted(examples.items())}
+            if config.routing.gate:
+                model.gated = True
+                flops["all, gated"] = training_flops(model, config, of_kind[0])
             kinds[kind] = {
                 "size": config.model.size(dimension),
                 "tokens": tokens(config, dimension),
-                "flops_per_step": {
-                    specialist: training_flops(model, config, name) for specialist, name in sorted(examples.items())
-                },
+                "flops_per_step": flops,
             }
     return {
         "variant": variant,

@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from stages.describe import describe
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,3 +26,14 @@ def test_the_paper_profile_is_described_with_the_published_counts():
     assert description["inputs"]["volume"]["tokens"] == 513
     # Two forward passes of 32 images through ViT-B/16 alone are 32 * 2 * 35.1 GFLOP.
     assert 2.2e12 < description["inputs"]["image"]["flops_per_step"]["A"] < 4.5e12
+
+
+def test_a_step_with_gates_costs_all_specialists_and_one_before_them_costs_its_own(params):
+    steps = {
+        variant: {kind: cost["flops_per_step"] for kind, cost in describe(params, variant)["inputs"].items()}
+        for variant in ("mosaic", "gated")
+    }
+    for kind, gated in steps["gated"].items():
+        together = gated.pop("all, gated")
+        assert gated == steps["mosaic"][kind]
+        assert together > max(gated.values())
