@@ -38,7 +38,7 @@ def build_trainer(
     """Build the trainer on the cached files in `folder`."""
     model = build_model(setting).to(device)
     if compile_blocks:
-        model.compile_blocks()
+        model.compile_blocks({setting.train.batch_size})
     (train,) = open_splits(folder, setting.datasets, ("train",), device, resident_gb, workers=WORKERS)
     return CyclicTrainer(
         model, setting, train=train, val={}, seed=0, device=device, eval_batch_size=1, processes=processes

@@ -32,6 +32,11 @@ class Share:
     weight: float
     batch: int
 
+    @property
+    def size(self) -> int:
+        """Number of images that the process computes with."""
+        return self.positions.stop - self.positions.start
+
 
 @dataclass(frozen=True)
 class Processes:

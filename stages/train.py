@@ -43,9 +43,10 @@ def main() -> None:
         CACHED, config.datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
     )
     model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
-    if compute.compile:
-        model.compile_blocks()
     with joined(device) as processes, GracefulStop() as stop:
+        if compute.compile:
+            (share,) = processes.shares(config.train.batch_size, config.train.batch_size)
+            model.compile_blocks({share.size, compute.eval_batch_size})
         trainer = CyclicTrainer(
             model,
             config,

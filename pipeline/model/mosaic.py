@@ -1,6 +1,6 @@
 """MOSAIC: a frozen ViT, hard-routed specialists beside its MLPs, a 3D tokenizer and one head per dataset."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -129,11 +129,20 @@ class Mosaic(nn.Module):
         specialist = self.routing.datasets[dataset]
         return list(self.specialists[specialist]) if specialist else [NONE] * len(self.backbone.blocks)
 
-    def compile_blocks(self) -> None:
-        """Compile the block: one graph for each specialist's size and input shape, shared by all blocks."""
-        # The default limit of 8 graphs would end with two kinds of input, full and last batches, and four widths.
+    def compile_blocks(self, batch_sizes: Collection[int]) -> None:
+        """Compile the block for batches of these sizes: one graph for each specialist's size and input shape.
+
+        All blocks share the graphs. Other batches, the last ones of a pass, run as they are: compiling a graph for each
+        dataset's remainder takes longer than it saves.
+        """
+        # The default limit of 8 graphs would end with two kinds of input, training and validation, and four widths.
         torch._dynamo.config.recompile_limit = 64
-        self.run_block = torch.compile(run_block, dynamic=False)
+        compiled = torch.compile(run_block, dynamic=False)
+
+        def run(block: nn.Module, adapter: Adapter, last: bool, x: Tensor) -> Tensor:
+            return (compiled if len(x) in batch_sizes else run_block)(block, adapter, last, x)
+
+        self.run_block = run
 
     def active_parameters(self, dataset: str) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield what a batch of `dataset` trains: its specialist and head, in 3D its tokenizer and positions.
