@@ -259,11 +259,12 @@ class Params(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         _distinct("seeds", self.seeds)
-        adapter, rounds = self.adapter, self.train.num_rounds
-        if adapter.routing == "gated" and adapter.gate_rounds > rounds:
+        adapter, train = self.adapter, self.train
+        hard = train.num_rounds - adapter.gate_rounds
+        if adapter.routing == "gated" and adapter.kind != "none" and hard < max(1, train.warmup_rounds):
             raise ValueError(
-                f"adapter.gate_rounds: {adapter.gate_rounds} must be at most train.num_rounds {rounds}, of which they "
-                "are the last"
+                f"adapter.gate_rounds: {adapter.gate_rounds} must leave at least one of train.num_rounds "
+                f"{train.num_rounds} without a gate, and as many as train.warmup_rounds {train.warmup_rounds:g}"
             )
         return self
 

@@ -157,8 +157,9 @@ def test_a_value_out_of_range_is_one_line_with_key_value_and_what_is_legal(tree,
         (
             "adapter",
             ADAPTER | {"routing": "gated", "gate_rounds": 7},
-            "adapter.gate_rounds: 7 must be at most train.num",
+            "adapter.gate_rounds: 7 must leave at least one of train.num_rounds 6",
         ),
+        ("adapter", ADAPTER | {"routing": "gated", "gate_rounds": 6}, "adapter.gate_rounds: 6 must leave"),
         ("ablation/variants/Best", {}, "ablation.variants.Best = 'Best': should be lower case: a-z, 0-9, _"),
     ],
 )
@@ -167,6 +168,16 @@ def test_a_rule_over_items_or_several_keys_names_its_key_and_the_reason(tree, ke
     found = refusal(tree)
     assert found.startswith(message)
     assert "more)" not in found
+
+
+def test_warm_up_ends_before_the_gate_comes_in(tree):
+    tree["adapter"] |= {"routing": "gated", "gate_rounds": 2}
+    tree["train"]["warmup_rounds"] = 4
+    parse(tree)
+    tree["train"]["warmup_rounds"] = 4.5
+    assert "as many as train.warmup_rounds 4.5" in refusal(tree)
+    tree["adapter"]["kind"] = "none"  # no specialists, no gate
+    parse(tree)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])

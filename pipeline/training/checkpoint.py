@@ -32,6 +32,7 @@ CODE = (
     "data/batches.py",
     "evaluation/metrics.py",
     "evaluation/predict.py",
+    "evaluation/undefined.py",
     "weights/load.py",
     "compute.py",
     "config.py",

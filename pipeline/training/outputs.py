@@ -20,6 +20,7 @@ def write_outputs(folder: Path, trainer: CyclicTrainer, head: dict[str, Any], ta
         "deployed": best.deployed,
         "best_round": best.round,
         "rounds": trainer.round,
+        "gated_from": trainer.gated_from,
         "stopped": "early" if trainer.stopped_early else "complete",
         "score": best.score,
         "steps": trainer.step,

@@ -79,9 +79,10 @@ class CyclicTrainer:
         self.student = student
         self.teacher = build_teacher(student)
         self.processes = processes
-        # With several datasets a step uses one of the heads, and may use one of the specialists; before there are gates
-        # in use, none of them.
-        self.network = processes.wrap(student, partly_used=len(config.datasets) > 1 or bool(student.gates))
+        # A step may leave out heads, specialists, one of the embeddings, and the gates while they are not in use.
+        everything = len(student.trainable_state())
+        partly_used = any(len([*student.active_parameters(name)]) < everything for name in config.datasets)
+        self.network = processes.wrap(student, partly_used=partly_used or bool(student.gates))
         self.config = config
         self.train = train
         self.val = val
@@ -183,11 +184,14 @@ class CyclicTrainer:
             progress.close()
 
     def _goes_on(self) -> bool:
-        """Whether there is another round; after the last one without gates, those with them begin."""
+        """Whether there is another round; after the last one without gates, those with them begin, from the best."""
         if self.round_in_phase < self.rounds and not self.stopping.exhausted:
             return True
         if self.config.routing.gate is None or self.gated_from is not None:
             return False
+        for which in MODELS:
+            getattr(self, which).load_trainable_state(getattr(self.best, which))
+        self.optimizer.state.clear()  # moments of where the weights are no more
         self._enter_phase(gated=True)
         return True
 
@@ -271,7 +275,7 @@ class CyclicTrainer:
             epoch, first = divmod(step, len(shares))
             generator = stream(self.seed, "visit", name, epoch)
             order = torch.randperm(len(split), generator=generator)
-            draws = draw(dataset, len(split), generator, self.config.train.flip_sided).to(self.device)
+            draws = draw(dataset, len(split), generator, bool(self.config.train.flip_sided)).to(self.device)
             taken = shares[first : first + end - step]
             batches = split.batches([share.positions for share in taken], order)
             for share, batch in zip(taken, batches, strict=True):
@@ -371,7 +375,7 @@ class CyclicTrainer:
         )
         labels = split.labels.cpu().numpy()
         return {
-            "acc": metrics.accuracy(dataset, labels, scores, self.config.train.grade_tolerance),
+            "acc": metrics.accuracy(dataset, labels, scores, self.config.train.grade_tolerance or 0),
             "auc": metrics.auc(dataset, labels, scores),
         }
 
@@ -381,8 +385,8 @@ class CyclicTrainer:
         score = row[f"{deployed}_score"]
         if math.isnan(score):
             raise PipelineError(
-                "validation AUC is undefined for every dataset (one class only); raise data.eval_limit or set "
-                "train.monitor: acc"
+                "validation AUC is undefined for every dataset: each lacks a class in its validation split; take more "
+                "images (data.eval_limit, phantom.val) or set train.monitor: acc"
             )
         if self.stopping.improved(score):
             states = (

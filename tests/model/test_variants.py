@@ -77,6 +77,13 @@ def test_full_fine_tuning_trains_everything(make_model):
     assert active["nodulemnist3d"] & (embeds_images | embeds_volumes) == embeds_volumes
 
 
+def test_a_backbone_that_trains_stays_in_fp32(make_model):
+    frozen = make_model(compute__precision="bf16").backbone
+    trained = make_model(variant="full_finetune", compute__precision="bf16").backbone
+    assert {parameter.dtype for parameter in frozen.parameters()} == {torch.float32, torch.bfloat16}
+    assert {parameter.dtype for parameter in trained.parameters()} == {torch.float32}
+
+
 def test_what_is_not_trained_of_the_released_variant(make_model):
     model = make_model(variant="released")
     frozen = {name.split(".")[0] for name, parameter in model.named_parameters() if not parameter.requires_grad}

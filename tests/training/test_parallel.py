@@ -17,6 +17,8 @@ from pipeline.training.trainer import CyclicTrainer
 CPU = torch.device("cpu")
 # Of 12 images each dataset's last batch has one: fewer than processes.
 BATCH_SIZE = 11
+ONE_OF_EACH = ("retinamnist", "breastmnist", "chestmnist", "nodulemnist3d")
+VOLUMES = ("nodulemnist3d",)
 
 
 def train(config, backbone, cached: Path, processes: Processes) -> dict:
@@ -56,10 +58,19 @@ def train_as_one_of_two(rank: int, folder: Path, *inputs) -> None:
 
 
 # What a step leaves out differs: other specialists, then none of them and the gates come in, then only heads.
-@pytest.fixture(params=["mosaic", "gated", "full_finetune"])
+@pytest.fixture(
+    params=[
+        ("mosaic", ONE_OF_EACH),
+        ("gated", ONE_OF_EACH),
+        ("full_finetune", ONE_OF_EACH),
+        ("full_finetune", VOLUMES),
+    ],
+    ids=lambda param: f"{param[0]}-{len(param[1])}",
+)
 def inputs(request, make_config, make_backbone, cached) -> tuple:
+    variant, datasets = request.param
     overrides = {"train__batch_size": BATCH_SIZE, "train__num_rounds": 3, "train__weight_decay": 0.5}
-    return make_config(variant=request.param, **overrides), make_backbone(), cached
+    return make_config(datasets, variant=variant, **overrides), make_backbone(), cached
 
 
 def test_two_processes_train_what_one_does(inputs, tmp_path, monkeypatch):
@@ -68,7 +79,7 @@ def test_two_processes_train_what_one_does(inputs, tmp_path, monkeypatch):
     torch.multiprocessing.spawn(train_as_one_of_two, (tmp_path, *inputs), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
 
-    assert alone["traces"].shape == (3 * 4 * 2, 3)  # loss, gradient norm and images of every step
+    assert alone["traces"].shape == (3 * len(inputs[0].datasets) * 2, 3)  # loss, gradient norm and images of every step
     torch.testing.assert_close(first["traces"], alone["traces"], rtol=1e-4, atol=0)
     for name, tensor in first["tensors"].items():
         torch.testing.assert_close(tensor, alone["tensors"][name], rtol=1e-3, atol=1e-5, msg=name)

@@ -1,5 +1,6 @@
 """What the variants of the recipe do to a training."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pipeline.evaluation.test_set import run_test
 from pipeline.model.mosaic import build_mosaic
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.model_file import load_model, save_model
+from pipeline.training.outputs import write_outputs
 from pipeline.training.schedule import learning_rate
 from pipeline.training.trainer import CyclicTrainer, StoppedByRequest
 
@@ -42,8 +44,10 @@ def test_every_variant_trains_is_saved_and_is_tested_as_it_was_trained(
 
 
 @pytest.mark.parametrize("kind", ["bottleneck", "lora", "prompt"])
-def test_datasets_routed_apart_train_together_as_each_does_alone(make_trainer, kind):
+def test_datasets_routed_apart_train_together_as_each_does_alone(make_trainer, kind, cached, write_cached):
     """With a frozen backbone this is single-task training, 2D and 3D: the same batches, rates and updates."""
+    write_cached(cached / "vesselmnist3d", "vesselmnist3d", {"train": 9, "val": 8, "test": 8})
+    datasets = ("vesselmnist3d", "retinamnist", "chestmnist", "nodulemnist3d")
     overrides = {
         "adapter__kind": kind,
         "adapter__routing": "per_dataset",
@@ -53,9 +57,9 @@ def test_datasets_routed_apart_train_together_as_each_does_alone(make_trainer, k
         "train__early_stopping_patience": 9,
         "train__weight_decay": 0.3,
     }
-    together = make_trainer(**overrides)
+    together = make_trainer(datasets, **overrides)
     together.run()
-    for name in together.config.datasets:
+    for name in datasets:
         alone = make_trainer((name,), **overrides)
         alone.run()
         for which in ("student", "teacher"):
@@ -149,13 +153,51 @@ def test_gates_follow_also_when_the_rounds_before_them_stop_early(make_trainer, 
     assert (trainer.gated_from, trainer.round, trainer.best.round) == (2, 4, 4)
 
 
-GATED = {"variant": "gated", "train__num_rounds": 3}
+def test_gates_come_into_the_best_model_without_them_and_not_into_the_last_one(make_trainer, monkeypatch):
+    trainer = make_trainer(
+        variant="gated", train__num_rounds=5, adapter__gate_rounds=1, train__early_stopping_patience=2
+    )
+    values = {f"{name}/{m}": 0.5 for name in trainer.config.datasets for m in ("acc", "auc")} | {"acc": 0.5, "auc": 0.5}
+    scores = iter([0.5, 0.6, 0.4, 0.4, 0.3, 0.3])
+    monkeypatch.setattr(trainer, "validate", lambda model: values | {"score": next(scores)})
+    after, begun = [], []
+    enter = trainer._enter_phase
+
+    def entered(gated) -> None:
+        states = [model.trainable_state().items() for model in (trainer.student, trainer.teacher)]
+        begun.extend({name: tensor.clone() for name, tensor in state} for state in states)
+        assert not trainer.optimizer.state
+        enter(gated=gated)
+        raise StoppedByRequest
+
+    def on_round(row) -> None:
+        states = [model.trainable_state().items() for model in (trainer.student, trainer.teacher)]
+        after.append([{name: tensor.clone() for name, tensor in state} for state in states])
+
+    monkeypatch.setattr(trainer, "_enter_phase", entered)
+    with pytest.raises(StoppedByRequest):
+        trainer.run(on_round=on_round)
+    assert len(after) == 3
+    for which in (0, 1):
+        assert all(torch.equal(tensor, after[0][which][name]) for name, tensor in begun[which].items())
+        assert not all(torch.equal(tensor, after[2][which][name]) for name, tensor in begun[which].items())
+
+
+def test_the_training_says_from_which_round_on_its_gates_were_in_use(make_trainer, tmp_path):
+    for variant, expected in (("gated", 1), ("mosaic", None)):
+        trainer = make_trainer(("breastmnist",), variant=variant, train__num_rounds=2, adapter__gate_rounds=1)
+        trainer.run()
+        write_outputs(tmp_path, trainer, {}, {})
+        assert json.loads((tmp_path / "train.json").read_text())["gated_from"] == expected
+
+
+GATED = {"variant": "gated", "train__num_rounds": 4, "adapter__gate_rounds": 2}
 SHUFFLED = {"train__order": "interleaved", "train__num_rounds": 2}
 BALANCED = {"train__order": "balanced", "train__num_rounds": 2}
 AT_VISITS = {"ema__update": "visit"}
 
 
-@pytest.mark.parametrize("steps", [3, 9, 16, 18])
+@pytest.mark.parametrize("steps", [3, 9, 18, 26])
 @pytest.mark.parametrize(
     "overrides", [GATED, SHUFFLED, BALANCED, AT_VISITS], ids=["gated", "shuffled", "balanced", "ema"]
 )
