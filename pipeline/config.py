@@ -19,8 +19,8 @@ from pipeline.params import Params, Train
 class Architecture(BaseModel):
     """Shape of the model and how it starts; None is what the variant does not have.
 
-    Those are the volume and tokenizer keys without 3D datasets, the adapter keys without bottlenecks, the strength
-    without prompts.
+    Those are the statistics without 2D datasets, volume and tokenizer keys without 3D ones, the adapter keys without
+    bottlenecks, the strength without prompts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,7 +30,7 @@ class Architecture(BaseModel):
     image_size: int
     volume_patch_size: int | None
     volume_size: int | None
-    normalisation: Literal["half", "imagenet"]
+    normalisation: Literal["half", "imagenet"] | None
     embedding_norm: bool
     frozen: bool
     tokenizer_init: Literal["random", "inflate"] | None
@@ -42,6 +42,18 @@ class Architecture(BaseModel):
     def size(self, dimension: int) -> int:
         """Pixels or voxels a side of what the model sees of a 2D or a 3D dataset."""
         return self.image_size if dimension == 2 else self.volume_size
+
+
+class Recipe(Train):
+    """The training recipe; None is what cannot matter.
+
+    Those are tau with another order than `balanced`, the form of a consistency without weight, `flip_sided` without
+    left and right organs, and the tolerance without grades.
+    """
+
+    consist_form: Literal["mix", "add"] | None
+    flip_sided: bool | None
+    grade_tolerance: int | None
 
 
 class Momentum(BaseModel):
@@ -65,7 +77,7 @@ class Config(BaseModel):
 
     model: Architecture
     routing: Routing
-    train: Train
+    train: Recipe
     momentum: Momentum
     precision: Literal["fp32", "bf16"]
 
@@ -82,7 +94,15 @@ def resolve(params: Params, variant: str) -> Config:
     routing = build_routing(resolved.adapter, datasets)
     dimensions = {DATASETS[name].dimension for name in datasets}
     volumes = 3 in dimensions
-    bottleneck, tau = routing.kind == "bottleneck", resolved.train.tau
+    bottleneck, train = routing.kind == "bottleneck", resolved.train
+    sided = any(DATASETS[name].sided for name in datasets)
+    graded = any(DATASETS[name].task == "ordinal-regression" for name in datasets)
+    matters = {
+        "tau": train.order == "balanced",
+        "consist_form": train.consist_weight > 0,
+        "flip_sided": sided,
+        "grade_tolerance": graded,
+    }
     return Config(
         model=Architecture(
             backbone=model.backbone,
@@ -90,7 +110,7 @@ def resolve(params: Params, variant: str) -> Config:
             image_size=model.image_size,
             volume_patch_size=model.volume_patch_size if volumes else None,
             volume_size=model.volume_size if volumes else None,
-            normalisation=model.normalisation,
+            normalisation=model.normalisation if 2 in dimensions else None,
             embedding_norm=model.embedding_norm,
             frozen=resolved.backbone.frozen,
             tokenizer_init=resolved.tokenizer_3d.init if volumes else None,
@@ -100,7 +120,7 @@ def resolve(params: Params, variant: str) -> Config:
             prompt_strength=resolved.adapter.prompt_strength if routing.kind == "prompt" else None,
         ),
         routing=routing,
-        train=resolved.train.model_copy(update={"tau": tau if resolved.train.order == "balanced" else None}),
+        train=Recipe(**{key: value if matters.get(key, True) else None for key, value in train.model_dump().items()}),
         momentum=Momentum(
             d2=resolved.ema.momentum if 2 in dimensions else None,
             d3=resolved.ema.momentum_3d if volumes else None,
@@ -124,7 +144,7 @@ def load_config(path: Path) -> Config:
         raise PipelineError(f"{path}: no such file; `dvc repro configure` writes it") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise PipelineError(not_ours) from None
-    sections = {"model": Architecture.model_fields, "train": ("tau",), "momentum": Momentum.model_fields}
+    sections = {"model": Architecture.model_fields, "train": Recipe.model_fields, "momentum": Momentum.model_fields}
     if not isinstance(tree, dict) or not all(isinstance(tree.get(section), dict) for section in sections):
         raise PipelineError(not_ours)
     for section, keys in sections.items():

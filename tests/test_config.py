@@ -135,9 +135,13 @@ def test_what_does_not_decide_a_training_is_no_part_of_its_configuration(changes
         (TWO_D, {"tokenizer_3d__trained": False}),
         (THREE_D, {"ema__momentum": 0.5}),
         (THREE_D, {"adapter__bottleneck_a": 65}),
+        (THREE_D, {"model__normalisation": "imagenet"}),
+        (TWO_D, {"train__flip_sided": True}),
+        (THREE_D, {"train__grade_tolerance": 1}),
+        ({"train__consist_weight": 0}, {"train__consist_form": "add"}),
     ],
 )
-def test_parameters_of_a_dimension_that_is_not_trained_have_no_influence(base, changes):
+def test_parameters_of_what_is_not_trained_have_no_influence(base, changes):
     assert influenced(base, **changes) == set()
 
 
@@ -211,11 +215,9 @@ train:
   warmup_rounds: 1.0
   consist_weight: 0.1
   consist_form: mix
-  flip_sided: false
   early_stopping_patience: 5
   min_delta: 0.001
   monitor: acc_auc
-  grade_tolerance: 0
   validate_visits: true
 momentum:
   d2: 0.9

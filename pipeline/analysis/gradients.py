@@ -1,6 +1,5 @@
 """Gradient conflict: in which directions the datasets pull a specialist that they all share."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations_with_replacement
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from pipeline.analysis.subject import Subject
 from pipeline.datasets import DATASETS, SPECIALISTS
+from pipeline.evaluation.undefined import mean_of_defined
 from pipeline.training.losses import classification_loss
 
 
@@ -19,7 +19,8 @@ def gradients(subject: Subject) -> dict[str, Any] | None:
 
     Returns the specialist, the datasets in the order of the rows, the cosines [D, D] (nan for a gradient of zero),
     their means within and between the groups A, B and C, and the cosines [D] between the gradients of two halves of a
-    dataset's cases: what noise leaves of a cosine of one. None unless all datasets share one specialist.
+    dataset's cases: what noise leaves of a cosine of one, with half as many cases. None unless all datasets share one
+    specialist.
     """
     if len(subject.model.specialists) != 1:
         return None
@@ -71,7 +72,7 @@ def cosine_matrix(vectors: Sequence[Sequence[Tensor]]) -> list[list[float]]:
 
 
 def group_means(datasets: Sequence[str], cosine: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Return the mean cosine over pairs of different datasets by their groups, "A-A" to "C-C"; nan without pairs."""
+    """Return the mean defined cosine over pairs of different datasets by their groups, "A-A" to "C-C"; nan without."""
     pairs: dict[str, list[float]] = {
         f"{one}-{other}": [] for one, other in combinations_with_replacement(SPECIALISTS, 2)
     }
@@ -79,4 +80,4 @@ def group_means(datasets: Sequence[str], cosine: Sequence[Sequence[float]]) -> d
         for column in range(row):
             one, other = sorted(DATASETS[datasets[index]].specialist for index in (row, column))
             pairs[f"{one}-{other}"].append(cosine[row][column])
-    return {groups: sum(values) / len(values) if values else math.nan for groups, values in pairs.items()}
+    return {groups: float(mean_of_defined(values)) for groups, values in pairs.items()}

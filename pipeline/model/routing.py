@@ -80,8 +80,11 @@ def _table(adapter: Adapter, datasets: tuple[str, ...]) -> dict[str, str]:
 
 
 def _permuted(groups: dict[str, str], seed: int) -> dict[str, str]:
-    """Deal the 2D datasets out to groups of the same sizes at random; never the table itself, if there is another."""
-    images = [name for name in groups if DATASETS[name].dimension == 2]
+    """Deal the 2D datasets out to groups of the same sizes at random; never the table itself, if there is another.
+
+    The order in which they are trained does not matter.
+    """
+    images = [name for name in DATASETS if name in groups and DATASETS[name].dimension == 2]
     labels = [groups[name] for name in images]
     generator, drawn = random.Random(seed), list(labels)
     while drawn == labels and len(set(labels)) > 1:

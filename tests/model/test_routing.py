@@ -76,6 +76,16 @@ def test_random_seeds_draw_different_groups(build):
     assert len({tuple(build(routing="random", random_seed=seed).datasets.values()) for seed in range(20)}) > 10
 
 
+def test_random_groups_do_not_depend_on_the_order_of_training(build):
+    order = ("vesselmnist3d", *reversed(ALL), "nodulemnist3d")
+    names = tuple(dict.fromkeys(order))
+    for seed in range(5):
+        expected = build(routing="random", random_seed=seed)
+        found = build(names, routing="random", random_seed=seed)
+        assert found.datasets == expected.datasets
+        assert tuple(found.datasets) == names
+
+
 def test_gated_routing_is_the_papers_table_with_a_gate_on_it(build):
     hard, gated = build(), build(routing="gated", gate="image", gate_rounds=3)
     assert (hard.gate, hard.gate_rounds) == (None, None)

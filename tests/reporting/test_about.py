@@ -44,6 +44,9 @@ def test_datasets_that_a_variant_groups_anew_are_named(load):
     results = load(variants=("mosaic", "shared"))
     assert setup.regrouped(results) == []
     config = results.configs["mosaic"]
+    own = config.model_copy(update={"routing": config.routing.model_copy(update={"name": "random"})})
+    (sentence,) = setup.regrouped(replace(results, configs=results.configs | {"mosaic": own}))
+    assert sentence == "mosaic drew the groups that MOSAIC has, and is the same training again."
     datasets = config.routing.datasets | {"retinamnist": "B", "breastmnist": "A"}
     drawn = config.model_copy(update={"routing": config.routing.model_copy(update={"datasets": datasets})})
     changed = replace(results, configs=results.configs | {"mosaic": drawn})

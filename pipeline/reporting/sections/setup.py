@@ -57,6 +57,8 @@ def regrouped(results: Results) -> list[str]:
             group = routed[name]
             if group in SPECIALISTS and group != DATASETS[name].specialist:
                 moved.setdefault(group, []).append(DATASETS[name].title)
+        if results.configs[variant].routing.name == "random" and not moved:
+            sentences.append(f"{variant} drew the groups that MOSAIC has, and is the same training again.")
         if moved:
             places = "; ".join(f"{listing(titles)} in {group}" for group, titles in sorted(moved.items()))
             number = sum(map(len, moved.values()))
