@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.datasets import Dataset
-from pipeline.evaluation.metrics import roc_columns
+from pipeline.evaluation.metrics import by_threshold, roc_columns
 
 
 def mean_average_precision(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> float:
@@ -19,8 +19,5 @@ def _average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
     """Precision at each threshold, weighted by the recall that the threshold adds; equal scores share one."""
     if not positive.any() or np.isnan(scores).any():
         return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    last_of_tie = np.append(np.diff(scores[order]) != 0, True)
-    hits = np.cumsum(positive[order])[last_of_tie]
-    precision = hits / (np.flatnonzero(last_of_tie) + 1)
-    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
+    hits, cases = by_threshold(positive, scores)
+    return float((np.diff(hits, prepend=0) * hits / cases).sum() / hits[-1])

@@ -77,6 +77,16 @@ def roc_columns(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> tup
     return labels == np.arange(dataset.num_classes), scores
 
 
+def by_threshold(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count positive cases and all cases at or above each score that occurs, the highest first.
+
+    A threshold between equal scores does not exist: they share one.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last_of_tie = np.append(np.diff(scores[order]) != 0, True)
+    return np.cumsum(positive[order])[last_of_tie], np.flatnonzero(last_of_tie) + 1
+
+
 def macro_roc(dataset: Dataset, labels: np.ndarray, scores: np.ndarray, points: int = 101) -> np.ndarray:
     """ROC averaged over the columns that AUC averages: true positive rate [points] at even false positive rates.
 
@@ -87,11 +97,7 @@ def macro_roc(dataset: Dataset, labels: np.ndarray, scores: np.ndarray, points: 
     for positive, score in zip(*(columns.T for columns in roc_columns(dataset, labels, scores)), strict=True):
         if positive.all() or not positive.any():
             continue
-        order = np.argsort(-score, kind="stable")
-        # A threshold between equal scores does not exist: keep the last case of each run of ties.
-        last_of_tie = np.append(np.diff(score[order]) != 0, True)
-        hits = np.cumsum(positive[order])[last_of_tie]
-        cases = np.flatnonzero(last_of_tie) + 1
+        hits, cases = by_threshold(positive, score)
         tpr = np.concatenate([[0], hits / positive.sum()])
         fpr = np.concatenate([[0], (cases - hits) / (~positive).sum()])
         curves.append(np.interp(grid, fpr, tpr))
