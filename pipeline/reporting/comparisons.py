@@ -1,6 +1,7 @@
 """How each variant compares with the main one, and when a difference is called a difference.
 
-Every difference of the report has one sign: the other variant minus the main one.
+Every difference here has one sign: the other variant minus the main one. Sentences say the direction in words and give
+sizes; gains over single-task training alone are main minus other.
 """
 
 import math
@@ -11,14 +12,12 @@ from typing import Literal
 import numpy as np
 
 from pipeline.evaluation.significance import holm, wilcoxon
-from pipeline.reporting.means import Mean, defined, defined_interval, mean_over, replicate_means
+from pipeline.reporting.means import TIE, Mean, defined, defined_interval, mean_over, replicate_means
 from pipeline.reporting.results import Results
 
 ALPHA = 0.05
-# Equal counts of right answers can differ in the last bit after averaging.
-TIE = 1e-12
 
-Verdict = Literal["higher", "lower", "within noise", "too few datasets"]
+Verdict = Literal["higher", "lower", "unclear", "within noise", "too few differ"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class Comparison:
     """The means of a variant and of the main one over the datasets on which all variants have the metric.
 
     `interval` is that of the paired bootstrap difference, None where undefined; `p` the signed-rank test's over
-    datasets, adjusted by Holm over the other variants. `wins` and `losses` count the main variant's datasets.
-    `possible` says whether the test could reach ALPHA at all.
+    datasets, adjusted by Holm over the other variants, and `least_p` what that would be if all datasets that differ
+    agreed. `wins` and `losses` count the main variant's datasets; ties to the last bit are neither.
     """
 
     metric: str
@@ -39,7 +38,7 @@ class Comparison:
     p: float
     wins: int
     losses: int
-    possible: bool
+    least_p: float
 
     @property
     def difference(self) -> float:
@@ -52,13 +51,25 @@ class Comparison:
         return len(self.main_mean.datasets)
 
     @property
+    def differing(self) -> int:
+        """Number of datasets on which the two differ: those that the signed-rank test sees."""
+        return self.wins + self.losses
+
+    @property
+    def called(self) -> bool:
+        """Whether both tests say that there is a difference."""
+        return self.verdict in ("higher", "lower")
+
+    @property
     def verdict(self) -> Verdict:
-        """What the other variant is beside the main one: a difference needs both tests."""
-        if not self.possible:
-            return "too few datasets"
-        if excludes_zero(self.interval) and self.p < ALPHA:
-            return "higher" if self.difference > 0 else "lower"
-        return "within noise"
+        """What the other variant is beside the main one: a difference needs both tests, noise an interval around 0."""
+        if self.least_p >= ALPHA:
+            return "too few differ"
+        if self.interval is not None and not excludes_zero(self.interval):
+            return "within noise"
+        if self.interval is None or self.p >= ALPHA:
+            return "unclear"
+        return "higher" if self.difference > 0 else "lower"
 
 
 @dataclass(frozen=True)
@@ -85,8 +96,8 @@ def compare_all(results: Results, metric: str) -> dict[str, Comparison]:
     if not names:
         return {}
     by_dataset = {other: _differences(results, other, metric, names) for other in results.others}
-    adjusted = holm([wilcoxon(by_dataset[other]) for other in results.others])
-    possible = can_be_called(len(names), len(results.others))
+    p_values = [wilcoxon(by_dataset[other]) for other in results.others]
+    least = [_floor(by_dataset[other]) for other in results.others]
     main_rows = replicate_means(results, results.main, metric, names)
     return {
         other: Comparison(
@@ -99,9 +110,9 @@ def compare_all(results: Results, metric: str) -> dict[str, Comparison]:
             p=p,
             wins=int(np.sum(by_dataset[other] < 0)),
             losses=int(np.sum(by_dataset[other] > 0)),
-            possible=possible,
+            least_p=holm([*p_values[:place], least[place], *p_values[place + 1 :]])[place],
         )
-        for other, p in zip(results.others, adjusted, strict=True)
+        for place, (other, p) in enumerate(zip(results.others, holm(p_values), strict=True))
     }
 
 
@@ -116,14 +127,9 @@ def _differences(results: Results, other: str, metric: str, names: tuple[str, ..
     return np.where(np.abs(differences) > TIE, differences, 0)
 
 
-def smallest_p(datasets: int, comparisons: int) -> float:
-    """The least that the adjusted p can be: all datasets agree, and all comparisons are as clear as that one."""
-    return min(1.0, comparisons * 2.0 ** (1 - datasets))
-
-
-def can_be_called(datasets: int, comparisons: int) -> bool:
-    """Whether so many datasets can carry a difference at all, among so many comparisons."""
-    return smallest_p(datasets, comparisons) < ALPHA
+def _floor(differences: np.ndarray) -> float:
+    """The least p of the signed-rank test on as many differences as are not 0: all of them agree."""
+    return min(1.0, 2.0 ** (1 - np.count_nonzero(differences)))
 
 
 def on_dataset(results: Results, variant: str, reference: str, metric: str, dataset: str) -> Difference:
@@ -143,9 +149,14 @@ def paired_rows(results: Results, variant: str, reference: str, metric: str, dat
 
 
 def bootstrap_p(rows: np.ndarray) -> float:
-    """Two-sided p of resampled differences [B] against 0 (add-one rule, Davison and Hinkley, 1997); nan for none."""
+    """Two-sided p of resampled differences [B] against 0 (add-one rule, Davison and Hinkley, 1997); nan for none.
+
+    1.0 where they do not vary: that shows nothing, and still counts as a comparison.
+    """
     rows = rows[np.isfinite(rows)]
     if not len(rows):
         return math.nan
+    if np.ptp(rows) <= TIE:
+        return 1.0
     tail = min(np.sum(rows <= TIE), np.sum(rows >= -TIE))
     return float(min(1.0, 2 * (1 + tail) / (1 + len(rows))))

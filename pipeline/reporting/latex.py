@@ -6,7 +6,7 @@ from pipeline.reporting.comparisons import ALPHA, Comparison, compare_all
 from pipeline.reporting.means import Mean, mean_over
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import METRICS, Results
-from pipeline.reporting.wording import MINUS, UNDEFINED, percent, plural, signed
+from pipeline.reporting.wording import MINUS, UNDEFINED, bounds, percent, plural, signed
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -59,8 +59,9 @@ def _caption(results: Results) -> str:
     spread = " ± sample standard deviation" if len(results.seeds) > 1 else ""
     return (
         f"{describe_origin(results).label}: mean test ACC and AUC in percent{spread} over "
-        f"{plural(len(results.datasets), 'dataset')}, {seeds}. Differences to {results.main} in points; star: paired "
-        f"95 % bootstrap interval without 0 and Holm-adjusted signed-rank p below {ALPHA}."
+        f"{plural(len(results.datasets), 'dataset')}, {seeds}. Differences: variant minus {results.main}, in points, "
+        "with their paired 95 % bootstrap interval; star: the interval excludes 0 and the Holm-adjusted signed-rank p "
+        f"is below {ALPHA}."
     )
 
 
@@ -82,5 +83,9 @@ def _mean(mean: Mean) -> str:
 def _difference(comparison: Comparison | None) -> str:
     if comparison is None:
         return "--"
-    star = "^{*}" if comparison.verdict in ("higher", "lower") else ""
-    return f"${signed(comparison.difference).replace(MINUS, '-')}{star}$"
+    star = "^{*}" if comparison.called else ""
+    difference = f"${signed(comparison.difference).replace(MINUS, '-')}{star}$"
+    if comparison.interval is None:
+        return difference
+    interval = bounds(comparison.interval).replace("+", "").replace(MINUS, "-").replace(" to ", ", ")
+    return rf"{difference} {{\scriptsize $[{interval}]$}}"

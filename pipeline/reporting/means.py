@@ -11,6 +11,8 @@ from pipeline.reporting.records import DatasetResult
 from pipeline.reporting.results import METRICS, Results
 
 CHANCE_AUC = 0.5
+# Equal counts of right answers can differ in the last bit after averaging.
+TIE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,17 @@ def replicate_means(results: Results, variant: str, metric: str, datasets: tuple
 
 
 def defined_interval(replicates: np.ndarray) -> tuple[float, float] | None:
-    """95 % interval of replicates [B]; None if fewer than half of them are defined.
+    """95 % interval of replicates [B]; None if fewer than half of them are defined, or if it would have no width.
 
     A resample of ChestMNIST can miss a rare label, and has no AUC then: for every variant alike, so that differences
-    stay paired without it.
+    stay paired without it. Resamples keep the class mix, so answers that within each class are all right or all wrong
+    cannot vary: that says nothing of other cases, and is no certainty.
     """
     finite = replicates[np.isfinite(replicates)]
-    return interval(finite) if len(finite) and 2 * len(finite) >= len(replicates) else None
+    if not len(finite) or 2 * len(finite) < len(replicates):
+        return None
+    low, high = interval(finite)
+    return (low, high) if high - low > TIE else None
 
 
 def own_interval(value: float, replicates: np.ndarray) -> tuple[float, float] | None:
@@ -90,6 +96,19 @@ def constant_answer(result: DatasetResult) -> float:
     if result.multi_label:
         return fmean(max(pair) / result.n for pair in counts)
     return max(positive for positive, _ in counts) / result.n
+
+
+def above_constant(results: Results, variant: str, metric: str, datasets: tuple[str, ...]) -> bool | None:
+    """Whether a variant's mean ACC or AUC is above that of the best constant answer; None where it is undefined."""
+    mean = mean_over(results, variant, metric, datasets)
+    return None if mean.value is None else mean.value - constant_mean(results, metric, mean.datasets) > TIE
+
+
+def constant_mean(results: Results, metric: str, datasets: tuple[str, ...]) -> float:
+    """ACC or AUC of the best constant answer, mean over datasets."""
+    if metric == "auc":
+        return CHANCE_AUC
+    return fmean(constant_answer(results.main_run.results[name]) for name in datasets)
 
 
 def summary(results: Results) -> dict[str, float | None]:

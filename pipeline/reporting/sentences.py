@@ -1,12 +1,13 @@
 """What the numbers say, in sentences made from them; nothing is claimed that they do not carry."""
 
 from collections.abc import Collection
-from statistics import fmean
 
 from pipeline.datasets import DATASETS
-from pipeline.reporting.comparisons import ALPHA, Comparison, compare_all, excludes_zero, smallest_p
-from pipeline.reporting.means import CHANCE_AUC, Mean, constant_answer, defined, mean_over
+from pipeline.model.routing import SHARED
+from pipeline.reporting.comparisons import ALPHA, Comparison, compare_all
+from pipeline.reporting.means import Mean, above_constant, defined, mean_over
 from pipeline.reporting.origin import describe_origin
+from pipeline.reporting.records import Analysis
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.wording import bounds, count, listing, p_value, plural, points, range_percent, with_unit
 
@@ -15,42 +16,84 @@ LISTED = 4  # variants whose spread is named one by one
 
 
 def answer(results: Results) -> list[str]:
-    """The first sentences of the report: for each metric, which variants the main one beats, and which beat it."""
+    """The first sentences of the report: the main question's answer, then where each variant stands by each metric."""
     if not results.others:
         return [f"Only {results.main} was run: there is nothing to compare it with."]
-    sentences = []
-    for metric in METRICS:
-        compared = list(compare_all(results, metric).values())
+    by_metric = {metric: compare_all(results, metric) for metric in METRICS}
+    shared, sentences = one_shared_adapter(results), []
+    if shared and any(by_metric.values()):
+        sentences.append(_routing_or_sharing([table[shared] for table in by_metric.values() if table]))
+    for metric, table in by_metric.items():
+        compared = list(table.values())
         if not compared:
             sentences.append(f"No dataset has an {TITLES[metric]}, so nothing can be said of it.")
-        elif not compared[0].possible:
+        elif all(comparison.verdict == "too few differ" for comparison in compared):
             sentences.append(_too_few(compared))
         else:
-            sentences.append(_tally(results.main, TITLES[metric], compared))
-    return list(dict.fromkeys(sentences))
+            sentences.append(_tally(compared))
+    return sentences
+
+
+def one_shared_adapter(results: Results) -> str | None:
+    """The variant with one adapter for all datasets, of the kind that the main one routes hard; None without both."""
+    main = results.configs[results.main].routing
+    if main.name != "specialists":
+        return None
+    routings = {other: results.configs[other].routing for other in results.others}
+    return next((other for other, it in routings.items() if it.name == SHARED and it.kind == main.kind), None)
+
+
+def _routing_or_sharing(compared: list[Comparison]) -> str:
+    """The main question, by each metric: does hard routing beat one adapter that all datasets share?"""
+    hard, shared = f"ard routing ({compared[0].main})", f"one shared adapter ({compared[0].other})"
+    by_verdict = {"beats": "lower", "loses to": "higher"}
+    claims = []
+    for verb, verdict in by_verdict.items():
+        if titles := [TITLES[comparison.metric] for comparison in compared if comparison.verdict == verdict]:
+            claims.append(f"{verb} {shared} in {listing(titles)}")
+    claim = f"H{hard} {' and '.join(claims)}" if claims else f"No evidence that h{hard} beats {shared}"
+    found = [
+        f"in {TITLES[each.metric]} it is {_standing(each, 'by ')} ({_interval(each)}), {_weight(each)}"
+        for each in compared
+    ]
+    return f"{claim}: {'; '.join(found)}."
+
+
+def _weight(comparison: Comparison) -> str:
+    """What stands behind a difference, or what it lacks."""
+    if comparison.called:
+        return _counts(comparison)
+    if comparison.verdict == "unclear":
+        return "but not consistently over datasets" if comparison.interval else "unclear without one"
+    return "on too few differing datasets to tell" if comparison.verdict == "too few differ" else "within noise"
 
 
 def _too_few(compared: list[Comparison]) -> str:
-    datasets, others = compared[0].datasets, len(compared)
-    least = smallest_p(datasets, others)
+    differing, least = max(each.differing for each in compared), min(each.least_p for each in compared)
     return (
-        f"No difference can be called in {TITLES[compared[0].metric]}: with {plural(datasets, 'dataset')} and "
-        f"{plural(others, 'comparison')} the signed-rank test cannot give less than p = {least:.2g}, even if all "
-        "datasets agreed."
+        f"No difference can be called in {TITLES[compared[0].metric]}: with {plural(differing, 'differing dataset')} "
+        f"and {plural(len(compared), 'comparison')} the Holm-adjusted p of the signed-rank test cannot be less than "
+        f"{least:.2g}, even if all of them agreed."
     )
 
 
-def _tally(main: str, metric: str, compared: list[Comparison]) -> str:
-    by_verdict = {
-        "beats": [comparison.other for comparison in compared if comparison.verdict == "lower"],
-        "loses to": [comparison.other for comparison in compared if comparison.verdict == "higher"],
-        "is within noise of": [comparison.other for comparison in compared if comparison.verdict == "within noise"],
+def _tally(compared: list[Comparison]) -> str:
+    groups = {
+        "beats": [each.other for each in compared if each.verdict == "lower"],
+        "loses to": [each.other for each in compared if each.verdict == "higher"],
     }
+    for verb, verdict in (
+        ("is unclear against", "unclear"),
+        ("is within noise of", "within noise"),
+        ("differs on too few datasets from", "too few differ"),
+    ):
+        if others := [f"{each.other} ({_standing(each)})" for each in compared if each.verdict == verdict]:
+            groups[verb] = others
     if len(compared) == 1:
-        parts = [f"{verb} {others[0]}" for verb, others in by_verdict.items() if others]
+        parts = [f"{verb} {others[0]}" for verb, others in groups.items() if others]
     else:
-        parts = [_named(verb, others, len(compared)) for verb, others in by_verdict.items()]
-    return f"In {metric}, {main} {'; '.join(parts)}."
+        parts = [_named(verb, others, len(compared)) for verb, others in groups.items()]
+    return f"In {TITLES[compared[0].metric]}, {compared[0].main} {'; '.join(parts)}."
 
 
 def _named(verb: str, others: list[str], of: int) -> str:
@@ -67,42 +110,66 @@ def comparison_sentences(results: Results) -> list[tuple[str, list[str]]]:
 
 
 def comparison_sentence(comparison: Comparison) -> str:
-    """Say in words how the main variant stands to another, and by which evidence."""
+    """Say in words how the main variant stands to another, and by which evidence.
+
+    The direction is in the words: sizes are positive, and so is what lies in their direction of an interval.
+    """
     main, other, metric = comparison.main, comparison.other, TITLES[comparison.metric]
-    lead = -comparison.difference
-    size = points(lead)
-    flipped = comparison.interval and (-comparison.interval[1], -comparison.interval[0])
+    size, interval, counts = points(comparison.difference), _interval(comparison), _counts(comparison)
     p = f"Holm-adjusted p {p_value(comparison.p)}"
-    interval = f"95\u00a0% CI {bounds(flipped).replace('+', '')}"
-    of = f"of {plural(comparison.datasets, 'dataset')}"
-    if comparison.verdict == "lower":
-        return f"{main} beats {other} by {size} {metric} ({interval}), higher on {comparison.wins} {of}, {p}."
-    if comparison.verdict == "higher":
-        return f"{main} loses to {other} by {size} {metric} ({interval}), lower on {comparison.losses} {of}, {p}."
-    way = "level with" if size == points(0) else f"{size} {'above' if lead > 0 else 'below'}"
-    level = f"{main} is {way} {other} in {metric} ({interval}), higher on {comparison.wins} {of}"
-    if comparison.verdict == "too few datasets":
-        return f"{level}; too few datasets to call it a difference."
-    return f"{level}, {p}: within noise, {_failed(comparison)}."
+    if comparison.called:
+        verb = "beats" if comparison.verdict == "lower" else "loses to"
+        return f"{main} {verb} {other} by {size} {metric} ({interval}), {counts}, {p}."
+    if _is_level(comparison):
+        stands = f"{main} is level with {other} in {metric} ({interval}), {counts}"
+    else:
+        way = "ahead of" if comparison.difference < 0 else "behind"
+        stands = f"{main} is {way} {other} by {size} {metric} ({interval}), {counts}"
+    if comparison.verdict == "too few differ":
+        return (
+            f"{stands}; with {plural(comparison.differing, 'differing dataset')} it cannot be called a difference: "
+            f"even if all of them agreed, Holm-adjusted p would be {comparison.least_p:.2g}."
+        )
+    if comparison.verdict == "unclear":
+        return f"{stands}, {p}: unclear, {'not consistent over datasets' if comparison.interval else 'no interval'}."
+    return f"{stands}, {p}: within noise, the interval includes 0."
 
 
-def _failed(comparison: Comparison) -> str:
-    reasons = []
+def _is_level(comparison: Comparison) -> bool:
+    return points(comparison.difference) == points(0)
+
+
+def _standing(comparison: Comparison, by: str = "") -> str:
+    """Where the main variant is: '2.1 points ahead', or 'ahead by 2.1 points', or 'level'."""
+    if _is_level(comparison):
+        return "level"
+    size, way = points(comparison.difference), "ahead" if comparison.difference < 0 else "behind"
+    return f"{way} {by}{size}" if by else f"{size} {way}"
+
+
+def _interval(comparison: Comparison) -> str:
+    """The interval of the lead or of the arrears, whichever is there: its middle is positive."""
     if comparison.interval is None:
-        reasons.append("the interval is undefined")
-    elif not excludes_zero(comparison.interval):
-        reasons.append("the interval includes 0")
-    if not comparison.p < ALPHA:
-        reasons.append(f"p is not below {ALPHA}")
-    return "because " + listing(reasons)
+        return "no interval"
+    low, high = comparison.interval
+    sized = (low, high) if comparison.difference > 0 and not _is_level(comparison) else (-high, -low)
+    return f"95\u00a0% CI {bounds(sized).replace('+', '')}"
+
+
+def _counts(comparison: Comparison) -> str:
+    """On how many datasets the main variant is higher, lower and level; the rest goes without saying without ties."""
+    of = f"of {plural(comparison.datasets, 'dataset')}"
+    if ties := comparison.datasets - comparison.differing:
+        return f"higher on {comparison.wins}, lower on {comparison.losses}, level on {ties} {of}"
+    return f"lower on {comparison.losses} {of}" if comparison.difference > 0 else f"higher on {comparison.wins} {of}"
 
 
 def level(results: Results) -> list[str]:
     """Where the main variant stands by itself: means, and gain over a constant answer."""
-    return [_level(results), _above_constant(results)]
+    return [_means(results), _above_constant(results)]
 
 
-def _level(results: Results) -> str:
+def _means(results: Results) -> str:
     acc, auc = (mean_over(results, results.main, metric, results.datasets) for metric in METRICS)
     fewer = f" over {len(auc.datasets)}" if len(auc.datasets) != len(acc.datasets) else ""
     return (
@@ -117,16 +184,22 @@ def _with_interval(mean: Mean) -> str:
 
 
 def _above_constant(results: Results) -> str:
-    main, names = results.main, results.datasets
-    with_acc, with_auc = defined(results, "acc", names), defined(results, "auc", names)
-    by_acc = sum(
-        fmean(results.values(main, name, "acc")) > constant_answer(results.main_run.results[name]) for name in with_acc
-    )
-    by_auc = sum(fmean(results.values(main, name, "auc")) > CHANCE_AUC for name in with_auc)
-    return (
-        f"Its accuracy is above that of the best constant answer on {by_acc} of {plural(len(with_acc), 'dataset')}, "
-        f"its AUC above 50\u00a0% on {by_auc} of {len(with_auc)}."
-    )
+    parts = []
+    for metric, claim in (
+        ("acc", "Its accuracy is above that of the best constant answer"),
+        ("auc", "its AUC above 50\u00a0%"),
+    ):
+        names = defined(results, metric, results.datasets)
+        rest = not_above_constant(results, metric)
+        but = f" (not on {listing(rest)})" if rest else ""
+        parts.append(f"{claim} on {len(names) - len(rest)} of {plural(len(names), 'dataset')}{but}")
+    return f"{', '.join(parts)}."
+
+
+def not_above_constant(results: Results, metric: str) -> list[str]:
+    """Titles of the datasets on which the main variant is no better than a constant answer."""
+    names = defined(results, metric, results.datasets)
+    return [DATASETS[name].title for name in names if not above_constant(results, results.main, metric, (name,))]
 
 
 def seeds(results: Results) -> str:
@@ -173,25 +246,35 @@ def _why_undefined(results: Results, name: str) -> str:
     return "not every run has a finite value"
 
 
+def analysed(analysis: Analysis) -> str:
+    """What an analysis looked at, for captions."""
+    return f"seed {analysis.seed}, up to {plural(analysis.cases, 'validation image')} of each dataset"
+
+
+def one_case(sizes: Collection[int]) -> str:
+    """What one case of sets of these sizes weighs in accuracy: 'one case is 1.0 points', or '1.0 to 2.1 points'."""
+    least, most = (points(1 / size).removesuffix(" points") for size in (max(sizes), min(sizes)))
+    return f"one case is {least if least == most else f'{least} to {most}'} points"
+
+
 def limits(results: Results) -> list[str]:
     """What the numbers cannot show: data, size of the tests, seeds, selection, recipe, number of looks."""
-    sizes = {name: results.main_run.results[name].n for name in results.datasets}
-    smallest = min(sizes, key=sizes.__getitem__)
-    cells = len(results.others) * len(results.datasets)
+    sizes = [results.main_run.results[name].n for name in results.datasets]
+    cells = len(METRICS) * len(results.others) * len(results.datasets)
     looks = (
         [
-            f"The marks of single datasets are not adjusted for how many there are: of {count(cells)} differences that "
-            f"were all chance, about {max(1, round(ALPHA * cells))} would be marked. Only the comparison of means is "
-            "adjusted."
+            "The stars of the two maps of differences are not adjusted for how many there are: of their "
+            f"{count(cells)} differences on single datasets, were they all chance, about "
+            f"{max(1, round(ALPHA * cells))} would be starred. Adjusted by Holm are the comparisons of means, over "
+            "variants, and the gains over training alone, over datasets."
         ]
         if cells
         else []
     )
     return [
         describe_origin(results).sentence,
-        f"Test sets hold {_range(sizes.values())} images; on the smallest, {DATASETS[smallest].title}, one image is "
-        f"{points(1 / sizes[smallest])} of accuracy. A mean over datasets weighs each of them alike, however many "
-        "images it has.",
+        f"A test set holds {_range(sizes)} images; {one_case(sizes)} of accuracy (for several labels at most). A mean "
+        "over datasets weighs each of them alike, however many images it has.",
         seeds(results),
         "The signed-rank test asks whether variants differ across datasets like these; with one recipe and one "
         "backbone it says nothing about other datasets, recipes or backbones.",

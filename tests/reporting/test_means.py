@@ -6,7 +6,7 @@ from statistics import stdev
 import numpy as np
 import pytest
 
-from pipeline.reporting.means import constant_answer, defined_interval, groups, mean_over, summary
+from pipeline.reporting.means import above_constant, constant_answer, defined_interval, groups, mean_over, summary
 from pipeline.reporting.records import DatasetResult
 from pipeline.reporting.results import load_results
 from pipeline.reporting.results_csv import results_csv
@@ -55,11 +55,11 @@ def test_an_interval_averages_seeds_row_by_row_and_then_datasets(inputs):
     inputs.variants, inputs.seeds, inputs.datasets = ("mosaic",), (1, 2), ("pathmnist", "bloodmnist")
     rows = np.linspace(0, 1, 201)
     for dataset, shift in (("pathmnist", 0.0), ("bloodmnist", 0.2)):
-        # The seeds move against each other from one resample to the next: their mean does not move.
+        # The seeds move against each other from one resample to the next: their mean moves little.
         inputs.replicates["mosaic", 1, dataset] = np.stack([rows + shift, rows], axis=1)
-        inputs.replicates["mosaic", 2, dataset] = np.stack([1 - rows + shift, rows], axis=1)
+        inputs.replicates["mosaic", 2, dataset] = np.stack([(1 - rows) / 2 + shift, rows], axis=1)
     results = _results(inputs, {})
-    assert mean_over(results, "mosaic", "acc", results.datasets).interval == pytest.approx((0.6, 0.6))
+    assert mean_over(results, "mosaic", "acc", results.datasets).interval == pytest.approx((0.35625, 0.59375))
     assert mean_over(results, "mosaic", "auc", results.datasets).interval == pytest.approx((0.025, 0.975))
 
 
@@ -68,6 +68,26 @@ def test_resamples_without_a_value_are_left_out_unless_they_are_most():
     assert defined_interval(rows) == pytest.approx((0.025, 0.975))
     assert defined_interval(np.concatenate([np.full(150, np.nan), rows])) is None
     assert defined_interval(np.full(5, np.nan)) is None
+
+
+@pytest.mark.parametrize("value", [0.448, 1.0])
+def test_resamples_that_all_give_one_value_give_no_interval(inputs, value):
+    inputs.variants, inputs.datasets = ("mosaic",), ("pathmnist", "bloodmnist")
+    inputs.replicates["mosaic", 42, "pathmnist"] = np.full((200, 2), value)
+    results = _results(inputs, {("mosaic", "pathmnist"): (value,)})
+    assert mean_over(results, "mosaic", "acc", ("pathmnist",)).interval is None
+    low, high = mean_over(results, "mosaic", "acc", results.datasets).interval
+    assert low < high
+
+
+@pytest.mark.parametrize(("acc", "auc", "expected"), [(0.125, 0.5, False), (0.126, 0.501, True), (None, None, None)])
+def test_level_with_the_constant_answer_is_not_above_it(inputs, acc, auc, expected):
+    # The most frequent of 9 classes makes 3 of 24 images.
+    inputs.variants, inputs.datasets = ("mosaic",), ("pathmnist",)
+    inputs.metrics["mosaic", 42, "pathmnist"] = {"acc": acc, "auc": auc}
+    results = _results(inputs, {})
+    assert above_constant(results, "mosaic", "acc", results.datasets) is expected
+    assert above_constant(results, "mosaic", "auc", results.datasets) is expected
 
 
 @pytest.mark.parametrize(

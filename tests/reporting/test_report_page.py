@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.evaluation.bootstrap import RESAMPLES
 from pipeline.reporting.ablation import render_markdown
 from pipeline.reporting.heat import HeatCell
 from pipeline.reporting.latex import escape, render_latex
@@ -137,7 +138,7 @@ def test_hostile_names_are_shown_as_text(inputs):
     results = load_results(inputs.variants, inputs.seeds, root=inputs.root, reasons={HOSTILE: f"why {HOSTILE}"})
     pages = [Page(text) for text in (render_page(results, "abc123"), *render_specialists(results, "abc123").values())]
     assert not [attributes for page in pages for attributes in page.all("img") if attributes["src"] == "x"]
-    assert f"above {HOSTILE} in ACC" in pages[0].text or f"below {HOSTILE} in ACC" in pages[0].text
+    assert f"ahead of {HOSTILE} by" in pages[0].text or f"behind {HOSTILE} by" in pages[0].text
     assert f"why {HOSTILE}" in pages[0].text
     assert f"{HOSTILE}0" in pages[1].text
 
@@ -176,8 +177,9 @@ def test_only_specialists_with_datasets_have_a_page(inputs):
 def test_the_page_begins_with_the_answer(page):
     text = " ".join(page.text.split("</style>")[-1].split())
     place = text.index("The answer")
-    assert text.index("No difference can be called in ACC") > place
-    assert text.index("No difference can be called in ACC") - place < 60
+    begin = "No evidence that hard routing (mosaic) beats one shared adapter (shared): in ACC it is "
+    assert 0 < text.index(begin) - place < 60
+    assert text.index("No difference can be called in ACC") > text.index(begin)
     assert page.all("section")[0]["id"] == "headline"
 
 
@@ -383,6 +385,26 @@ def test_latex_takes_hostile_names_literally_and_keeps_its_columns(inputs):
     plain = text.replace(r"\{", "").replace(r"\}", "")
     assert plain.count("{") == plain.count("}")
     assert text.count(r"\begin{") == text.count(r"\end{") == 2
+
+
+def test_latex_gives_each_difference_its_interval_where_there_is_one(inputs):
+    inputs.variants = ("mosaic", "shared", "same")
+    shake = np.linspace(-0.02, 0.02, 201)
+    for dataset in inputs.datasets:
+        for variant, value, moves in (("mosaic", 0.5, 0), ("shared", 0.6, 1), ("same", 0.4, 0)):
+            inputs.metrics[variant, 42, dataset] = {"acc": value, "auc": value}
+            inputs.replicates[variant, 42, dataset] = np.stack([value + moves * shake] * 2, axis=1)
+    text = render_latex(_results(inputs))
+    assert r"& $60.0$ & $+10.0$ {\scriptsize $[8.1, 11.9]$} & " in text
+    assert r"& $40.0$ & $-10.0$ & $40.0$ & $-10.0$ \\" in text
+    assert "Differences: variant minus mosaic, in points" in text
+
+
+def test_the_page_says_how_intervals_and_p_values_are_made(page):
+    text = " ".join(page.text.split())
+    assert f"come from {RESAMPLES:,} resamples of the test cases, drawn within each class" in text
+    assert "for ACC or AUC of a single dataset they are normal on the logit scale" in text
+    assert "adjusted by Holm over the variants; for the gain of a single dataset, the paired bootstrap" in text
 
 
 def test_a_multi_label_case_counts_its_wrong_labels(inputs):

@@ -3,22 +3,27 @@
 import math
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.datasets import DATASETS
 from pipeline.evaluation.significance import holm
 from pipeline.reporting.comparisons import ALPHA, bootstrap_p, excludes_zero, on_dataset, paired_rows
-from pipeline.reporting.means import defined
-from pipeline.reporting.results import Results
-from pipeline.reporting.table import Cell, Table
-from pipeline.reporting.wording import MINUS, UNDEFINED, bounds, listing, p_value, percent, plural, signed
+from pipeline.reporting.means import TIE, above_constant, defined
+from pipeline.reporting.results import METRICS, Results
+from pipeline.reporting.sentences import TITLES
+from pipeline.reporting.table import NONE, Cell, Table
+from pipeline.reporting.wording import MINUS, UNDEFINED, bounds, listing, p_value, percent, plural, points, signed
 
 ALONE = "per_dataset"  # the variant with a specialist for every dataset
+# A sign for what is shown, beside the word: colour alone would say nothing in print or to a screen reader.
+SHARING = {"helped": "▲ helped", "hurt": "▼ hurt"}
+
+Verdict = Literal["helped", "hurt", "unclear", "within noise", "no interval"]
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Accuracy of the main variant on one dataset, and alone; `p` is that of the paired bootstrap after Holm."""
+    """ACC or AUC of the main variant on one dataset, and alone; `p` is that of the paired bootstrap after Holm."""
 
     dataset: str
     together: float
@@ -33,67 +38,122 @@ class Gain:
 
     @property
     def relative(self) -> float | None:
-        """Gain as a share of the accuracy alone."""
+        """Gain as a share of the value alone."""
         return self.points / self.alone if self.alone else None
 
     @property
-    def clear(self) -> bool:
-        """Whether the gain's interval excludes 0, and its p after Holm is below ALPHA."""
-        return excludes_zero(self.interval) and self.p < ALPHA
+    def verdict(self) -> Verdict:
+        """What sharing is shown to do: it takes an interval without 0, and a p below ALPHA after Holm."""
+        if self.interval is None:
+            return "no interval"
+        if not excludes_zero(self.interval):
+            return "within noise"
+        if self.p >= ALPHA:
+            return "unclear"
+        return "helped" if self.points > 0 else "hurt"
 
 
 def build(results: Results) -> dict[str, Any] | None:
     """Content of the section; None if the variant with a specialist for every dataset did not run."""
     gains = multi_task_gains(results)
-    return {"sentences": gain_sentences(results, gains), "table": gain_table(results, gains)} if gains else None
+    if not gains:
+        return None
+    return {"sentences": gain_sentences(results, gains), "table": gain_table(results, gains), "alone": ALONE}
 
 
-def multi_task_gains(results: Results) -> list[Gain]:
-    """Gain of every dataset with an accuracy; empty without the variant to compare with."""
+def multi_task_gains(results: Results) -> dict[str, list[Gain]]:
+    """Gain of every dataset that has the metric, by metric; empty without the variant to compare with."""
     if ALONE not in results.others:
-        return []
-    names = defined(results, "acc", results.datasets)
-    rows = [paired_rows(results, results.main, ALONE, "acc", name) for name in names]
+        return {}
+    return {metric: gains for metric in METRICS if (gains := _gains(results, metric))}
+
+
+def _gains(results: Results, metric: str) -> list[Gain]:
+    names = defined(results, metric, results.datasets)
+    rows = [paired_rows(results, results.main, ALONE, metric, name) for name in names]
     adjusted = holm([bootstrap_p(row) for row in rows])
     return [
         Gain(
             dataset=name,
-            together=fmean(results.values(results.main, name, "acc")),
-            alone=fmean(results.values(ALONE, name, "acc")),
-            interval=on_dataset(results, results.main, ALONE, "acc", name).interval,
+            together=fmean(results.values(results.main, name, metric)),
+            alone=fmean(results.values(ALONE, name, metric)),
+            interval=on_dataset(results, results.main, ALONE, metric, name).interval,
             p=p,
         )
         for name, p in zip(names, adjusted, strict=True)
     ]
 
 
-def gain_sentences(results: Results, gains: list[Gain]) -> list[str]:
-    """Mean gain, how many datasets are hurt and helped beyond chance, and the worst one."""
-    hurt = [gain for gain in gains if gain.clear and gain.points < 0]
-    helped = [gain for gain in gains if gain.clear and gain.points > 0]
-    worst = min(gains, key=lambda gain: gain.points)
-    mean = fmean(gain.points for gain in gains)
-    relative = [gain.relative for gain in gains if gain.relative is not None]
-    share = f" ({_relative(fmean(relative))} relative)" if relative else ""
-    sentences = [
-        f"Against a specialist for every dataset ({ALONE}), {results.main} changes accuracy by {signed(mean)} points "
-        f"on average{share}, over {plural(len(gains), 'dataset')}.",
-        f"Sharing hurts {_named(hurt)} and helps {_named(helped)} beyond chance (paired interval without 0, and "
-        f"bootstrap p below {ALPHA} after Holm over datasets).",
+def gain_sentences(results: Results, gains: dict[str, list[Gain]]) -> list[str]:
+    """Mean gains, which datasets are shown to be helped and hurt, and where ACC and AUC disagree."""
+    means = " and ".join(_mean(metric, of) for metric, of in gains.items())
+    return [
+        f"Against a specialist for every dataset ({ALONE}), {results.main} changes {means}.",
+        *(_shown(metric, of) for metric, of in gains.items()),
+        *_opposed(gains),
+        *_below_constant(results, gains),
     ]
-    if worst.points < 0:
-        sentences.append(
-            f"The worst is {DATASETS[worst.dataset].title}: {signed(worst.points)} points "
-            f"({bounds(worst.interval)}), p {p_value(worst.p)}."
+
+
+def _mean(metric: str, gains: list[Gain]) -> str:
+    relative = [gain.relative for gain in gains if gain.relative is not None]
+    ratio = f" (the mean of the datasets' ratios is {_relative(fmean(relative))})" if relative else ""
+    mean = signed(fmean(gain.points for gain in gains))
+    return f"{TITLES[metric]} by {mean} points on average over {plural(len(gains), 'dataset')}{ratio}"
+
+
+def _shown(metric: str, gains: list[Gain]) -> str:
+    """Which datasets are shown to be helped and hurt, and the one that loses most."""
+    shown = []
+    for verdict in ("helped", "hurt"):
+        titles = [DATASETS[gain.dataset].title for gain in gains if gain.verdict == verdict]
+        number = (
+            f"{plural(len(titles), 'dataset')} {'is' if len(titles) == 1 else 'are'}" if titles else "no dataset is"
         )
+        shown.append(f"{number} shown to be {verdict}" + (f" ({listing(titles)})" if titles else ""))
+    worst = min(gains, key=lambda gain: gain.points)
+    if worst.points >= -TIE:
+        most = "no dataset is lower"
     else:
-        sentences.append("No dataset loses.")
+        found = "no interval"
+        if worst.interval:
+            low, high = worst.interval
+            found = f"95\u00a0% CI {bounds((-high, -low)).replace('+', '')}, p {p_value(worst.p)}"
+        most = f"{DATASETS[worst.dataset].title} loses most, {points(worst.points)} ({found})"
+    return f"In {TITLES[metric]}, {' and '.join(shown)}; {most}."
+
+
+def _opposed(gains: dict[str, list[Gain]]) -> list[str]:
+    """Where ACC and AUC differ in sign, with the numbers where either of them is shown."""
+    if len(gains) < len(METRICS):
+        return []
+    by_dataset = {gain.dataset: gain for gain in gains["auc"]}
+    pairs = [(gain, by_dataset[gain.dataset]) for gain in gains["acc"] if gain.dataset in by_dataset]
+    opposed = [
+        pair for pair in pairs if min(each.points for each in pair) < -TIE and max(each.points for each in pair) > TIE
+    ]
+    if not opposed:
+        return []
+    told = [
+        f"{DATASETS[acc.dataset].title} ({signed(acc.points)} and {signed(auc.points)} points)"
+        for acc, auc in opposed
+        if {acc.verdict, auc.verdict} & set(SHARING)
+    ]
+    among = f", among them {listing(told)}" if told else ""
+    return [f"ACC and AUC differ in sign on {len(opposed)} of {plural(len(pairs), 'dataset')}{among}."]
+
+
+def _below_constant(results: Results, gains: dict[str, list[Gain]]) -> list[str]:
+    """Where a dataset is shown to be helped and is yet no better than a constant answer."""
+    sentences = []
+    for metric, of in gains.items():
+        helped = [gain.dataset for gain in of if gain.verdict == "helped"]
+        below = [DATASETS[name].title for name in helped if not above_constant(results, results.main, metric, (name,))]
+        if below:
+            sentences.append(
+                f"On {listing(below)}, the {TITLES[metric]} that sharing helps is not above that of a constant answer."
+            )
     return sentences
-
-
-def _named(gains: list[Gain]) -> str:
-    titles = [DATASETS[gain.dataset].title for gain in gains]
-    return f"{plural(len(titles), 'dataset')} ({listing(titles)})" if titles else "no dataset"
 
 
 def _relative(share: float | None) -> str:
@@ -102,27 +162,36 @@ def _relative(share: float | None) -> str:
     return f"{100 * share:+.1f}\u00a0%".replace("-", MINUS)
 
 
-def gain_table(results: Results, gains: list[Gain]) -> Table:
-    """Rows: datasets; columns: accuracy of both, gain in points and relative, adjusted p, and what it amounts to."""
-    rows = [
-        [
-            Cell(DATASETS[gain.dataset].title),
-            Cell(percent(gain.together)),
-            Cell(percent(gain.alone)),
-            Cell(signed(gain.points), gain.clear, order=gain.points),
-            Cell(bounds(gain.interval)),
-            Cell(_relative(gain.relative), order=gain.relative),
-            Cell(p_value(gain.p).removeprefix("= "), order=gain.p),
-            Cell(("▲ helped" if gain.points > 0 else "▼ hurt") if gain.clear else "within noise", gain.clear),
-        ]
-        for gain in gains
-    ]
+def gain_table(results: Results, gains: dict[str, list[Gain]]) -> Table:
+    """Rows: datasets; columns, for ACC and AUC: both variants, gain in points and relative, and what it amounts to."""
+    by_metric = [{gain.dataset: gain for gain in of} for of in gains.values()]
+    rows = []
+    for name in results.datasets:
+        row = [Cell(DATASETS[name].title)]
+        for of in by_metric:
+            row += _cells(of[name]) if name in of else [Cell(NONE)] * 5
+        rows.append(row)
     return Table(
         name="gain",
-        caption=f"Test accuracy in percent of {results.main} and of {ALONE}; gain in points with its paired 95\u00a0% "
-        "interval, and relative to the accuracy alone. p: paired bootstrap, adjusted by Holm over datasets.",
-        header=["Dataset", results.main, ALONE, "Gain", "Interval", "Relative", "p", "Sharing"],
+        caption=f"Test ACC and AUC in percent of {results.main} and of {ALONE}; gain: {results.main} minus {ALONE}, in "
+        f"points with its paired 95\u00a0% interval, and as a share of the value of {ALONE}. Helped and hurt: the "
+        f"interval excludes 0, and the p of the paired bootstrap, adjusted by Holm over datasets, is below {ALPHA}; "
+        "unclear: the interval alone excludes 0. No interval: within each class the two differ in all answers or in "
+        "none, so resampling cannot vary the gain.",
+        header=["Dataset", *len(gains) * (results.main, ALONE, "Gain", "Relative", "Sharing")],
+        spans=[("", 1), *((TITLES[metric], 5) for metric in gains)],
         rows=rows,
-        text_columns=(7,),
+        text_columns=tuple(5 * place for place in range(1, 1 + len(gains))),
         sortable=True,
     )
+
+
+def _cells(gain: Gain) -> list[Cell]:
+    shown, p = gain.verdict in SHARING, f"p {p_value(gain.p)}"
+    return [
+        Cell(percent(gain.together)),
+        Cell(percent(gain.alone)),
+        Cell(signed(gain.points), shown, below=bounds(gain.interval) if gain.interval else NONE, order=gain.points),
+        Cell(_relative(gain.relative), order=gain.relative),
+        Cell(SHARING.get(gain.verdict, gain.verdict), shown, below=p if gain.interval else "", order=gain.p),
+    ]

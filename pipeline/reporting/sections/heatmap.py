@@ -36,7 +36,8 @@ def difference_map(results: Results, metric: str) -> HeatMap:
         name=f"difference-{metric}",
         caption=f"{TITLES[metric]}: variant minus {results.main} in points; {results.main} itself in percent. Blue: "
         f"the variant is higher, orange: {results.main} is; full colour at {100 * scale:.1f} points. Star: the paired "
-        "95\u00a0% interval of that dataset, or of the mean, excludes 0, not adjusted for the number of cells.",
+        "95\u00a0% interval of that dataset, or of the mean, excludes 0, not adjusted for the number of cells; none "
+        "without an interval.",
         corner="Dataset",
         header=[results.main, *results.others],
         rows=rows,

@@ -11,8 +11,8 @@ from pipeline.reporting.sentences import TITLES, undefined_metrics
 from pipeline.reporting.table import NONE, Cell, Table
 from pipeline.reporting.wording import bounds, p_value, range_percent, short, signed, spread
 
-# Words and a sign for each verdict: colour alone would say nothing in print or to a screen reader.
-VERDICTS = {"higher": "▲ higher", "lower": "▼ lower", "within noise": "within noise", "too few datasets": "too few"}
+# A sign for what is called, beside the word: colour alone would say nothing in print or to a screen reader.
+VERDICTS = {"higher": "▲ higher", "lower": "▼ lower"}
 
 
 def build(results: Results) -> dict[str, Any]:
@@ -51,7 +51,8 @@ def variants_table(results: Results) -> Table:
         caption=f"Mean test ACC and AUC in percent{sds}, with the 95\u00a0% bootstrap interval over test cases. "
         f"Difference: variant minus {results.main}, in points, with its paired interval. p: signed-rank test over "
         "datasets, adjusted by Holm over the variants. A difference is called higher or lower only if its interval "
-        f"excludes 0 and p is below {ALPHA}.",
+        f"excludes 0 and p is below {ALPHA}; unclear: the interval alone excludes 0; within noise: it includes 0; too "
+        f"few differ: so few datasets that p could not be below {ALPHA} if they all agreed.",
         header=["Variant", "Trainable", *len(METRICS) * ("Mean", "Difference", "p", "Called")],
         spans=[("", 2), *((TITLES[metric], 4) for metric in METRICS)],
         rows=rows,
@@ -64,9 +65,13 @@ def variants_table(results: Results) -> Table:
 def _difference_cells(comparison: Comparison | None) -> list[Cell]:
     if comparison is None:
         return [Cell(NONE)] * 3
-    called = comparison.verdict in ("higher", "lower")
     return [
-        Cell(signed(comparison.difference), called, below=bounds(comparison.interval), order=comparison.difference),
+        Cell(
+            signed(comparison.difference),
+            comparison.called,
+            below=bounds(comparison.interval),
+            order=comparison.difference,
+        ),
         Cell(p_value(comparison.p).removeprefix("= "), order=comparison.p),
-        Cell(VERDICTS[comparison.verdict], called),
+        Cell(VERDICTS.get(comparison.verdict, comparison.verdict), comparison.called),
     ]
