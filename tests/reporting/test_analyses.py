@@ -118,7 +118,9 @@ def test_the_own_specialist_is_counted_against_the_best_other_one(inputs):
     found = {"specialists": ["A", "B", "C"], "own": OWN, "acc": acc, "auc": acc}
     ((variant, sentence, heat),) = counterfactual.build(_analysed(inputs, {"counterfactual": found}))["parts"]
     assert variant == "mosaic"
-    assert "the best on 4 of 6 datasets, level with the best other one on 1" in sentence
+    assert "the best on 4 of 6 datasets, level with the best other one on 1; another one is better on 1 " in sentence
+    assert "(largest: PathMNIST, +10.0 points)" in sentence
+    assert sentence.endswith("In accuracy, one case is 6.2 points.")  # of 16 validation images
     # 10 lost on four, 30 on one (OrganA against A), 10 gained, 0: bloodmnist 10, organa 30, nodule 10, vessel 10.
     assert f"accuracy loses {100 * (-0.1 + 0.1 + 0 + 0.3 + 0.1 + 0.1) / 6:.1f} points on average" in sentence
     framed = {title: [cell.own for cell in cells].index(True) for title, cells in heat.rows}
@@ -209,14 +211,18 @@ def test_forgetting_is_what_is_lost_from_the_visit_to_the_end_of_the_round(input
     assert [cell.text.replace(MINUS, "-") for cell in cells["BreastMNIST"]] == ["+3.0", "-1.0"]
     assert [cell.side for cell in cells["BreastMNIST"]] == ["under", "above"]
     text = _text(content["sentences"])
-    assert "mosaic loses 3.0 points a round on average over 3 datasets; the worst is" in text
+    assert (
+        "mosaic loses 3.0 points a round on average over 3 datasets; RetinaMNIST loses most, 3.0 points a round."
+        in text
+    )
     assert "shared gains 1.0 points a round on average over 3 datasets; no dataset loses" in text
+    assert "Each number is a mean over 3 rounds (seed 42), of 16 validation cases; one case is 6.2 points." in text
 
 
 def test_where_nothing_is_shared_nothing_is_forgotten(inputs):
     inputs.after_visits = {"mosaic": 0.0}
     content = forgetting.build(_load(inputs))
-    assert content["sentences"] == ["mosaic loses nothing within a round."]
+    assert content["sentences"][0] == "mosaic loses nothing within a round."
     assert {cell.side for _, cells in content["map"].rows for cell in cells} == {""}
 
 
@@ -224,8 +230,14 @@ def test_a_gate_is_held_against_hard_routing(inputs):
     weights = {name: [[0.8 if s == OWN[name] else 0.1 for s in "ABC"]] * 2 for name in SIX}
     weights["octmnist"] = [[0.1, 0.2, 0.7]] * 2
     found = {"specialists": ["A", "B", "C"], "weights": weights, "entropy": {name: [0.5, 0.7] for name in SIX}}
-    ((_, sentence, maps, figure),) = gates.build(_analysed(inputs, {"gate": found}))["parts"]
-    assert "the specialist of hard routing on 5 of 6 datasets" in sentence
+    weights["pathmnist"] = [[0.38, 0.3, 0.32]] * 2
+    ((_, sentence, maps, source, figure),) = gates.build(_analysed(inputs, {"gate": found}))["parts"]
+    assert (
+        "prefers the specialist of hard routing on 4 of 6 datasets, another one on 1, and has no clear preference on 1 "
+        "(no specialist leads the next by 0.1 of the weight)"
+    ) in sentence
+    assert source == "seed 42, up to 16 validation images of each dataset"
+    assert source in maps[0].caption
     assert "entropy is 0.60 nats on average, of 1.10" in sentence
     assert [cell.text for cell in dict(maps[0].rows)["OCTMNIST"]] == [".10", ".20", ".70", "0.60"]
     assert [cell.side for cell in dict(maps[1].rows)["OCTMNIST"]] == ["under", "under"]
@@ -233,22 +245,33 @@ def test_a_gate_is_held_against_hard_routing(inputs):
 
 
 def test_similarity_and_branch_say_the_layer_that_stands_out(inputs):
-    layers = [[[1, a, a], [a, 1, a], [a, a, 1]] for a in (0.9, 0.3, 0.5)]
+    layers = [[[1, a, a], [a, 1, a], [a, a, 1]] for a in (0.9, 0.3, 0.95, 0.5)]
     ratios = {name: [0.1, 0.2, 0.6] if OWN[name] == "A" else [0.1, 0.3, 0.2] for name in SIX}
     parts = {"similarity": {"specialists": ["A", "B", "C"], "layers": layers}, "branch_ratio": ratios}
     results = _analysed(inputs, parts)
-    ((_, sentence, figure),) = similarity.build(results)["parts"]
-    assert "from 0.90 in layer 1 to 0.50 in layer 3; they are least alike in layer 2 (0.30)" in sentence
-    assert "A and C: 0.90, 0.30, 0.50" in figure
-    ((_, sentence, figure),) = branch.build(results)["parts"]
+    ((_, sentence, source, figure),) = similarity.build(results)["parts"]
+    assert source == "seed 42, up to 16 validation images of each dataset"
+    assert (
+        "is 0.90 in layer 1 and 0.50 in layer 4; they are most alike in layer 3 (0.95), least alike in layer 2"
+        in sentence
+    )
+    assert "A and C: 0.90, 0.30, 0.95, 0.50" in figure
+    ((_, sentence, source, figure),) = branch.build(results)["parts"]
+    assert source == "seed 42, up to 16 validation images of each dataset"
     assert "0.30 for group A, 0.20 for group B and 0.20 for group C" in sentence
     assert "most in layer 3 (0.33)" in sentence
+
+
+def test_a_gate_with_a_single_specialist_prefers_it(inputs):
+    found = {"specialists": ["B"], "weights": {"octmnist": [[1.0]] * 2}, "entropy": {"octmnist": [0.0, 0.0]}}
+    ((_, sentence, *_),) = gates.build(_analysed(inputs, {"gate": found}))["parts"]
+    assert "prefers the specialist of hard routing on 1 of 1 dataset, another one on 0" in sentence
 
 
 def test_many_specialists_are_summed_up_in_one_line(inputs):
     layers = [np.full((9, 9), 0.5).tolist()] * 2
     found = {"specialists": list("abcdefghi"), "layers": layers}
-    ((_, _, figure),) = similarity.build(_analysed(inputs, {"similarity": found}))["parts"]
+    ((_, _, _, figure),) = similarity.build(_analysed(inputs, {"similarity": found}))["parts"]
     assert "mean of 36 pairs" in figure
 
 

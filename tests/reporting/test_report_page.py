@@ -17,7 +17,9 @@ from pipeline.reporting.heat import HeatCell
 from pipeline.reporting.latex import escape, render_latex
 from pipeline.reporting.page import render_page, render_specialists
 from pipeline.reporting.results import load_results
+from pipeline.reporting.sections import datasets
 from pipeline.reporting.sections.heatmap import difference_map
+from pipeline.reporting.table import NONE
 from pipeline.reporting.wording import MINUS
 
 ROOT = Path(__file__).parents[2]
@@ -400,11 +402,29 @@ def test_latex_gives_each_difference_its_interval_where_there_is_one(inputs):
     assert "Differences: variant minus mosaic, in points" in text
 
 
+def test_the_best_of_a_dataset_is_bold_only_above_the_constant_answer(inputs):
+    inputs.variants, inputs.datasets = ("mosaic", "shared"), ("octmnist", "breastmnist")
+    # The most frequent of four classes makes 25 %, of two 50 %.
+    for dataset, ours, theirs in (("octmnist", 0.25, 0.2), ("breastmnist", 0.49, 0.51)):
+        for variant, value in (("mosaic", ours), ("shared", theirs)):
+            inputs.metrics[variant, 42, dataset] = {"acc": value, "auc": value}
+    inputs.replicates["mosaic", 42, "octmnist"] = np.full((200, 2), 0.25)
+    tables = datasets.build(_results(inputs))
+    acc, auc = tables["tables"]
+    assert [[cell.best for cell in row[2:]] for row in acc.rows] == [[False, False], [False, True]]
+    assert [[cell.best for cell in row[2:]] for row in auc.rows] == [[False, False], [False, True]]
+    assert "; mosaic is not above it on OCTMNIST and BreastMNIST." in acc.caption
+    assert acc.rows[0][2].below == NONE
+    by_variant = {row[0].text: [cell.best for cell in row[1:3]] for row in tables["groups"].rows}
+    assert by_variant["mosaic"] == by_variant["shared"] == [False, False]  # 37.0 and 35.5 of 37.5 %
+
+
 def test_the_page_says_how_intervals_and_p_values_are_made(page):
     text = " ".join(page.text.split())
     assert f"come from {RESAMPLES:,} resamples of the test cases, drawn within each class" in text
     assert "for ACC or AUC of a single dataset they are normal on the logit scale" in text
     assert "adjusted by Holm over the variants; for the gain of a single dataset, the paired bootstrap" in text
+    assert "Those of the other variants are in results.csv." in text
 
 
 def test_a_multi_label_case_counts_its_wrong_labels(inputs):

@@ -7,16 +7,17 @@ from markupsafe import Markup
 
 from pipeline.reporting.figures.layers import by_group, group_lines, layer_plot
 from pipeline.reporting.results import Results
+from pipeline.reporting.sentences import analysed
 from pipeline.reporting.wording import listing
 
 
 def build(results: Results) -> dict[str, Any] | None:
-    """Content of the section: (variant, sentence, figure) for each variant with specialists."""
+    """Content of the section: (variant, sentence, what was looked at, figure) for each variant with specialists."""
     parts = []
     for index, (variant, analysis) in enumerate(results.analyses.items()):
         if analysis.branch_ratio:
             groups = by_group(analysis.branch_ratio)
-            parts.append((variant, ratio_sentence(groups), _figure(variant, groups, index)))
+            parts.append((variant, ratio_sentence(groups), analysed(analysis), _figure(variant, groups, index)))
     return {"parts": parts} if parts else None
 
 

@@ -5,10 +5,12 @@ from typing import Any
 
 from pipeline.datasets import DATASETS
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
+from pipeline.reporting.means import TIE
 from pipeline.reporting.records import Counterfactual
 from pipeline.reporting.results import Results
+from pipeline.reporting.sentences import analysed, one_case
 from pipeline.reporting.table import NONE
-from pipeline.reporting.wording import percent, plural, points
+from pipeline.reporting.wording import percent, plural, points, signed
 
 
 def build(results: Results) -> dict[str, Any] | None:
@@ -17,7 +19,7 @@ def build(results: Results) -> dict[str, Any] | None:
     for index, (variant, analysis) in enumerate(results.analyses.items()):
         found = analysis.counterfactual
         if found and len(found.specialists) > 1:
-            parts.append((variant, routing_sentence(found), routing_map(results, variant, found, index)))
+            parts.append((variant, _sentence(results, variant), routing_map(results, variant, found, index)))
     return {"parts": parts} if parts else None
 
 
@@ -34,18 +36,29 @@ def _own_and_best_other(found: Counterfactual, name: str) -> tuple[float, float]
     return values[own], max(others)
 
 
+def _sentence(results: Results, variant: str) -> str:
+    """The finding, and how little one case is."""
+    analysis = results.analyses[variant]
+    sizes = [min(analysis.cases, results.origin(name).splits["val"].n) for name in analysis.counterfactual.acc]
+    return f"{routing_sentence(analysis.counterfactual)} In accuracy, {one_case(sizes)}."
+
+
 def routing_sentence(found: Counterfactual) -> str:
-    """On how many datasets the own specialist is the best, and what the best other one costs on average."""
-    pairs = [pair for name in found.acc if (pair := _own_and_best_other(found, name))]
+    """On how many datasets the own specialist is the best or another is, and what the best other one costs."""
+    pairs = {name: pair for name in found.acc if (pair := _own_and_best_other(found, name))}
     if not pairs:
         return "No dataset has a specialist of its own."
-    ahead, level = sum(own > other for own, other in pairs), sum(own == other for own, other in pairs)
-    loss = fmean(own - other for own, other in pairs)
+    leads = {name: own - other for name, (own, other) in pairs.items()}
+    ahead, level = sum(lead > TIE for lead in leads.values()), sum(abs(lead) <= TIE for lead in leads.values())
     ties = f", level with the best other one on {level}" if level else ""
+    largest = min(leads, key=leads.__getitem__)
+    better = len(leads) - ahead - level
+    other = f" (largest: {DATASETS[largest].title}, {signed(-leads[largest])} points)" if better else ""
+    loss = fmean(leads.values())
     change = "loses" if loss >= 0 else "gains"
     return (
-        f"The own specialist is the best on {ahead} of {plural(len(pairs), 'dataset')}{ties}; routed to the best other "
-        f"one, accuracy {change} {points(loss)} on average."
+        f"The own specialist is the best on {ahead} of {plural(len(pairs), 'dataset')}{ties}; another one is better on "
+        f"{better or 'none'}{other}. Routed to the best other one, accuracy {change} {points(loss)} on average."
     )
 
 
@@ -69,10 +82,9 @@ def routing_map(results: Results, variant: str, found: Counterfactual, index: in
     analysis = results.analyses[variant]
     return HeatMap(
         name=f"counterfactual-{index}",
-        caption=f"{variant}, seed {analysis.seed}: validation accuracy in percent (up to {analysis.cases} images of "
-        "each dataset) with every specialist in turn under its own head. Framed: the own specialist. Orange: "
-        f"lower than with the own one, blue: higher; full colour at {100 * scale:.1f} points. The head was trained "
-        "with the own specialist, which is a part of the loss.",
+        caption=f"{variant}, {analysed(analysis)}: accuracy in percent with every specialist in turn under "
+        "its own head. Framed: the own specialist. Orange: lower than with the own one, blue: higher; full colour at "
+        f"{100 * scale:.1f} points. The head was trained with the own specialist, which is a part of the loss.",
         corner="Dataset",
         header=[f"Specialist {name}" if len(name) == 1 else name for name in found.specialists],
         rows=rows,

@@ -5,11 +5,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from pipeline.datasets import DATASETS
-from pipeline.reporting.means import CHANCE_AUC, constant_answer, groups, mean_over
+from pipeline.reporting.means import above_constant, constant_mean, groups, mean_over
 from pipeline.reporting.results import METRICS, Results
-from pipeline.reporting.sentences import TITLES, undefined_metrics
-from pipeline.reporting.table import Cell, Table, highest
-from pipeline.reporting.wording import UNDEFINED, count, percent, plural, spread, tight_range
+from pipeline.reporting.sentences import TITLES, not_above_constant, undefined_metrics
+from pipeline.reporting.table import NONE, Cell, Table, highest
+from pipeline.reporting.wording import UNDEFINED, count, listing, percent, plural, spread, tight_range
 
 UNITS = {False: "class", True: "label"}
 
@@ -24,26 +24,37 @@ def datasets_table(results: Results, metric: str) -> Table:
     rows = []
     for name in results.datasets:
         dataset, result = DATASETS[name], results.main_run.results[name]
-        constant = constant_answer(result) if metric == "acc" else CHANCE_AUC
+        constant = constant_mean(results, metric, (name,))
         about = f"{dataset.specialist}, n {count(result.n)}, {plural(dataset.num_classes, UNITS[dataset.multi_label])}"
         row = [Cell(dataset.title, below=about), Cell(percent(constant))]
         means = [mean_over(results, variant, metric, (name,)) for variant in results.variants]
         texts = [seed_spread(results.values(variant, name, metric)) for variant in results.variants]
         row += [
-            Cell(text, text in highest(texts), below=tight_range(mean.interval) if mean.interval else "")
-            for text, mean in zip(texts, means, strict=True)
+            Cell(
+                text,
+                text in highest(texts) and above_constant(results, variant, metric, (name,)),
+                below=tight_range(mean.interval) if mean.interval else NONE,
+            )
+            for text, mean, variant in zip(texts, means, results.variants, strict=True)
         ]
         rows.append(row)
     return Table(
         name=f"datasets-{metric}",
         caption=f"Test {TITLES[metric]} in percent by dataset (specialist group, test images, classes), with the "
-        "95\u00a0% interval over test cases. Bold: highest of its row. Constant: always giving the most frequent test "
-        "class (for ChestMNIST, for each label).",
+        "95\u00a0% interval over test cases. Bold: highest of its row, if above the constant answer, which always "
+        f"gives the most frequent test class (of several labels, for each){_not_above(results, metric)}. {NONE}: no "
+        "interval, resampling cannot vary the value.",
         header=["Dataset", "Constant", *results.variants],
         rows=rows,
         notes=undefined_metrics(results) if metric == "auc" else [],
         sortable=True,
     )
+
+
+def _not_above(results: Results, metric: str) -> str:
+    """Where the main variant is no better than the constant answer, as the end of a sentence; empty if nowhere."""
+    titles = not_above_constant(results, metric)
+    return f"; {results.main} is not above it on {listing(titles)}" if titles else ""
 
 
 def groups_table(results: Results) -> Table:
@@ -52,6 +63,10 @@ def groups_table(results: Results) -> Table:
     columns = [(metric, names) for names in by_group.values() for metric in METRICS]
     values = [[mean_over(results, variant, metric, names) for metric, names in columns] for variant in results.variants]
     best = _best_in_columns([[percent(mean.value) for mean in row] for row in values])
+    best = [
+        [mark and above_constant(results, variant, *column) for mark, column in zip(marks, columns, strict=True)]
+        for variant, marks in zip(results.variants, best, strict=True)
+    ]
     rows = [
         [Cell(variant), *(Cell(spread(mean.value, mean.std), mark) for mean, mark in zip(row, marks, strict=True))]
         for variant, row, marks in zip(results.variants, values, best, strict=True)
@@ -60,7 +75,7 @@ def groups_table(results: Results) -> Table:
         name="groups",
         caption="Mean test ACC and AUC in percent over groups of datasets"
         + (f", mean ± sample standard deviation over {len(results.seeds)} seeds" if len(results.seeds) > 1 else "")
-        + ". Bold: highest of its column.",
+        + ". Bold: highest of its column, if above the constant answer.",
         header=["Variant", *(TITLES[metric] for metric, _ in columns)],
         spans=[("", 1), *((_group_title(group, names), len(METRICS)) for group, names in by_group.items())],
         rows=[*rows, _constant_means(results, columns)],
@@ -71,8 +86,7 @@ def groups_table(results: Results) -> Table:
 def _constant_means(results: Results, columns: list[tuple[str, tuple[str, ...]]]) -> list[Cell]:
     cells = [Cell("constant answer")]
     for metric, names in columns:
-        accuracies = [constant_answer(results.main_run.results[name]) for name in names]
-        cells.append(Cell(percent(sum(accuracies) / len(accuracies) if metric == "acc" else CHANCE_AUC)))
+        cells.append(Cell(percent(constant_mean(results, metric, names))))
     return cells
 
 

@@ -5,11 +5,12 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.datasets import DATASETS
-from pipeline.reporting.comparisons import TIE
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
+from pipeline.reporting.means import TIE
 from pipeline.reporting.results import Results
+from pipeline.reporting.sentences import one_case
 from pipeline.reporting.table import NONE
-from pipeline.reporting.wording import plural, points, signed
+from pipeline.reporting.wording import listing, plural, points, signed
 
 
 def build(results: Results) -> dict[str, Any] | None:
@@ -18,11 +19,15 @@ def build(results: Results) -> dict[str, Any] | None:
     if not table:
         return None
     sentences = [forgetting_sentence(variant, losses) for variant, losses in _told(results, table).items()]
-    return {"sentences": sentences, "map": forgetting_map(results, table)}
+    return {"sentences": [*sentences, _evidence(results, table)], "map": forgetting_map(results, table)}
 
 
 def forgetting(results: Results, variant: str) -> dict[str, float]:
-    """Accuracy after the visit minus accuracy at the end of the round, mean over rounds and seeds, by dataset."""
+    """Accuracy after the visit minus accuracy at the end of the same round, mean over rounds and seeds, by dataset.
+
+    Between the two only the others train. The best of all rounds minus the last one, as forgetting is often defined,
+    would also count what a dataset's own later visits change, and is above 0 where nothing is shared.
+    """
     losses = {}
     for name in results.datasets:
         values = []
@@ -43,6 +48,17 @@ def _told(results: Results, table: dict[str, dict[str, float]]) -> dict[str, dic
     return {name: table[name] for name in dict.fromkeys([*names, *others[-1:], *others[:1]])}
 
 
+def _evidence(results: Results, table: dict[str, dict[str, float]]) -> str:
+    """What the numbers are means of, and how little one case is."""
+    names = {name for losses in table.values() for name in losses}
+    rounds = sorted({len(results.runs[variant, seed].history["round"]) for variant in table for seed in results.seeds})
+    span = plural(rounds[0], "round") if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]} rounds"
+    sizes = [results.origin(name).splits["val"].n for name in names]
+    cases = f"{min(sizes)}" if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
+    seeds = f"{'seed' if len(results.seeds) == 1 else 'seeds'} {listing([str(seed) for seed in results.seeds])}"
+    return f"Each number is a mean over {span} ({seeds}), of {cases} validation cases; {one_case(sizes)}."
+
+
 def forgetting_sentence(variant: str, losses: dict[str, float]) -> str:
     """Mean and worst dataset of one variant."""
     mean, worst = fmean(losses.values()), max(losses, key=losses.__getitem__)
@@ -52,7 +68,7 @@ def forgetting_sentence(variant: str, losses: dict[str, float]) -> str:
     sentence = f"{variant} {change} {points(mean)} a round on average over {plural(len(losses), 'dataset')}"
     if losses[worst] <= 0:
         return f"{sentence}; no dataset loses."
-    return f"{sentence}; the worst is {DATASETS[worst].title}, {points(losses[worst])}."
+    return f"{sentence}; {DATASETS[worst].title} loses most, {points(losses[worst])} a round."
 
 
 def forgetting_map(results: Results, table: dict[str, dict[str, float]]) -> HeatMap:

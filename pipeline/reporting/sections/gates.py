@@ -12,33 +12,46 @@ from pipeline.reporting.figures.layers import by_group, group_lines, layer_plot
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, decimal
 from pipeline.reporting.records import Gate
 from pipeline.reporting.results import Results
+from pipeline.reporting.sentences import analysed
 from pipeline.reporting.wording import plural
+
+MARGIN = 0.1  # of the gate's whole weight, by which a specialist leads the next one where it is preferred
 
 
 def build(results: Results) -> dict[str, Any] | None:
-    """Content of the section: (variant, sentence, maps, figure) for each gated variant."""
+    """Content of the section: (variant, sentence, maps, what was looked at, figure) for each gated variant."""
     parts = []
     for index, (variant, analysis) in enumerate(results.analyses.items()):
         found = analysis.gate
         if found and found.weights:
             maps = [mean_map(results, variant, found, index), layer_map(results, variant, found, index)]
-            parts.append((variant, gate_sentence(found), maps, _entropy_figure(variant, found, index)))
+            figure = _entropy_figure(variant, found, index)
+            parts.append((variant, gate_sentence(found), maps, analysed(analysis), figure))
     return {"parts": parts} if parts else None
 
 
 def gate_sentence(found: Gate) -> str:
     """On how many datasets the gate prefers the specialist of hard routing, and how decided it is."""
-    means = {name: np.mean(weights, axis=0) for name, weights in found.weights.items()}
-    known = [name for name in means if DATASETS[name].specialist in found.specialists]
-    agree = sum(found.specialists[int(np.argmax(means[name]))] == DATASETS[name].specialist for name in known)
+    known = [name for name in found.weights if DATASETS[name].specialist in found.specialists]
+    preferred = [preference(found, name) for name in known]
+    agree = sum(specialist == DATASETS[name].specialist for name, specialist in zip(known, preferred, strict=True))
+    undecided = preferred.count(None)
     entropy, most = fmean(fmean(values) for values in found.entropy.values()), math.log(len(found.specialists))
     routed = (
-        f"Averaged over layers, the gate gives most weight to the specialist of hard routing on {agree} of "
-        f"{plural(len(known), 'dataset')}. "
+        f"Averaged over layers, the gate prefers the specialist of hard routing on {agree} of "
+        f"{plural(len(known), 'dataset')}, another one on {len(known) - agree - undecided}, and has no clear "
+        f"preference on {undecided} (no specialist leads the next by {MARGIN} of the weight). "
         if known
         else ""
     )
     return f"{routed}Its entropy is {entropy:.2f} nats on average, of {most:.2f} for weights that are all alike."
+
+
+def preference(found: Gate, name: str) -> str | None:
+    """The specialist with most weight in a dataset's gates, mean over layers; None if the next one is within MARGIN."""
+    means = np.mean(found.weights[name], axis=0)
+    best = int(np.argmax(means))
+    return found.specialists[best] if means[best] - np.delete(means, best).max(initial=0) >= MARGIN else None
 
 
 def _entropy_figure(variant: str, found: Gate, index: int) -> Markup:
@@ -61,8 +74,8 @@ def mean_map(results: Results, variant: str, found: Gate, index: int) -> HeatMap
         rows.append((DATASETS[name].title, [*cells, HeatCell(f"{fmean(found.entropy[name]):.2f}")]))
     return HeatMap(
         name=f"gate-{index}",
-        caption=f"{variant}, seed {results.analyses[variant].seed}: mean gate weight over layers and validation "
-        "images, and entropy in nats. Framed: the specialist of hard routing.",
+        caption=f"{variant}, {analysed(results.analyses[variant])}: mean gate weight over layers and images, and "
+        "entropy in nats. Framed: the specialist of hard routing.",
         corner="Dataset",
         header=[*found.specialists, "Entropy"],
         rows=rows,

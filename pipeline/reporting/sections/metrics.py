@@ -41,9 +41,10 @@ def metrics_table(results: Results) -> Table:
     means = [fmean(column) if len(column) == len(table) else None for column in columns]
     return Table(
         name="metrics",
-        caption=f"{results.main}: balanced accuracy is the mean sensitivity of the classes, F1 their unweighted "
-        "mean; ECE the mean gap between confidence and accuracy over 15 bins; all in percent. NLL is the mean -log p "
-        "of the truth. For ChestMNIST all are taken over yes/no answers, and means over labels.",
+        caption=f"{results.main}: balanced accuracy is the mean of the classes' sensitivities, macro F1 the mean of "
+        "their F1; ECE the mean gap between confidence and accuracy over 15 bins; all in percent. NLL is the mean "
+        "-log p of the truth. For ChestMNIST all are taken over yes/no answers, and means over labels."
+        + (" Those of the other variants are in results.csv." if results.others else ""),
         header=["Dataset", "Group", *(title for _, title, _ in COLUMNS)],
         rows=[*rows, [Cell("Mean"), Cell(""), *map(_cell, means, COLUMNS)]],
         text_columns=(1,),

@@ -9,17 +9,18 @@ from markupsafe import Markup
 from pipeline.reporting.figures.layers import Line, layer_plot
 from pipeline.reporting.records import Similarity
 from pipeline.reporting.results import Results
+from pipeline.reporting.sentences import analysed
 from pipeline.reporting.svg import SERIES
 from pipeline.reporting.wording import plural
 
 
 def build(results: Results) -> dict[str, Any] | None:
-    """Content of the section: (variant, sentence, figure) for each variant with two specialists or more."""
+    """Content of the section: (variant, sentence, what was looked at, figure) for each variant with two specialists."""
     parts = []
     for index, (variant, analysis) in enumerate(results.analyses.items()):
         found = analysis.similarity
         if found and len(found.specialists) > 1 and found.layers:
-            parts.append((variant, similarity_sentence(found), _figure(variant, found, index)))
+            parts.append((variant, similarity_sentence(found), analysed(analysis), _figure(variant, found, index)))
     return {"parts": parts} if parts else None
 
 
@@ -31,16 +32,16 @@ def pair_values(found: Similarity) -> dict[str, np.ndarray]:
 
 
 def similarity_sentence(found: Similarity) -> str:
-    """Mean over pairs in the first and in the last layer, and where they are least alike."""
+    """Mean over pairs in the first and in the last layer, and where they are most and least alike."""
     mean = np.mean(list(pair_values(found).values()), axis=0)
     if not np.isfinite(mean).all():
         return "Not all similarities are defined."
     if len(mean) == 1:
         return f"Mean CKA over pairs of specialists: {mean[0]:.2f}."
-    least = int(np.argmin(mean))
+    most, least = int(np.argmax(mean)), int(np.argmin(mean))
     return (
-        f"Mean CKA over pairs of specialists goes from {mean[0]:.2f} in layer 1 to {mean[-1]:.2f} in layer "
-        f"{len(mean)}; they are least alike in layer {least + 1} ({mean[least]:.2f})."
+        f"Mean CKA over pairs of specialists is {mean[0]:.2f} in layer 1 and {mean[-1]:.2f} in layer {len(mean)}; they "
+        f"are most alike in layer {most + 1} ({mean[most]:.2f}), least alike in layer {least + 1} ({mean[least]:.2f})."
     )
 
 
