@@ -1,13 +1,20 @@
 """Names in figures: apart from each other, and in order."""
 
+import re
 from itertools import combinations, pairwise
 
 import pytest
 from matplotlib.figure import Figure
 
+from pipeline.reporting.comparisons import compare_all
+from pipeline.reporting.figures.forest import forest_plot
 from pipeline.reporting.figures.labels import label_points
 from pipeline.reporting.figures.layers import spread_out
-from pipeline.reporting.wording import MINUS, bounds, p_value, signed, tight_range
+from pipeline.reporting.figures.scatter import scatter_plot
+from pipeline.reporting.means import mean_over
+from pipeline.reporting.results import load_results
+from pipeline.reporting.sections import branch, similarity
+from pipeline.reporting.wording import MINUS, bounds, p_value, range_percent, signed, tight_range
 
 
 def test_names_of_points_that_crowd_cover_neither_each_other_nor_leave_the_axes():
@@ -57,3 +64,65 @@ def test_an_interval_does_not_lose_its_side_by_rounding():
 )
 def test_a_p_value_is_not_rounded_onto_its_threshold(p, text):
     assert p_value(p) == text
+
+
+def _texts(svg):
+    """Words of a figure in the order drawn: ticks, labels, names."""
+    return re.findall(r"<text[^>]*>([^<]+)</text>", svg)
+
+
+def _load(inputs):
+    return load_results(inputs.variants, inputs.seeds, root=inputs.write(), analysed=tuple(inputs.analyses))
+
+
+def test_figures_side_by_side_have_one_scale(inputs):
+    layers = {"mosaic": [0.1, 0.2], "shared": [0.3, 1.4]}
+    inputs.analyses = {
+        name: {
+            "branch_ratio": dict.fromkeys(inputs.datasets, values),
+            "similarity": {"specialists": ["A", "B"], "layers": [[[1, each / 2], [each / 2, 1]] for each in values]},
+        }
+        for name, values in layers.items()
+    }
+    results = _load(inputs)
+    for section, highest in ((branch, 1.4), (similarity, 1.0)):
+        ticks = [
+            [float(text) for text in _texts(figure) if re.fullmatch(r"\d\.\d+", text)]
+            for _, _, figure in section.build(results)["parts"]
+        ]
+        assert ticks[0] == ticks[1]
+        assert highest - 0.2 <= max(ticks[0]) <= highest
+
+
+def test_the_line_at_zero_lies_over_the_grid_and_below_the_intervals(inputs):
+    figure = forest_plot(compare_all(_load(inputs), "acc"))
+    grid, zero, intervals = (
+        [match.start() for match in re.finditer(stroke, figure)]
+        for stroke in (r"stroke: var\(--rule\)", "stroke: currentColor; stroke-width: 0.9", "stroke-width: 1.4")
+    )
+    assert (len(zero), len(intervals)) == (1, 2)
+    assert max(grid) < zero[0] < min(intervals)
+
+
+def test_the_forest_says_its_verdicts_in_words(inputs):
+    compared = compare_all(_load(inputs), "acc")
+    described = re.search(r"<desc[^>]*>([^<]+)</desc>", forest_plot(compared)).group(1)
+    assert [part.rpartition("), ")[2].strip(".") for part in described.split(";")] == ["too few datasets"] * 2
+
+
+def test_the_scatter_shows_how_far_noise_reaches(inputs):
+    results = _load(inputs)
+    figure = scatter_plot(results, "acc")
+    assert "trainable parameters, logarithmic; band: 95 % interval of mosaic" in _texts(figure)
+    described = re.search(r"<desc[^>]*>([^<]+)</desc>", figure).group(1)
+    for variant in results.variants:
+        interval = mean_over(results, variant, "acc", results.datasets).interval
+        assert f"({range_percent(interval)})" in described
+    # The band is as high as the interval, measured by the ticks of the axis.
+    low, high = mean_over(results, "mosaic", "acc", results.datasets).interval
+    ticks = re.findall(r'text-anchor: end[^>]* y="([\d.]+)"[^>]*>([\d.]+)<', figure)
+    (top, highest), (bottom, lowest) = (tuple(map(float, ticks[place])) for place in (-1, 0))
+    band = re.search(r'<path d="([^"]+)"[^>]*fill: var\(--series-2\); opacity: 0.13', figure).group(1)
+    heights = [float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", band)]
+    unit = (bottom - top) / (highest - lowest)
+    assert max(heights) - min(heights) == pytest.approx(100 * (high - low) * unit, rel=1e-3)

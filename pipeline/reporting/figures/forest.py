@@ -32,13 +32,15 @@ def forest_plot(comparisons: dict[str, Comparison]) -> Markup | None:
             markersize=5.5,
             markerfacecolor=colour or PAPER,
         )
-    axes.axvline(0, color=INK, linewidth=0.8, zorder=0)
+    axes.axvline(0, color=INK, linewidth=0.9, zorder=1)  # between the grid and the intervals
     axes.set_yticks(range(len(rows)), [row.other for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"{TITLES[rows[0].metric]}, variant minus {rows[0].main}, points")
-    described = "; ".join(f"{row.other} {signed(row.difference)} ({bounds(row.interval)})" for row in rows)
+    described = "; ".join(
+        f"{row.other} {signed(row.difference)} ({bounds(row.interval)}), {row.verdict}" for row in rows
+    )
     metric = rows[0].metric
     title = f"Difference in mean {TITLES[metric]} to {rows[0].main} with 95 % interval, in points"
     return inline_svg(figure, f"forest-{metric}", title, described + ".")

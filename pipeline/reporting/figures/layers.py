@@ -1,6 +1,6 @@
 """Figure: a quantity by layer of the ViT, a few lines, each named at its end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,11 @@ def by_group(values: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
     return {specialist: np.array(layers) for specialist, layers in groups.items() if layers}
 
 
+def highest(groups: Iterable[Mapping[str, np.ndarray]]) -> float:
+    """Highest value of several figures' groups [datasets, L]: the top of an axis that they share."""
+    return float(max(values.max() for group in groups for values in group.values()))
+
+
 def group_lines(groups: Mapping[str, np.ndarray]) -> dict[str, Line]:
     """The mean of each group [datasets, L], with a band from its lowest to its highest dataset."""
     return {
@@ -40,8 +45,8 @@ def group_lines(groups: Mapping[str, np.ndarray]) -> dict[str, Line]:
 
 
 @styled
-def layer_plot(lines: Mapping[str, Line], *, name: str, label: str, title: str, from_zero: bool = True) -> Markup:
-    """Return the figure; at most as many lines as there are series colours."""
+def layer_plot(lines: Mapping[str, Line], *, name: str, label: str, title: str, top: float) -> Markup:
+    """Return the figure, its axis from 0 to `top`; at most as many lines as there are series colours."""
     figure = Figure(figsize=(5.2, 2.7), layout="constrained")
     axes = figure.subplots()
     for index, line in enumerate(lines.values()):
@@ -50,8 +55,7 @@ def layer_plot(lines: Mapping[str, Line], *, name: str, label: str, title: str, 
         axes.plot(layers, line.values, color=SERIES[index], linestyle=dash, marker="o", markersize=2.5)
         if line.band is not None:
             axes.fill_between(layers, *line.band, color=SERIES[index], alpha=0.13, linewidth=0)
-    if from_zero:
-        axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.03 * top)  # a line at the top is not cut in half
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("layer")
     axes.set_ylabel(label)

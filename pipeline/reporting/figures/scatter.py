@@ -9,12 +9,15 @@ from pipeline.reporting.means import mean_over
 from pipeline.reporting.results import Results
 from pipeline.reporting.sentences import TITLES
 from pipeline.reporting.svg import INK, SERIES, inline_svg, styled
-from pipeline.reporting.wording import percent, short
+from pipeline.reporting.wording import percent, range_percent, short
 
 
 @styled
 def scatter_plot(results: Results, metric: str) -> Markup | None:
-    """Points with their intervals; the main variant stands out. None if no dataset has the metric."""
+    """A point for each variant, and a band for the main one's interval; None if no dataset has the metric.
+
+    Intervals of all would cover each other, for variants are often of one size; they are in the text alternative.
+    """
     means = {variant: mean_over(results, variant, metric, results.datasets) for variant in results.variants}
     if any(mean.value is None for mean in means.values()):
         return None
@@ -34,12 +37,19 @@ def scatter_plot(results: Results, metric: str) -> Markup | None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("trainable parameters, logarithmic")
+    label = "trainable parameters, logarithmic"
+    if interval := means[results.main].interval:
+        axes.axhspan(*(100 * bound for bound in interval), color=SERIES[1], alpha=0.13, linewidth=0)
+        label += f"; band: 95 % interval of {results.main}"
+    axes.set_xlabel(label)
     axes.set_ylabel(f"mean test {TITLES[metric]}, %")
     points = [(variant, trainable[variant], 100 * means[variant].value) for variant in results.variants]
     label_points(axes, points, INK)
-    described = "; ".join(f"{name} {short(trainable[name])}, {percent(mean.value)} %" for name, mean in means.items())
-    title = f"Mean test {TITLES[metric]} against trainable parameters"
+    described = "; ".join(
+        f"{name} {short(trainable[name])}, {percent(mean.value)} % ({range_percent(mean.interval)})"
+        for name, mean in means.items()
+    )
+    title = f"Mean test {TITLES[metric]} with 95 % interval against trainable parameters"
     return inline_svg(figure, f"scatter-{metric}", title, described + ".")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.reporting.figures.layers import by_group, group_lines, layer_plot
+from pipeline.reporting.figures.layers import by_group, group_lines, highest, layer_plot
 from pipeline.reporting.results import Results
 from pipeline.reporting.sentences import analysed
 from pipeline.reporting.wording import listing
@@ -13,12 +13,20 @@ from pipeline.reporting.wording import listing
 
 def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentence, what was looked at, figure) for each variant with specialists."""
-    parts = []
-    for index, (variant, analysis) in enumerate(results.analyses.items()):
-        if analysis.branch_ratio:
-            groups = by_group(analysis.branch_ratio)
-            parts.append((variant, ratio_sentence(groups), analysed(analysis), _figure(variant, groups, index)))
-    return {"parts": parts} if parts else None
+    table = {
+        variant: by_group(analysis.branch_ratio)
+        for variant, analysis in results.analyses.items()
+        if analysis.branch_ratio
+    }
+    if not table:
+        return None
+    top = highest(table.values())
+    return {
+        "parts": [
+            (variant, ratio_sentence(groups), analysed(results.analyses[variant]), _figure(variant, groups, index, top))
+            for index, (variant, groups) in enumerate(table.items())
+        ]
+    }
 
 
 def ratio_sentence(groups: dict[str, np.ndarray]) -> str:
@@ -32,6 +40,6 @@ def ratio_sentence(groups: dict[str, np.ndarray]) -> str:
     )
 
 
-def _figure(variant: str, groups: dict[str, np.ndarray], index: int) -> Markup:
+def _figure(variant: str, groups: dict[str, np.ndarray], index: int, top: float) -> Markup:
     title = f"Norm of the specialist branch over that of the MLP output in {variant} by layer"
-    return layer_plot(group_lines(groups), name=f"branch-{index}", label="branch / MLP", title=title)
+    return layer_plot(group_lines(groups), name=f"branch-{index}", label="branch / MLP", title=title, top=top)

@@ -55,10 +55,9 @@ def preference(found: Gate, name: str) -> str | None:
 
 
 def _entropy_figure(variant: str, found: Gate, index: int) -> Markup:
-    title = f"Entropy of the gates of {variant} by layer"
-    return layer_plot(
-        group_lines(by_group(found.entropy)), name=f"gate-entropy-{index}", label="entropy, nats", title=title
-    )
+    title, top = f"Entropy of the gates of {variant} by layer", math.log(len(found.specialists))
+    lines = group_lines(by_group(found.entropy))
+    return layer_plot(lines, name=f"gate-entropy-{index}", label="entropy, nats", title=title, top=top)
 
 
 def mean_map(results: Results, variant: str, found: Gate, index: int) -> HeatMap:

@@ -54,4 +54,4 @@ def _figure(variant: str, found: Similarity, index: int) -> Markup:
         mean = Line(values.mean(axis=0), np.array([values.min(axis=0), values.max(axis=0)]))
         lines = {f"mean of {plural(len(pairs), 'pair')}": mean}
     title = f"Linear CKA between the specialists of {variant} by layer"
-    return layer_plot(lines, name=f"similarity-{index}", label="linear CKA", title=title)
+    return layer_plot(lines, name=f"similarity-{index}", label="linear CKA", title=title, top=1)
