@@ -6,14 +6,15 @@ import numpy as np
 from markupsafe import Markup
 
 from pipeline.datasets import DATASETS, Dataset
-from pipeline.reporting.figures.reliability import reliability_diagram
+from pipeline.reporting.figures.reliability import noun, reliability_diagram
 from pipeline.reporting.figures.roc import roc_curve
 from pipeline.reporting.figures.rounds import dataset_curves
 from pipeline.reporting.images import png_uri
-from pipeline.reporting.records import DatasetResult
-from pipeline.reporting.results import Results, Sample
+from pipeline.reporting.means import own_interval
+from pipeline.reporting.records import DataOrigin, DatasetResult
+from pipeline.reporting.results import METRICS, Results, Sample
 from pipeline.reporting.table import Cell, Table
-from pipeline.reporting.wording import UNDEFINED, count, percent, plural, with_unit
+from pipeline.reporting.wording import UNDEFINED, count, percent, plural, range_percent, with_unit
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Confusion:
 class Card:
     """What is shown of one dataset; a multi-label dataset has a table of labels instead of a confusion matrix.
 
-    `figures` are (caption, figure); `hardest` have the highest loss, `cases` were picked by their class alone.
+    `figures` are (caption, figure); `hardest` have the highest loss, `cases` were picked by their class alone,
+    and `shown` says of how many classes they are.
     """
 
     name: str
@@ -51,33 +53,51 @@ class Card:
     labels: Table | None
     hardest: list[Case]
     cases: list[Case]
+    shown: str
 
 
 def build_card(results: Results, name: str) -> Card:
     """Everything about one dataset under the main variant's first seed."""
     dataset, result = DATASETS[name], results.main_run.results[name]
-    classes = result.data.class_names
+    validation = result.data.splits["val"].n
     figures = [
-        ("Validation: ACC solid, AUC dashed.", dataset_curves(results, name)),
+        (f"Validation, {plural(validation, 'image')}: ACC solid, AUC dashed.", dataset_curves(results, name)),
         ("ROC, mean over classes; dashed: chance.", roc_curve(name, *results.roc.get(name, ([], [])), result.auc)),
-        ("Accuracy by confidence; dashed: perfectly calibrated.", reliability_diagram(name, result)),
+        (
+            f"Accuracy by confidence; dashed: perfectly calibrated. Larger points hold more {noun(result)}.",
+            reliability_diagram(name, result),
+        ),
     ]
+    cases = _cases(dataset, result.data, "case", results.samples.get(name, []))
     return Card(
         name=name,
         title=dataset.title,
-        facts=_facts(result),
+        facts=_facts(results, name),
         figures=[(caption, figure) for caption, figure in figures if figure is not None],
         confusion=None if result.multi_label else _confusion(result),
         labels=labels_table(name, result) if result.multi_label else None,
-        hardest=[_case(dataset, classes, sample) for sample in results.hardest.get(name, [])],
-        cases=[_case(dataset, classes, sample) for sample in results.samples.get(name, [])],
+        hardest=_cases(dataset, result.data, "hardest case", results.hardest.get(name, [])),
+        cases=cases,
+        shown=_shown(result, cases),
     )
 
 
-def _facts(result: DatasetResult) -> str:
-    values = [("ACC", result.acc), ("AUC", result.auc)]
-    values += [(title, value) for title, value in (("F1", result.macro_f1), ("ECE", result.ece)) if value is not None]
-    return " · ".join([plural(result.n, "test image"), *(f"{title} {with_unit(value)}" for title, value in values)])
+def _facts(results: Results, name: str) -> str:
+    result, facts = results.main_run.results[name], []
+    for metric, rows in zip(METRICS, results.main_run.replicates[name].T, strict=True):
+        value = getattr(result, metric)
+        interval = own_interval(value, rows) if value is not None else None
+        bounds = f" ({range_percent(interval)})" if interval else ""
+        facts.append(f"{metric.upper()} {with_unit(value)}{bounds}")
+    further = (("F1", result.macro_f1), ("ECE", result.ece))
+    facts += [f"{title} {with_unit(value)}" for title, value in further if value is not None]
+    return " · ".join([plural(result.n, "test image"), *facts])
+
+
+def _shown(result: DatasetResult, cases: list[Case]) -> str:
+    """How many classes the cases are of, where not all of them are; a multi-label case is of several."""
+    classes, shown = len(result.data.class_names), len({case.truth for case in cases})
+    return "" if result.multi_label or shown >= classes else f" ({shown} of {classes} classes)"
 
 
 def _confusion(result: DatasetResult) -> Confusion:
@@ -88,7 +108,17 @@ def _confusion(result: DatasetResult) -> Confusion:
     return Confusion("Rows: actual class; columns: predicted.", rows)
 
 
-def _case(dataset: Dataset, classes: list[str], sample: Sample) -> Case:
+def _cases(dataset: Dataset, origin: DataOrigin, what: str, samples: list[Sample]) -> list[Case]:
+    kind = "test volume, three middle slices" if dataset.dimension == 3 else "test image"
+    if origin.source == "phantom":
+        kind = f"phantom {kind}"
+    return [
+        _case(dataset, origin.class_names, sample, f"{dataset.title}, {what} {number}: {kind}")
+        for number, sample in enumerate(samples, 1)
+    ]
+
+
+def _case(dataset: Dataset, classes: list[str], sample: Sample, described: str) -> Case:
     if dataset.multi_label:
         actual, predicted = sample.labels > 0, sample.scores > 0.5
         truth, prediction = _names(classes, actual), _names(classes, predicted)
@@ -100,9 +130,7 @@ def _case(dataset: Dataset, classes: list[str], sample: Sample) -> Case:
         truth, prediction = classes[label], f"{classes[best]} ({with_unit(float(sample.scores[best]))})"
         right = best == label
         verdict = "right" if right else "wrong"
-    kind = "test volume, its three middle slices" if dataset.dimension == 3 else "test image"
-    alt = f"{dataset.title}: {kind}; actual {truth}"
-    return Case(png_uri(sample.image), alt, truth, prediction, right, verdict)
+    return Case(png_uri(sample.image), f"{described}; actual {truth}", truth, prediction, right, verdict)
 
 
 def _names(classes: list[str], flags: np.ndarray) -> str:

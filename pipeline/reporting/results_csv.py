@@ -13,13 +13,14 @@ VALUES = (
     *("quadratic_kappa", "mae", "acc_within_one", "map"),
 )
 BOUNDS = tuple(f"{metric}_{bound}" for metric in METRICS for bound in ("low", "high"))
-COLUMNS = ("variant", "seed", "dataset", "specialist", "n", *VALUES, *BOUNDS)
+COLUMNS = ("variant", "seed", "dataset", "specialist", "source", "official", "n", *VALUES, *BOUNDS)
 
 
 def results_csv(results: Results) -> str:
     """Return one row per variant, seed and dataset at full precision; an undefined value is empty.
 
-    `acc_low` to `auc_high` are the 95 % interval of that training over test cases.
+    `source` and `official` say whose images they are, for the file may travel without the report. `acc_low` to
+    `auc_high` are the 95 % interval of that training over test cases.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -32,5 +33,6 @@ def results_csv(results: Results) -> str:
                 value, rows = getattr(result, metric), run.replicates[name][:, column]
                 bounds += (own_interval(value, rows) if value is not None else None) or (None, None)
             values = [getattr(result, key) for key in VALUES]
-            writer.writerow([variant, seed, name, DATASETS[name].specialist, result.n, *values, *bounds])
+            origin = (result.data.source, "yes" if result.data.official else "no")
+            writer.writerow([variant, seed, name, DATASETS[name].specialist, *origin, result.n, *values, *bounds])
     return file.getvalue()

@@ -148,7 +148,7 @@ def test_results_csv_keeps_every_digit_and_leaves_undefined_empty(inputs):
     results = _results(inputs, {})
     rows = list(csv.DictReader(io.StringIO(results_csv(results))))
     assert list(rows[0]) == [
-        *("variant", "seed", "dataset", "specialist", "n", "acc", "auc", "loss"),
+        *("variant", "seed", "dataset", "specialist", "source", "official", "n", "acc", "auc", "loss"),
         *("balanced_acc", "macro_f1", "ece", "quadratic_kappa", "mae", "acc_within_one", "map"),
         *("acc_low", "acc_high", "auc_low", "auc_high"),
     ]
@@ -159,4 +159,5 @@ def test_results_csv_keeps_every_digit_and_leaves_undefined_empty(inputs):
         assert (float(row["auc"]) if row["auc"] else None) == result.auc
         assert float(row["acc_low"]) < result.acc < float(row["acc_high"])
         assert (row["quadratic_kappa"] == "") == (row["dataset"] != "retinamnist")
+        assert (row["source"], row["official"]) == ("phantom", "no")
     assert sum(row["auc"] == "" for row in rows) == sum(row["auc_low"] == "" for row in rows) == 1
