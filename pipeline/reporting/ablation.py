@@ -2,22 +2,23 @@
 
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
+from pipeline.reporting.sections import setup
 from pipeline.reporting.sections.gain import gain_sentences, gain_table, multi_task_gains
 from pipeline.reporting.sections.variants import variants_table
-from pipeline.reporting.sentences import answer, comparison_sentences, level, seeds
+from pipeline.reporting.sentences import answer, level, seeds
 from pipeline.reporting.table import Table, escape, markdown
+from pipeline.reporting.wording import plural
 
 
 def render_markdown(results: Results, revision: str) -> str:
-    """Return label, answer, table of variants and, where there is one, table of gains as Markdown."""
+    """Return label, answer, table of variants, that of gains where there is one, facts and limits as Markdown."""
     origin = describe_origin(results)
     gains = multi_task_gains(results)
     parts = [
         f"# Ablation of {escape(results.main)}: {origin.label}",
         f"**{origin.label}.** {escape(origin.sentence)}",
+        "## Answer",
         _list(answer(results)),
-        _list([" ".join(texts) for _, texts in comparison_sentences(results)]),
-        _list([*level(results), seeds(results)]),
         f"## Variants ({origin.label})",
         _titled(variants_table(results)),
     ]
@@ -27,8 +28,23 @@ def render_markdown(results: Results, revision: str) -> str:
             _list(gain_sentences(results, gains)),
             _titled(gain_table(results, gains)),
         ]
-    parts.append(f"Code revision {escape(revision)}. All tables, figures and limits: `index.html`.")
-    return "\n\n".join(part for part in parts if part) + "\n"
+    parts += [
+        "## What was run",
+        _list([_facts(results, revision), *level(results)]),
+        "## Limits",
+        f"{escape(seeds(results))} All tables, figures and limits: `index.html`.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(results: Results, revision: str) -> str:
+    tests = sum(results.main_run.results[name].n for name in results.datasets)
+    facts = [
+        f"{describe_origin(results).label}, {plural(tests, 'test case')}",
+        *(f"{name}: {value}" for name, value in setup.facts(results, revision)),
+        f"Rounds: at most {results.configs[results.main].train.num_rounds}",
+    ]
+    return "; ".join(facts) + "."
 
 
 def _list(sentences: list[str]) -> str:

@@ -66,7 +66,10 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text with the signs that mean something in Markdown taken literally."""
-    for character in "\\|*_<>`[]":
+    """Return text with the signs that mean something in GitHub's Markdown taken literally."""
+    for character in "\\|*_<>`[]~":
         text = text.replace(character, f"\\{character}")
+    # GitHub looks for @names, #numbers and $formulas$ after backslashes are gone; an element in between hides them.
+    for character in "@#$":
+        text = text.replace(character, f"<span>{character}</span>")
     return text

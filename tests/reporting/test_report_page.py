@@ -20,11 +20,13 @@ from pipeline.reporting.results import load_results
 from pipeline.reporting.sections import datasets
 from pipeline.reporting.sections.heatmap import difference_map
 from pipeline.reporting.table import NONE
+from pipeline.reporting.table import escape as markdown_escape
 from pipeline.reporting.wording import MINUS
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<img src=x onerror=alert(1)>&|_*"
-WITHOUT_END = {"meta", "img", "br", "link", "input", "hr"}
+WITHOUT_END = {"meta", "img", "br", "wbr", "link", "input", "hr"}
+FILES = ("ablation.md", "ablation.tex", "results.csv", "summary.json")
 
 
 class Page(HTMLParser):
@@ -164,8 +166,8 @@ def test_links_between_pages_arrive_in_both_directions(pages):
     }
     for path, targets in links.items():
         for target in targets:
-            assert os.path.normpath(f"{os.path.dirname(path)}/{target}".lstrip("/")) in pages
-    assert links["index.html"] == {f"specialists/{name}.html" for name in "ABC"}
+            assert os.path.normpath(f"{os.path.dirname(path)}/{target}".lstrip("/")) in {*pages, *FILES}
+    assert links["index.html"] == {f"specialists/{name}.html" for name in "ABC"} | set(FILES)
     assert all("../index.html" in targets for path, targets in links.items() if path != "index.html")
 
 
@@ -367,6 +369,32 @@ def test_markdown_takes_hostile_names_literally(inputs):
     assert "<img" not in text.replace(r"\<img", "")
     widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("| ")}
     assert widths == {11}
+
+
+def test_markdown_is_nothing_but_text_to_github(inputs):
+    assert markdown_escape(r"~x~ \ a_b") == r"\~x\~ \\ a\_b"
+    assert markdown_escape("#12 by @x, $a$") == ("<span>#</span>12 by <span>@</span>x, <span>$</span>a<span>$</span>")
+
+
+def test_markdown_says_what_was_run_under_headings_of_its_own(results):
+    text = render_markdown(results, "abc123")
+    blocks = text.split("\n\n")
+    # Two lists in a row would be one to GitHub, with paragraphs for items.
+    assert not [one for one, other in pairwise(blocks) if one.startswith("- ") and other.startswith("- ")]
+    assert [block for block in blocks if block.startswith("#")] == [
+        *("# Ablation of mosaic: Phantom data", "## Answer", "## Variants (Phantom data)"),
+        *("## One model or one for each (Phantom data)", "## What was run", "## Limits"),
+    ]
+    facts = next(line for line in text.splitlines() if line.startswith("- Phantom data, "))
+    for fact in (
+        "- Phantom data, 96 test cases;",
+        "2D data: 3 datasets, files of 28 px",
+        r"Backbone: vit\_tiny\_patch16\_224",
+        "Seeds: 1, 2",
+        "Rounds: at most 3.",
+    ):
+        assert fact in facts
+    assert "sample standard deviation between them" in blocks[-1]
 
 
 def test_latex_takes_hostile_names_literally_and_keeps_its_columns(inputs):

@@ -73,6 +73,7 @@ def test_the_stage_writes_files_that_agree_and_logs_them(workspace, run):
     page = (workspace / "reports/index.html").read_text(encoding="utf-8")
     assert "the method" in page
     assert "How much do specialists add?" in page
+    assert all(f'<a href="{name}">' in page for name in {*FILES} - {"index.html"})
     shown = f"{100 * means['mean_acc']:.1f}\u00a0%"
     assert shown in page
     assert shown in (workspace / "reports/ablation.md").read_text(encoding="utf-8")
