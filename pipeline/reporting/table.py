@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pipeline.reporting.wording import UNDEFINED
 
 NONE = "\N{EN DASH}"
+# Headings of numbers of which less is better.
+LOW_IS_BETTER = ("Trainable", "p")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Table:
     separator: int | None = None
     notes: list[str] = field(default_factory=list)
     sortable: bool = False
+
+    def first_click(self, column: int) -> str:
+        """How a first click sorts a column (from 0): best numbers on top, words from A to Z."""
+        up = column == 0 or column in self.text_columns or self.header[column] in LOW_IS_BETTER
+        return "ascending" if up else "descending"
 
 
 def highest(texts: list[str]) -> set[str]:

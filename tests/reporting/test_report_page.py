@@ -226,6 +226,12 @@ def test_the_heat_map_marks_differences_whose_paired_interval_excludes_zero(inpu
     assert f">{MINUS}1.0</td>" in html
 
 
+def test_names_over_narrow_columns_break_at_their_underscores(inputs, html):
+    assert "<span>per_<wbr>dataset</span>" in html
+    inputs.variants = ("mosaic", "a_<b>")
+    assert "<span>a_<wbr>&lt;b&gt;</span>" in render_page(_results(inputs), "abc123")
+
+
 def test_the_tint_has_two_sides_and_none_at_zero():
     assert [HeatCell("", value).side for value in (-0.5, 0.0, None, 0.5)] == ["under", "", "", "above"]
 
