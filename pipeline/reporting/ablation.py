@@ -1,5 +1,6 @@
 """The report's short form in Markdown, for a pull request."""
 
+from pipeline.reporting.about import METHOD, describe_run
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
 from pipeline.reporting.sections import setup
@@ -7,7 +8,6 @@ from pipeline.reporting.sections.gain import gain_sentences, gain_table, multi_t
 from pipeline.reporting.sections.variants import variants_table
 from pipeline.reporting.sentences import answer, level, seeds
 from pipeline.reporting.table import Table, escape, markdown
-from pipeline.reporting.wording import plural
 
 
 def render_markdown(results: Results, revision: str) -> str:
@@ -30,7 +30,7 @@ def render_markdown(results: Results, revision: str) -> str:
         ]
     parts += [
         "## What was run",
-        _list([_facts(results, revision), *level(results)]),
+        _list([METHOD, describe_run(results), _facts(results, revision), *level(results)]),
         "## Limits",
         f"{escape(seeds(results))} All tables, figures and limits: `index.html`.",
     ]
@@ -38,13 +38,7 @@ def render_markdown(results: Results, revision: str) -> str:
 
 
 def _facts(results: Results, revision: str) -> str:
-    tests = sum(results.main_run.results[name].n for name in results.datasets)
-    facts = [
-        f"{describe_origin(results).label}, {plural(tests, 'test case')}",
-        *(f"{name}: {value}" for name, value in setup.facts(results, revision)),
-        f"Rounds: at most {results.configs[results.main].train.num_rounds}",
-    ]
-    return "; ".join(facts) + "."
+    return "; ".join(f"{name}: {value}" for name, value in setup.facts(results, revision)) + "."
 
 
 def _list(sentences: list[str]) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline.reporting.about import METHOD, describe_run
 from pipeline.reporting.cards import build_card
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
@@ -59,7 +60,15 @@ def render_page(results: Results, revision: str) -> str:
         content = module.build(results)
         if content is not None:
             sections.append((module.__name__.rpartition(".")[2], heading, content))
-    return _render("page.html", results, facts=setup.facts(results, revision), revision=revision, sections=sections)
+    return _render(
+        "page.html",
+        results,
+        method=METHOD,
+        run=describe_run(results),
+        facts=setup.facts(results, revision),
+        revision=revision,
+        sections=sections,
+    )
 
 
 def render_specialists(results: Results, revision: str) -> dict[str, str]:

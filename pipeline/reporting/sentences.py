@@ -258,7 +258,7 @@ def one_case(sizes: Collection[int]) -> str:
 
 
 def limits(results: Results) -> list[str]:
-    """What the numbers cannot show: data, size of the tests, seeds, selection, recipe, number of looks."""
+    """What the numbers cannot show: data, backbone, size of the tests, seeds, selection, recipe, number of looks."""
     sizes = [results.main_run.results[name].n for name in results.datasets]
     cells = len(METRICS) * len(results.others) * len(results.datasets)
     looks = (
@@ -271,8 +271,14 @@ def limits(results: Results) -> list[str]:
         if cells
         else []
     )
+    pretrained = (
+        ["The backbone's weights are random. What adapters and their routing bring to a pretrained one may differ."]
+        if results.main_run.training.weights.random
+        else []
+    )
     return [
         describe_origin(results).sentence,
+        *pretrained,
         f"A test set holds {_range(sizes)} images; {one_case(sizes)} of accuracy (for several labels at most). A mean "
         "over datasets weighs each of them alike, however many images it has.",
         seeds(results),

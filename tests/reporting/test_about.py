@@ -1,10 +1,15 @@
 from dataclasses import replace
 
+import markupsafe
 import pytest
 
-from pipeline.reporting.about import describe_run
+from pipeline.reporting.ablation import render_markdown
+from pipeline.reporting.about import METHOD, describe_run
+from pipeline.reporting.page import render_page
 from pipeline.reporting.results import load_results
 from pipeline.reporting.sections import setup
+from pipeline.reporting.sentences import limits
+from pipeline.reporting.table import escape
 
 
 @pytest.fixture
@@ -51,3 +56,15 @@ def test_datasets_that_a_variant_groups_anew_are_named(load):
     drawn = config.model_copy(update={"routing": config.routing.model_copy(update={"datasets": datasets})})
     changed = replace(results, configs=results.configs | {"mosaic": drawn})
     assert setup.regrouped(changed) == ["mosaic groups 2 of 3 datasets anew: BreastMNIST in A; RetinaMNIST in B."]
+
+
+def test_random_weights_are_a_limit_and_pretrained_ones_are_none(load):
+    assert any("weights are random" in sentence for sentence in limits(load()))
+    assert not any("weights are random" in sentence for sentence in limits(load(weights="B_16.npz")))
+
+
+def test_page_and_short_form_begin_and_end_with_what_was_trained(load):
+    results = load()
+    assert describe_run(results) in render_page(results, "abc").partition('<section id="headline">')[0]
+    assert str(markupsafe.escape(METHOD)) in render_page(results, "abc")
+    assert escape(describe_run(results)) in render_markdown(results, "abc")

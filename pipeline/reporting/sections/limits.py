@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from pipeline.evaluation.bootstrap import RESAMPLES
 from pipeline.reporting.results import Results
 from pipeline.reporting.sentences import limits
 from pipeline.reporting.wording import count
@@ -10,4 +9,5 @@ from pipeline.reporting.wording import count
 
 def build(results: Results) -> dict[str, Any]:
     """Content of the section."""
-    return {"sentences": limits(results), "resamples": count(RESAMPLES)}
+    replicates = results.main_run.replicates[results.datasets[0]]
+    return {"sentences": limits(results), "resamples": count(len(replicates))}
