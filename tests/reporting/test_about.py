@@ -8,6 +8,7 @@ from pipeline.reporting.about import METHOD, describe_run
 from pipeline.reporting.page import render_page
 from pipeline.reporting.results import load_results
 from pipeline.reporting.sections import setup
+from pipeline.reporting.sections.variants import variants_table
 from pipeline.reporting.sentences import limits
 from pipeline.reporting.table import escape
 
@@ -38,11 +39,11 @@ def test_pretrained_weights_are_named_by_their_file(load):
     assert "not pretrained" not in dict(setup.facts(results, "abc"))["Backbone"]
 
 
-def test_variants_that_were_not_run_are_named(load):
+def test_variants_that_were_not_run_are_named_below_the_table_of_those_that_were(load):
     run = {"mosaic": "why", "shared": "why", "linear_probe": "why"}
-    assert "Defined, not run" not in dict(setup.facts(load(run), "abc"))
-    facts = dict(setup.facts(load(run | {"mosaic_plus": "why", "gated": "why"}), "abc"))
-    assert facts["Defined, not run"] == "mosaic_plus, gated"
+    assert variants_table(load(run)).notes == []
+    (note,) = variants_table(load(run | {"mosaic_plus": "why", "gated": "why"})).notes
+    assert note == "Defined in params.yaml and not run here: mosaic_plus and gated."
 
 
 def test_datasets_that_a_variant_groups_anew_are_named(load):

@@ -68,7 +68,7 @@ def partition_sentence(found: Gradients) -> str:
         )
     return (
         f"Datasets of one group pull the shared specialist less alike than datasets of different groups do: {means} "
-        f"({drawn}). The partition sets together what conflicts most."
+        f"({drawn}). The partition sets together datasets that conflict more than others."
     )
 
 

@@ -24,7 +24,6 @@ def build(results: Results) -> dict[str, Any]:
 
 def facts(results: Results, revision: str) -> list[tuple[str, str]]:
     """What was run in a few (name, value): data, variants, backbone, seeds, code."""
-    not_run = [variant for variant in results.reasons if variant not in results.variants]
     data = []
     for dimension in (2, 3):
         names = [name for name in results.datasets if DATASETS[name].dimension == dimension]
@@ -33,9 +32,8 @@ def facts(results: Results, revision: str) -> list[tuple[str, str]]:
             data.append((f"{dimension}D data", f"{plural(len(names), 'dataset')}, files of {sizes}"))
     return [
         ("Variants", ", ".join(results.variants)),
-        *([("Defined, not run", ", ".join(not_run))] if not_run else []),
         *data,
-        ("Backbone", f"{results.configs[results.main].model.backbone}, {weights(results)}"),
+        ("Backbone", f"{results.configs[results.main].model.backbone} with {weights(results)}"),
         ("Seeds", ", ".join(map(str, results.seeds))),
         ("Code revision", _short(revision)),
     ]

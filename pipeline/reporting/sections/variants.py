@@ -9,7 +9,7 @@ from pipeline.reporting.means import mean_over
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.sentences import TITLES, undefined_metrics
 from pipeline.reporting.table import NONE, Cell, Table
-from pipeline.reporting.wording import bounds, p_value, range_percent, short, signed, spread
+from pipeline.reporting.wording import bounds, listing, p_value, range_percent, short, signed, spread
 
 # A sign for what is called, beside the word: colour alone would say nothing in print or to a screen reader.
 VERDICTS = {"higher": "▲ higher", "lower": "▼ lower"}
@@ -57,9 +57,15 @@ def variants_table(results: Results) -> Table:
         spans=[("", 2), *((TITLES[metric], 4) for metric in METRICS)],
         rows=rows,
         text_columns=(5, 9),
-        notes=undefined_metrics(results),
+        notes=[*undefined_metrics(results), *not_run(results)],
         sortable=True,
     )
+
+
+def not_run(results: Results) -> list[str]:
+    """Name the variants that have a reason to be but are not in this report."""
+    names = [variant for variant in results.reasons if variant not in results.variants]
+    return [f"Defined in params.yaml and not run here: {listing(names)}."] if names else []
 
 
 def _difference_cells(comparison: Comparison | None) -> list[Cell]:
