@@ -1,5 +1,6 @@
 """Names in figures: apart from each other, and in order."""
 
+import math
 import re
 from itertools import combinations, pairwise
 
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from pipeline.reporting.comparisons import compare_all
 from pipeline.reporting.figures.forest import forest_plot
 from pipeline.reporting.figures.labels import label_points
-from pipeline.reporting.figures.layers import spread_out
+from pipeline.reporting.figures.layers import Line, layer_plot, spread_out
 from pipeline.reporting.figures.scatter import scatter_plot
 from pipeline.reporting.means import mean_over
 from pipeline.reporting.results import load_results
@@ -74,6 +75,13 @@ def _texts(svg):
 
 def _load(inputs):
     return load_results(inputs.variants, inputs.seeds, root=inputs.write(), analysed=tuple(inputs.analyses))
+
+
+def test_the_axis_of_layers_goes_below_zero_where_a_line_does():
+    for lowest, below in ((0.0, False), (-0.4, True)):
+        line = Line(np.array([0.1, lowest, math.nan]))
+        figure = layer_plot({"one": line}, name="line", label="", title="", top=1.0)
+        assert any(text.startswith(MINUS) for text in _texts(figure)) == below
 
 
 def test_figures_side_by_side_have_one_scale(inputs):

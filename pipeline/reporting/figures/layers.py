@@ -46,7 +46,7 @@ def group_lines(groups: Mapping[str, np.ndarray]) -> dict[str, Line]:
 
 @styled
 def layer_plot(lines: Mapping[str, Line], *, name: str, label: str, title: str, top: float) -> Markup:
-    """Return the figure, its axis from 0 to `top`; at most as many lines as there are series colours."""
+    """Return the figure, its axis from 0, or the lowest value below, to `top`; no more lines than series colours."""
     figure = Figure(figsize=(5.2, 2.7), layout="constrained")
     axes = figure.subplots()
     for index, line in enumerate(lines.values()):
@@ -55,7 +55,8 @@ def layer_plot(lines: Mapping[str, Line], *, name: str, label: str, title: str, 
         axes.plot(layers, line.values, color=SERIES[index], linestyle=dash, marker="o", markersize=2.5)
         if line.band is not None:
             axes.fill_between(layers, *line.band, color=SERIES[index], alpha=0.13, linewidth=0)
-    axes.set_ylim(0, 1.03 * top)  # a line at the top is not cut in half
+    lowest = min((float(value) for line in lines.values() for value in line.values if np.isfinite(value)), default=0)
+    axes.set_ylim(1.03 * min(0, lowest), 1.03 * top)  # a line at an end is not cut in half
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("layer")
     axes.set_ylabel(label)
