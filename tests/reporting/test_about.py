@@ -8,6 +8,7 @@ from pipeline.reporting.about import METHOD, describe_run
 from pipeline.reporting.page import render_page
 from pipeline.reporting.results import load_results
 from pipeline.reporting.sections import setup
+from pipeline.reporting.sections.headline import SHOWN
 from pipeline.reporting.sections.variants import variants_table
 from pipeline.reporting.sentences import limits
 from pipeline.reporting.table import escape
@@ -69,3 +70,11 @@ def test_page_and_short_form_begin_and_end_with_what_was_trained(load):
     assert describe_run(results) in render_page(results, "abc").partition('<section id="headline">')[0]
     assert str(markupsafe.escape(METHOD)) in render_page(results, "abc")
     assert escape(describe_run(results)) in render_markdown(results, "abc")
+
+
+@pytest.mark.parametrize(("more", "said"), [(0, None), (1, "1 more comparison in words"), (2, "2 more comparisons in")])
+def test_comparisons_beyond_the_first_ones_fold(load, more, said):
+    variants = tuple(f"variant_{number}" for number in range(1 + SHOWN + more))
+    page = render_page(load(variants=variants), "abc")
+    assert ("in words</summary>" in page) == (said is not None)
+    assert said is None or said in page

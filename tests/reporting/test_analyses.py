@@ -68,6 +68,11 @@ def test_where_acc_and_auc_disagree_is_said(inputs):
     assert told in _text(content["sentences"])
 
 
+def test_where_acc_and_auc_disagree_on_one_dataset_it_is_named(inputs):
+    content = gain.build(_alone(inputs, [0.6, *[0.5] * 5], [0.5] * 6, auc=[-0.01, *[0] * 5]))
+    assert "differ in sign on 1 of 6 datasets: PathMNIST (+10.0 and -1.0 points)." in _text(content["sentences"])
+
+
 def test_a_gain_up_to_no_more_than_the_constant_answer_is_called_so(inputs):
     # The most frequent of PathMNIST's classes makes 3 of 24 images, of BloodMNIST's too.
     content = gain.build(_alone(inputs, [0.12, 0.2, *[0.5] * 4], [0.1, 0.1, *[0.5] * 4]))

@@ -139,8 +139,9 @@ def _opposed(gains: dict[str, list[Gain]]) -> list[str]:
         for acc, auc in opposed
         if {acc.verdict, auc.verdict} & set(SHARING)
     ]
-    among = f", among them {listing(told)}" if told else ""
-    return [f"ACC and AUC differ in sign on {len(opposed)} of {plural(len(pairs), 'dataset')}{among}."]
+    among = "" if len(told) == len(opposed) else ", among them"
+    named = f"{among or ':'} {listing(told)}" if told else ""
+    return [f"ACC and AUC differ in sign on {len(opposed)} of {plural(len(pairs), 'dataset')}{named}."]
 
 
 def _below_constant(results: Results, gains: dict[str, list[Gain]]) -> list[str]:
