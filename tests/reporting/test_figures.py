@@ -84,6 +84,15 @@ def test_the_axis_of_layers_goes_below_zero_where_a_line_does():
         assert any(text.startswith(MINUS) for text in _texts(figure)) == below
 
 
+@pytest.mark.filterwarnings("error")
+def test_layers_without_height_and_lines_without_an_end_are_drawn_without_complaint():
+    flat, endless = Line(np.zeros(3)), Line(np.array([0.1, math.nan]))
+    assert "flat" in _texts(layer_plot({"flat": flat}, name="flat", label="", title="", top=0.0))
+    figure = layer_plot({"endless": endless, "flat": flat}, name="both", label="", title="", top=1.0)
+    assert "flat" in _texts(figure)
+    assert "endless" not in _texts(figure)
+
+
 def test_figures_side_by_side_have_one_scale(inputs):
     layers = {"mosaic": [0.1, 0.2], "shared": [0.3, 1.4]}
     inputs.analyses = {

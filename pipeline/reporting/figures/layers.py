@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from markupsafe import Markup
@@ -56,27 +57,32 @@ def layer_plot(lines: Mapping[str, Line], *, name: str, label: str, title: str, 
         if line.band is not None:
             axes.fill_between(layers, *line.band, color=SERIES[index], alpha=0.13, linewidth=0)
     lowest = min((float(value) for line in lines.values() for value in line.values if np.isfinite(value)), default=0)
-    axes.set_ylim(1.03 * min(0, lowest), 1.03 * top)  # a line at an end is not cut in half
+    # A line at an end is not cut in half. Where all is 0, as the entropy of a single specialist, any height will do.
+    axes.set_ylim(1.03 * min(0, lowest), 1.03 * top or 1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("layer")
     axes.set_ylabel(label)
     low, high = axes.get_ylim()
-    ends = [float(line.values[-1]) for line in lines.values()]
-    places = spread_out([(end - low) / (high - low) for end in ends])
-    for colour, text, end, place in zip(SERIES, lines, ends, places, strict=False):
-        if np.isfinite(end):
-            axes.text(1.02, place, text, transform=axes.transAxes, color=colour, fontsize=8, va="center")
+    ends = [
+        (colour, text, (float(line.values[-1]) - low) / (high - low))
+        for colour, (text, line) in zip(SERIES, lines.items(), strict=False)
+        if np.isfinite(line.values[-1])
+    ]
+    for (colour, text, _), place in zip(ends, spread_out([end for *_, end in ends]), strict=True):
+        axes.text(1.02, place, text, transform=axes.transAxes, color=colour, fontsize=8, va="center")
     described = "; ".join(f"{text}: {_numbers(line.values)}" for text, line in lines.items())
     return inline_svg(figure, name, title, f"By layer: {described}.")
 
 
 def spread_out(places: Sequence[float], gap: float = GAP) -> list[float]:
     """Move places apart to at least `gap`, keeping their order and, as far as that allows, their middle."""
-    order = sorted(range(len(places)), key=lambda index: (not np.isfinite(places[index]), places[index], index))
+    if not places:
+        return []
+    order = sorted(range(len(places)), key=lambda index: (places[index], index))
     moved = [places[index] for index in order]
     for index in range(1, len(moved)):
         moved[index] = max(moved[index], moved[index - 1] + gap)
-    shift = np.nanmean([places[index] for index in order]) - np.nanmean(moved) if len(moved) else 0.0
+    shift = fmean(places) - fmean(moved)
     result = [0.0] * len(places)
     for index, place in zip(order, moved, strict=True):
         result[index] = float(place + shift)
