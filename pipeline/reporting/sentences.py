@@ -45,13 +45,13 @@ def one_shared_adapter(results: Results) -> str | None:
 
 def _routing_or_sharing(compared: list[Comparison]) -> str:
     """The main question, by each metric: does hard routing beat one adapter that all datasets share?"""
-    hard, shared = f"ard routing ({compared[0].main})", f"one shared adapter ({compared[0].other})"
+    hard, shared = f"hard routing ({compared[0].main})", f"one shared adapter ({compared[0].other})"
     by_verdict = {"beats": "lower", "loses to": "higher"}
     claims = []
     for verb, verdict in by_verdict.items():
         if titles := [TITLES[comparison.metric] for comparison in compared if comparison.verdict == verdict]:
             claims.append(f"{verb} {shared} in {listing(titles)}")
-    claim = f"H{hard} {' and '.join(claims)}" if claims else f"No evidence that h{hard} beats {shared}"
+    claim = f"H{hard[1:]} {' and '.join(claims)}" if claims else f"No evidence that {hard} beats {shared}"
     found = [
         f"in {TITLES[each.metric]} it is {_standing(each, 'by ')} ({_interval(each)}), {_weight(each)}"
         for each in compared
