@@ -72,8 +72,8 @@ def replicate_means(results: Results, variant: str, metric: str, datasets: tuple
 def defined_interval(replicates: np.ndarray) -> tuple[float, float] | None:
     """95 % interval of replicates [B]; None if fewer than half of them are defined, or if it would have no width.
 
-    A resample of ChestMNIST can miss a rare label, and has no AUC then: for every variant alike, so that differences
-    stay paired without it. Resamples keep the class mix, so answers that within each class are all right or all wrong
+    A resample in which the metric is undefined is left out: it is the same cases for every variant, so differences stay
+    paired without it. Resamples keep the class mix, so answers that within each class are all right or all wrong
     cannot vary: that says nothing of other cases, and is no certainty.
     """
     finite = replicates[np.isfinite(replicates)]
