@@ -210,6 +210,7 @@ class Report(Section):
     """What the report shows beside our own results."""
 
     published: str | None
+    margin: Annotated[Number, Field(gt=0, lt=1)] | None
 
 
 class Compute(Section):

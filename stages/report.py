@@ -34,6 +34,7 @@ def main() -> None:
         published,
         reasons=params.reasons(),
         analysed=params.ablation.analyse,
+        margin=params.report.margin,
     )
     means, revision = summary(results), git_revision()
 

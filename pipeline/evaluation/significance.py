@@ -1,54 +1,49 @@
-"""When a difference between two variants is more than chance.
+"""Tests over datasets and over cases, and corrections for many of them.
 
-Paired bootstrap intervals speak about other test cases; Wilcoxon's signed-rank test speaks about other datasets
-(Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 2006); Holm's correction keeps the chance
-of any false finding among several comparisons (Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979).
+The signed-rank test asks whether a difference holds over datasets (Wilcoxon 1945; Demsar, Statistical Comparisons of
+Classifiers over Multiple Data Sets, JMLR 2006), the sign test whether it holds over cases (McNemar's exact test, where
+there is one training each). Holm's correction keeps the chance of any false finding among several comparisons (Holm, A
+Simple Sequentially Rejective Multiple Test Procedure, 1979).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special, stats
-
-TAIL = 0.025
+from scipy import stats
 
 
-def interval(replicates: np.ndarray) -> tuple[float, float]:
-    """Return the 2.5 and 97.5 percentiles of bootstrap replicates [B]; (nan, nan) when any of them is nan.
+def signed_rank(differences: np.ndarray) -> float:
+    """Return the two-sided exact p of the signed-rank test on one difference per dataset [D].
 
-    For paired differences and for means over datasets: simulated intervals hold the truth 92 to 95 times in a hundred
-    from 20 cases a class on. For an accuracy or AUC of one dataset `share_interval` is closer.
-    """
-    low, high = np.percentile(replicates, [100 * TAIL, 100 * (1 - TAIL)])
-    return float(low), float(high)
-
-
-def share_interval(value: float, replicates: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of an ACC or AUC `value` in [0, 1] from its bootstrap replicates [B].
-
-    Normal on the logit scale with the replicates' spread, hence longer on the side away from 0 and 1, and inside them.
-    Percentiles are too narrow near a perfect AUC: with 42 against 114 cases and a true AUC of 0.9 they hold it 93
-    times in a hundred and this interval 95 times; with 11 against 85 at 0.92, 86 and 91 times.
-    (nan, nan) when anything is nan. At exactly 0 or 1 no resample differs and the interval is that point.
-    """
-    if not 0 < value < 1:
-        return interval(np.append(replicates, value))
-    reach = stats.norm.isf(TAIL) * np.std(replicates) / (value * (1 - value))
-    middle = special.logit(value)
-    return float(special.expit(middle - reach)), float(special.expit(middle + reach))
-
-
-def wilcoxon(differences: np.ndarray) -> float:
-    """Return the two-sided p of the signed-rank test on one difference per dataset [D].
-
-    1.0 when all are zero; nan when there are none or one is nan. With fewer than 6 datasets it cannot be below 0.05.
+    Zeros are left out and equal sizes share their mean rank, whence equal differences must be equal to the last bit.
+    1.0 when all are zero; nan when there are none or one is nan. With fewer than 6 that differ it is at least 0.0625.
     """
     differences = np.asarray(differences, dtype=np.float64)
-    if not differences.size:
+    if not differences.size or np.isnan(differences).any():
         return float("nan")
-    if not differences.any():
-        return 1.0
-    return float(stats.wilcoxon(differences).pvalue)
+    differing = differences[differences != 0]
+    # Twice the ranks, which are whole numbers also where ties share one.
+    ranks = np.rint(2 * stats.rankdata(np.abs(differing))).astype(int)
+    # How many of the 2^D ways to choose signs give each sum of the positive ranks.
+    ways = np.ones(1)
+    for rank in ranks:
+        ways = np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))
+    positive = int(ranks[differing > 0].sum())
+    tail = min(positive, int(ranks.sum()) - positive)
+    return float(min(1.0, 2 * ways[: tail + 1].sum() / ways.sum()))
+
+
+def rank_direction(differences: np.ndarray) -> int:
+    """Return the sign of the rank sum: 1 where the positive differences weigh more, -1 the negative ones, 0 neither."""
+    differences = np.asarray(differences, dtype=np.float64)
+    differing = differences[differences != 0]
+    return int(np.sign(np.sign(differing) @ stats.rankdata(np.abs(differing)))) if differing.size else 0
+
+
+def sign_test(differences: np.ndarray) -> float:
+    """Return the two-sided exact p of the sign test on one difference per case [N]; 1.0 where none differs."""
+    positive, negative = int(np.sum(differences > 0)), int(np.sum(differences < 0))
+    return float(stats.binomtest(positive, positive + negative).pvalue) if positive + negative else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -58,3 +53,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.full(len(p), np.nan)
     adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
     return adjusted.tolist()
+
+
+def planned_first(p_values: Sequence[float], planned: int | None) -> list[float]:
+    """Return adjusted p values where one comparison was planned and the others are explored, all in one family.
+
+    Half of the level is the planned one's; the explored ones share the other half by Holm, and have all of it once the
+    planned one is called, as that one has once all of them are (Bretz, Maurer, Brannath and Posch, A Graphical Approach
+    to Sequentially Rejective Multiple Test Procedures, 2009). Without a planned one, or without others, Holm's; a nan
+    stays one and counts as no comparison.
+    """
+    if planned is None or np.isnan(p_values[planned]):
+        return holm(p_values)
+    others = [place for place in range(len(p_values)) if place != planned]
+    explored = holm([p_values[place] for place in others])
+    defined = [p for p in explored if not np.isnan(p)]
+    if not defined:
+        return [*p_values]
+    adjusted = [float("nan")] * len(p_values)
+    adjusted[planned] = min(1.0, 2 * p_values[planned], max(p_values[planned], 2 * max(defined)))
+    for place, p in zip(others, explored, strict=True):
+        adjusted[place] = p if np.isnan(p) else min(1.0, 2 * p, max(2 * p_values[planned], p))
+    return adjusted

@@ -1,4 +1,4 @@
-"""The test of one model on one dataset: scores, metrics, resamples and a few cases to look at."""
+"""The test of one model on one dataset: scores, metrics, what each case contributes, and a few cases to look at."""
 
 import math
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from pipeline.config import Config
 from pipeline.data.batches import Split
 from pipeline.datasets import Dataset
 from pipeline.evaluation import metrics
-from pipeline.evaluation.bootstrap import bootstrap
 from pipeline.evaluation.calibration import reliability
+from pipeline.evaluation.contributions import contributions
 from pipeline.evaluation.predict import predict
 from pipeline.evaluation.samples import as_picture, choose_hardest, choose_samples
 from pipeline.evaluation.scalars import scalars
@@ -49,7 +49,7 @@ class Tested:
         """Return the entries of the evaluation npz, named `<dataset>/<array>`."""
         names = ("scores", "labels", "sample_index", "sample_images", "hardest_index", "hardest_images")
         arrays = {name: getattr(self, name) for name in names}
-        arrays["replicates"] = bootstrap(self.dataset, self.labels, self.scores)
+        arrays["contributions"] = contributions(self.dataset, self.labels, self.scores).astype(np.float32)
         return {f"{self.dataset.name}/{name}": array for name, array in arrays.items()}
 
     def roc(self) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from pipeline.reporting.figures.reliability import noun, reliability_diagram
 from pipeline.reporting.figures.roc import roc_curve
 from pipeline.reporting.figures.rounds import dataset_curves
 from pipeline.reporting.images import png_uri
-from pipeline.reporting.means import own_interval
+from pipeline.reporting.means import model_interval
 from pipeline.reporting.records import DataOrigin, DatasetResult
 from pipeline.reporting.results import METRICS, Results, Sample
 from pipeline.reporting.table import Cell, Table
@@ -84,9 +84,9 @@ def build_card(results: Results, name: str) -> Card:
 
 def _facts(results: Results, name: str) -> str:
     result, facts = results.main_run.results[name], []
-    for metric, rows in zip(METRICS, results.main_run.replicates[name].T, strict=True):
+    for metric, cases in zip(METRICS, results.main_run.contributions[name].T.astype(np.float64), strict=True):
         value = getattr(result, metric)
-        interval = own_interval(value, rows) if value is not None else None
+        interval = model_interval(metric, value, cases) if value is not None else None
         bounds = f" ({range_percent(interval)})" if interval else ""
         facts.append(f"{metric.upper()} {with_unit(value)}{bounds}")
     further = (("F1", result.macro_f1), ("ECE", result.ece))

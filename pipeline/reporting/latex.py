@@ -59,9 +59,13 @@ def _caption(results: Results) -> str:
     spread = " ± sample standard deviation" if len(results.seeds) > 1 else ""
     return (
         f"{describe_origin(results).label}: mean test ACC and AUC in percent{spread} over "
-        f"{plural(len(results.datasets), 'dataset')}, {seeds}. Differences: variant minus {results.main}, in points, "
-        "with their paired 95 % bootstrap interval; star: the interval excludes 0 and the Holm-adjusted signed-rank p "
-        f"is below {ALPHA}."
+        f"{plural(len(results.datasets), 'dataset')}, {seeds}. Differences: variant minus {results.main}, in points"
+        + (
+            ", with their 95 % interval over trainings and test cases; star: its p and that of the signed-rank test "
+            f"over datasets, adjusted over the variants, are below {ALPHA}, in one direction."
+            if len(results.seeds) > 1
+            else "; one training each, so none is called."
+        )
     )
 
 

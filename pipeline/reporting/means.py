@@ -1,12 +1,14 @@
 """Means over groups of datasets and over seeds, with their intervals."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 import numpy as np
 
 from pipeline.datasets import DATASETS, SPECIALISTS
-from pipeline.evaluation.significance import interval, share_interval
+from pipeline.evaluation.inference import Estimate, contrast, wilson
 from pipeline.reporting.records import DatasetResult
 from pipeline.reporting.results import METRICS, Results
 
@@ -19,8 +21,8 @@ TIE = 1e-12
 class Mean:
     """Mean over seeds of the mean over datasets, as a fraction; `std` is the sample deviation over two or more seeds.
 
-    `interval` is the bootstrap's 95 % interval over test cases; `datasets` are the ones that went in. The value is None
-    without any.
+    `interval` is the 95 % interval: over trainings and test cases of the method, or with one training each over test
+    cases of that model. `datasets` are the ones that went in; the value is None without any.
     """
 
     value: float | None
@@ -48,6 +50,19 @@ def defined(results: Results, metric: str, datasets: tuple[str, ...]) -> tuple[s
     )
 
 
+def estimate(
+    results: Results, variants: Sequence[str], metric: str, datasets: tuple[str, ...], weights: Sequence[float]
+) -> Estimate:
+    """Estimate a weighted sum of variants' means over datasets, all of which must have the metric."""
+    values = np.array(
+        [np.mean([results.values(variant, name, metric) for name in datasets], axis=0) for variant in variants],
+        dtype=np.float64,
+    )
+    places = [results.variants.index(variant) for variant in variants]
+    covariance = sum(results.covariance(name, metric) for name in datasets) / len(datasets) ** 2
+    return contrast(values, covariance[places][:, :, places], weights)
+
+
 def mean_over(results: Results, variant: str, metric: str, datasets: tuple[str, ...]) -> Mean:
     """Mean of a metric of one variant over the datasets for which it is defined."""
     used = defined(results, metric, datasets)
@@ -55,39 +70,33 @@ def mean_over(results: Results, variant: str, metric: str, datasets: tuple[str, 
         return Mean(None, None, ())
     by_seed = [fmean(seed) for seed in zip(*(results.values(variant, name, metric) for name in used), strict=True)]
     std = stdev(by_seed) if len(by_seed) > 1 else None
-    value, rows = fmean(by_seed), replicate_means(results, variant, metric, used)
-    return Mean(value, std, used, own_interval(value, rows) if len(used) == 1 else defined_interval(rows))
+    value, found = fmean(by_seed), estimate(results, (variant,), metric, used, (1.0,))
+    if len(used) > 1:
+        interval = found.interval if found.repeated else found.of_these_models.interval
+    elif found.repeated:
+        interval = found.share_interval
+    else:
+        interval = model_interval(metric, value, results.contributions(variant, used[0], metric)[0])
+    return Mean(value, std, used, interval)
 
 
-def replicate_means(results: Results, variant: str, metric: str, datasets: tuple[str, ...]) -> np.ndarray:
-    """Resampled means [B]: each row averaged over seeds, then over datasets; nan where any of them is undefined."""
-    column = METRICS.index(metric)
-    by_dataset = [
-        np.mean([results.runs[variant, seed].replicates[name][:, column] for seed in results.seeds], axis=0)
-        for name in datasets
-    ]
-    return np.mean(by_dataset, axis=0)
+def over(results: Results) -> str:
+    """What the intervals of means are over, in words."""
+    return "trainings and test cases" if len(results.seeds) > 1 else "test cases"
 
 
-def defined_interval(replicates: np.ndarray) -> tuple[float, float] | None:
-    """95 % interval of replicates [B]; None if fewer than half of them are defined, or if it would have no width.
+def model_interval(metric: str, value: float, contributions: np.ndarray) -> tuple[float, float] | None:
+    """95 % interval over test cases of one trained model's ACC or AUC on one dataset, from contributions [N].
 
-    A resample in which the metric is undefined is left out: it is the same cases for every variant, so differences stay
-    paired without it. Resamples keep the class mix, so answers that within each class are all right or all wrong
-    cannot vary: that says nothing of other cases, and is no certainty.
+    Of AUC None where no case varies. The ACC of several labels is that of as many independent answers as have its
+    variance.
     """
-    finite = replicates[np.isfinite(replicates)]
-    if not len(finite) or 2 * len(finite) < len(replicates):
-        return None
-    low, high = interval(finite)
-    return (low, high) if high - low > TIE else None
-
-
-def own_interval(value: float, replicates: np.ndarray) -> tuple[float, float] | None:
-    """95 % interval of one dataset's metric; near 1 percentiles would be too narrow."""
-    if defined_interval(replicates) is None:
-        return None
-    return share_interval(value, replicates[np.isfinite(replicates)])
+    cases = len(contributions)
+    variance = float(np.var(contributions, ddof=1)) / cases if cases > 1 else 0.0
+    if metric == "acc":
+        answers = value * (1 - value)
+        return wilson(value, answers / variance if answers and variance else cases)
+    return Estimate(value, 0.0, math.inf, math.sqrt(variance)).share_interval
 
 
 def constant_answer(result: DatasetResult) -> float:
@@ -111,9 +120,22 @@ def constant_mean(results: Results, metric: str, datasets: tuple[str, ...]) -> f
     return fmean(constant_answer(results.main_run.results[name]) for name in datasets)
 
 
+def validation(results: Results, variant: str) -> dict[str, float | None]:
+    """Score, ACC and AUC of what a variant deploys on the validation splits, means over seeds: what to choose by."""
+    found = {}
+    for measure in ("score", *METRICS):
+        values = []
+        for seed in results.seeds:
+            run = results.runs[variant, seed]
+            values.append(run.history[f"{run.training.deployed}_{measure}"][run.training.best_round - 1])
+        mean = fmean(values)
+        found[f"val_{measure}"] = mean if math.isfinite(mean) else None
+    return found
+
+
 def summary(results: Results) -> dict[str, float | None]:
-    """Flat means of the main variant: mean_acc, mean_auc, then acc_2d, auc_2d, ... acc_C, auc_C."""
-    flat = {}
+    """Flat means of the main variant: on validation, to choose by, then mean_acc, mean_auc, acc_2d, ... of the test."""
+    flat = validation(results, results.main)
     for group, names in groups(results.datasets).items():
         for metric in METRICS:
             key = f"mean_{metric}" if group == "mean" else f"{metric}_{group}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 from zipfile import BadZipFile
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from pipeline.config import Config, load_config
 from pipeline.datasets import DATASETS, SPECIALISTS
 from pipeline.errors import PipelineError
+from pipeline.evaluation.inference import covariance_of_means
 from pipeline.layout import analysis_file, config_file, evaluation_file, run_folder
 from pipeline.reporting.records import Analysis, DataOrigin, DatasetResult, Evaluation, Record, Training
 
@@ -36,8 +38,8 @@ class Sample:
 class Run:
     """One variant trained with one seed, and its test results by dataset.
 
-    `history` has a list with one value per round for each column; nan where a value is undefined. `replicates` [B, 2]
-    are ACC and AUC of resampled test cases; row b is the same resample in every variant and seed.
+    `history` has a list with one value per round for each column; nan where a value is undefined. `contributions`
+    [N, 2] are those of the test cases to ACC and AUC; row n is the same case in every variant and seed.
     """
 
     variant: str
@@ -45,7 +47,7 @@ class Run:
     training: Training
     history: dict[str, list[float]]
     results: dict[str, DatasetResult]
-    replicates: dict[str, np.ndarray]
+    contributions: dict[str, np.ndarray]
     md5: dict[str, str]
 
 
@@ -65,7 +67,8 @@ class Published:
 class Results:
     """All that the report shows. `samples`, `hardest` and `roc` (fpr, tpr) are of the main variant's first seed.
 
-    `reasons` says in a line why a variant is there; `analyses` holds the variants that were analysed.
+    `reasons` says in a line why a variant is there; `analyses` holds the variants that were analysed. `margin` is the
+    fraction by which the main variant may be below another and still count as no worse; None asks no such question.
     """
 
     variants: tuple[str, ...]
@@ -78,6 +81,7 @@ class Results:
     published: tuple[Published, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     analyses: Mapping[str, Analysis] = field(default_factory=dict)
+    margin: float | None = None
 
     @property
     def main(self) -> str:
@@ -116,6 +120,27 @@ class Results:
         """A metric of one dataset, seed by seed."""
         return [getattr(self.runs[variant, seed].results[dataset], metric) for seed in self.seeds]
 
+    def contributions(self, variant: str, dataset: str, metric: str) -> np.ndarray:
+        """What the test cases of a dataset contribute to a metric, training by training: float64 [S, N]."""
+        column = METRICS.index(metric)
+        rows = [self.runs[variant, seed].contributions[dataset][:, column] for seed in self.seeds]
+        return np.array(rows, dtype=np.float64)
+
+    def covariance(self, dataset: str, metric: str) -> np.ndarray:
+        """Covariance [V, S, V, S] of a metric of all trainings over other test cases of a dataset."""
+        return self._covariances[dataset, metric]
+
+    @cached_property
+    def _covariances(self) -> dict[tuple[str, str], np.ndarray]:
+        shape = (len(self.variants), len(self.seeds))
+        return {
+            (dataset, metric): covariance_of_means(
+                np.concatenate([self.contributions(variant, dataset, metric) for variant in self.variants])
+            ).reshape(shape * 2)
+            for dataset in self.datasets
+            for metric in METRICS
+        }
+
 
 def load_results(
     variants: Sequence[str],
@@ -124,11 +149,12 @@ def load_results(
     root: Path = Path(),
     reasons: Mapping[str, str] = {},
     analysed: Sequence[str] = (),
+    margin: float | None = None,
 ) -> Results:
     """Read the files of these variants and seeds below `root`; whatever else lies there is left alone.
 
     `published` is a CSV file with columns dataset, method, input_size, auc, acc, citation and notes. `reasons` says in
-    a line why a variant is there; `analysed` are the variants that have an analysis.
+    a line why a variant is there; `analysed` are the variants that have an analysis; `margin` is that of Results.
     Raises PipelineError naming a file that is missing, is not what its stage writes, or lacks a dataset.
     """
     configs = {variant: load_config(root / config_file(variant)) for variant in variants}
@@ -155,6 +181,7 @@ def load_results(
         published=load_published(published) if published else (),
         reasons=dict(reasons),
         analyses={name: _read_json(root / analysis_file(name), Analysis) for name in analysed if name in variants},
+        margin=margin,
     )
 
 
@@ -185,7 +212,7 @@ def _load_run(root: Path, variant: str, seed: int, datasets: tuple[str, ...]) ->
     folder = root / run_folder(variant, seed)
     results: dict[str, DatasetResult] = {}
     md5: dict[str, str] = {}
-    replicates: dict[str, np.ndarray] = {}
+    contributions: dict[str, np.ndarray] = {}
     for specialist in SPECIALISTS:
         path = root / evaluation_file(variant, seed, specialist, "json")
         evaluation = _read_json(path, Evaluation)
@@ -195,9 +222,10 @@ def _load_run(root: Path, variant: str, seed: int, datasets: tuple[str, ...]) ->
             raise PipelineError(f"{path}: not evaluated as configured ({differing}); `dvc repro` brings it up to date")
         results |= evaluation.datasets
         md5 |= evaluation.md5
-        replicates |= _load_replicates(root / evaluation_file(variant, seed, specialist, "npz"), sorted(wanted))
+        cases = {name: evaluation.datasets[name].n for name in wanted}
+        contributions |= _load_contributions(root / evaluation_file(variant, seed, specialist, "npz"), cases)
     training = _read_json(folder / "train.json", Training)
-    return Run(variant, seed, training, _read_history(folder / "history.csv"), results, replicates, md5)
+    return Run(variant, seed, training, _read_history(folder / "history.csv"), results, contributions, md5)
 
 
 RecordType = TypeVar("RecordType", bound=Record)
@@ -253,13 +281,14 @@ def _arrays(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
         raise PipelineError(f"{path}: not a file of scores ({error}); delete it and run `dvc repro`") from None
 
 
-def _load_replicates(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+def _load_contributions(path: Path, cases: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Contributions [N, 2] of the test cases of each dataset, of which there are as many as `cases` says."""
     with _arrays(path) as arrays:
-        replicates = {name: arrays[f"{name}/replicates"] for name in names}
-        for name, rows in replicates.items():
-            if rows.ndim != 2 or rows.shape[1] != len(METRICS):
-                raise ValueError(f"{name}/replicates has shape {rows.shape}, not [B, {len(METRICS)}]")
-        return replicates
+        contributions = {name: arrays[f"{name}/contributions"] for name in sorted(cases)}
+        for name, rows in contributions.items():
+            if rows.shape != (cases[name], len(METRICS)):
+                raise ValueError(f"{name}/contributions has shape {rows.shape}, not {(cases[name], len(METRICS))}")
+        return contributions
 
 
 def _load_cases(path: Path, kind: str) -> dict[str, list[Sample]]:

@@ -3,8 +3,10 @@
 import csv
 import io
 
+import numpy as np
+
 from pipeline.datasets import DATASETS
-from pipeline.reporting.means import own_interval
+from pipeline.reporting.means import model_interval
 from pipeline.reporting.results import METRICS, Results
 
 # Fields of a dataset's result, in the order of the columns.
@@ -30,8 +32,10 @@ def results_csv(results: Results) -> str:
             result = run.results[name]
             bounds = []
             for column, metric in enumerate(METRICS):
-                value, rows = getattr(result, metric), run.replicates[name][:, column]
-                bounds += (own_interval(value, rows) if value is not None else None) or (None, None)
+                value, cases = getattr(result, metric), run.contributions[name][:, column].astype(np.float64)
+                found = model_interval(metric, value, cases) if value is not None else None
+                # Fewer digits than those in which ways of summing differ.
+                bounds += [round(bound, 9) for bound in found] if found else [None, None]
             values = [getattr(result, key) for key in VALUES]
             origin = (result.data.source, "yes" if result.data.official else "no")
             writer.writerow([variant, seed, name, DATASETS[name].specialist, *origin, result.n, *values, *bounds])

@@ -3,16 +3,27 @@
 from collections.abc import Collection
 
 from pipeline.datasets import DATASETS
-from pipeline.model.routing import SHARED
-from pipeline.reporting.comparisons import ALPHA, Comparison, compare_all
+from pipeline.reporting.comparisons import Comparison, compare_all, planned
 from pipeline.reporting.means import Mean, above_constant, defined, mean_over
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.records import Analysis
 from pipeline.reporting.results import METRICS, Results
-from pipeline.reporting.wording import bounds, count, listing, p_value, plural, points, range_percent, with_unit
+from pipeline.reporting.wording import (
+    bounds,
+    count,
+    listing,
+    p_value,
+    plural,
+    points,
+    range_percent,
+    signed,
+    with_unit,
+)
 
 TITLES = {"acc": "ACC", "auc": "AUC"}
 LISTED = 4  # variants whose spread is named one by one
+# Scans that several datasets show slices or volumes of (MedMNIST v2, section on the sources).
+SAME_SCANS = ("organamnist", "organcmnist", "organsmnist", "organmnist3d")
 
 
 def answer(results: Results) -> list[str]:
@@ -20,32 +31,50 @@ def answer(results: Results) -> list[str]:
     if not results.others:
         return [f"Only {results.main} was run: there is nothing to compare it with."]
     by_metric = {metric: compare_all(results, metric) for metric in METRICS}
-    shared, sentences = one_shared_adapter(results), []
+    sentences = [_one_training_each(results)] if len(results.seeds) == 1 else []
+    shared = planned(results)
     if shared and any(by_metric.values()):
         sentences.append(_routing_or_sharing([table[shared] for table in by_metric.values() if table]))
     for metric, table in by_metric.items():
         compared = list(table.values())
         if not compared:
             sentences.append(f"No dataset has an {TITLES[metric]}, so nothing can be said of it.")
+        elif len(results.seeds) == 1:
+            sentences.append(_range_of(compared))
         elif all(comparison.verdict == "too few differ" for comparison in compared):
             sentences.append(_too_few(compared))
         else:
             sentences.append(_tally(compared))
-    return sentences
+    return sentences + no_worse(results)
 
 
-def one_shared_adapter(results: Results) -> str | None:
-    """The variant with one adapter for all datasets, of the kind that the main one routes hard; None without both."""
-    main = results.configs[results.main].routing
-    if main.name != "specialists":
-        return None
-    routings = {other: results.configs[other].routing for other in results.others}
-    return next((other for other, it in routings.items() if it.name == SHARED and it.kind == main.kind), None)
+def _one_training_each(results: Results) -> str:
+    return (
+        f"One training each (seed {results.seeds[0]}) says nothing about methods: two trainings of one method differ "
+        "too, by how much only more seeds can tell. So no difference is called one here. The numbers are those of "
+        f"these {count(len(results.variants))} trainings."
+    )
+
+
+def _range_of(compared: list[Comparison]) -> str:
+    """How many other variants ended above and below the main one, and the smallest and largest difference."""
+    above = sum(each.difference > 0 and not _is_level(each) for each in compared)
+    below = sum(each.difference < 0 and not _is_level(each) for each in compared)
+    ends = [signed(pick(each.difference for each in compared)) for pick in (min, max)]
+    reach = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+    others = plural(len(compared), "other variant")
+    return (
+        f"In {TITLES[compared[0].metric]}, of {others} {above or 'none'} ended above {compared[0].main} and "
+        f"{below or 'none'} below ({reach} points)."
+    )
 
 
 def _routing_or_sharing(compared: list[Comparison]) -> str:
     """The main question, by each metric: does hard routing beat one adapter that all datasets share?"""
     hard, shared = f"hard routing ({compared[0].main})", f"one shared adapter ({compared[0].other})"
+    if not compared[0].estimate.repeated:
+        found = [f"{_standing(each)} in {TITLES[each.metric]}" for each in compared]
+        return f"H{hard[1:]} against {shared}, the planned comparison: in this one training each {listing(found)}."
     by_verdict = {"beats": "lower", "loses to": "higher"}
     claims = []
     for verb, verdict in by_verdict.items():
@@ -64,15 +93,47 @@ def _weight(comparison: Comparison) -> str:
     if comparison.called:
         return _counts(comparison)
     if comparison.verdict == "unclear":
-        return "but not consistently over datasets" if comparison.interval else "unclear without one"
+        return f"but {_unclear(comparison)}"
     return "on too few differing datasets to tell" if comparison.verdict == "too few differ" else "within noise"
+
+
+def _unclear(comparison: Comparison) -> str:
+    """Why a difference whose interval excludes 0 is not called."""
+    if comparison.interval is None:
+        return "without an interval"
+    if comparison.direction and (comparison.direction > 0) != (comparison.difference > 0):
+        return "most datasets say the opposite"
+    if comparison.rank_p >= comparison.p:
+        return "not consistently over datasets"
+    return "not beyond chance among so many comparisons"
+
+
+def no_worse(results: Results) -> list[str]:
+    """Against which variants the main one is shown to be no worse by the margin or more, a sentence for each metric.
+
+    None without a margin or with one training each.
+    """
+    if results.margin is None or len(results.seeds) == 1:
+        return []
+    sentences = []
+    for metric in METRICS:
+        compared = list(compare_all(results, metric).values())
+        if not compared:
+            continue
+        shown = [each.other for each in compared if each.no_worse]
+        rest = [each.other for each in compared if not each.no_worse]
+        text = f"Non-inferiority in {TITLES[metric]}, by a margin of {points(results.margin)}: {results.main} is"
+        parts = [f"shown to be no worse than {listing(shown)}"] if shown else []
+        parts += [f"not shown to be no worse than {listing(rest)}"] if rest else []
+        sentences.append(f"{text} {' and '.join(parts)}.")
+    return sentences
 
 
 def _too_few(compared: list[Comparison]) -> str:
     differing, least = max(each.differing for each in compared), min(each.least_p for each in compared)
     return (
         f"No difference can be called in {TITLES[compared[0].metric]}: with {plural(differing, 'differing dataset')} "
-        f"and {plural(len(compared), 'comparison')} the Holm-adjusted p of the signed-rank test cannot be less than "
+        f"and {plural(len(compared), 'comparison')} the adjusted p of the signed-rank test cannot be less than "
         f"{least:.2g}, even if all of them agreed."
     )
 
@@ -115,23 +176,29 @@ def comparison_sentence(comparison: Comparison) -> str:
     The direction is in the words: sizes are positive, and so is what lies in their direction of an interval.
     """
     main, other, metric = comparison.main, comparison.other, TITLES[comparison.metric]
-    size, interval, counts = points(comparison.difference), _interval(comparison), _counts(comparison)
-    p = f"Holm-adjusted p {p_value(comparison.p)}"
+    size, counts = points(comparison.difference), _counts(comparison)
+    interval = f" ({_interval(comparison)})" if comparison.estimate.repeated else ""
+    p = (
+        f"{'planned, ' if comparison.planned else ''}adjusted p {p_value(comparison.p)} for the mean and "
+        f"{p_value(comparison.rank_p)} over datasets"
+    )
     if comparison.called:
         verb = "beats" if comparison.verdict == "lower" else "loses to"
-        return f"{main} {verb} {other} by {size} {metric} ({interval}), {counts}, {p}."
+        return f"{main} {verb} {other} by {size} {metric}{interval}, {counts}, {p}."
     if _is_level(comparison):
-        stands = f"{main} is level with {other} in {metric} ({interval}), {counts}"
+        stands = f"{main} is level with {other} in {metric}{interval}, {counts}"
     else:
         way = "ahead of" if comparison.difference < 0 else "behind"
-        stands = f"{main} is {way} {other} by {size} {metric} ({interval}), {counts}"
+        stands = f"{main} is {way} {other} by {size} {metric}{interval}, {counts}"
+    if comparison.verdict == "one training each":
+        return f"{stands}: one training each."
     if comparison.verdict == "too few differ":
         return (
             f"{stands}; with {plural(comparison.differing, 'differing dataset')} it cannot be called a difference: "
-            f"even if all of them agreed, Holm-adjusted p would be {comparison.least_p:.2g}."
+            f"even if all of them agreed, the adjusted p over datasets would be {comparison.least_p:.2g}."
         )
     if comparison.verdict == "unclear":
-        return f"{stands}, {p}: unclear, {'not consistent over datasets' if comparison.interval else 'no interval'}."
+        return f"{stands}, {p}: unclear, {_unclear(comparison)}."
     return f"{stands}, {p}: within noise, the interval includes 0."
 
 
@@ -203,11 +270,11 @@ def not_above_constant(results: Results, metric: str) -> list[str]:
 
 
 def seeds(results: Results) -> str:
-    """Say how many trainings stand behind a number, and what the intervals do not cover."""
+    """Say how many trainings stand behind a number, and what the intervals cover."""
     if len(results.seeds) == 1:
         return (
-            f"One seed ({results.seeds[0]}) was trained for each variant. The intervals cover the choice of test "
-            "cases; the spread between trainings is not known, and another seed might give another order."
+            f"One training each (seed {results.seeds[0]}). Intervals are those of the trained models over other test "
+            "cases; nothing is known of other trainings, so differences between variants have neither interval nor p."
         )
     means = {variant: mean_over(results, variant, "acc", results.datasets) for variant in results.variants}
     stds = {variant: mean.std for variant, mean in means.items() if mean.std is not None}
@@ -218,7 +285,7 @@ def seeds(results: Results) -> str:
         known = f": {listing(spreads)} points of mean accuracy" if spreads else ""
     return (
         f"Means are over {plural(len(results.seeds), 'seed')}; ± is the sample standard deviation between them{known}. "
-        "The intervals cover the choice of test cases, not that spread."
+        "Intervals and p hold over other trainings and other test cases."
     )
 
 
@@ -260,15 +327,12 @@ def one_case(sizes: Collection[int]) -> str:
 def limits(results: Results) -> list[str]:
     """What the numbers cannot show: data, backbone, size of the tests, seeds, selection, recipe, number of looks."""
     sizes = [results.main_run.results[name].n for name in results.datasets]
-    cells = len(METRICS) * len(results.others) * len(results.datasets)
     looks = (
         [
-            "The stars of the two maps of differences are not adjusted for how many there are: of their "
-            f"{count(cells)} differences on single datasets, were they all chance, about "
-            f"{max(1, round(ALPHA * cells))} would be starred. Adjusted by Holm are the comparisons of means, over "
-            "variants, and the gains over training alone, over datasets."
+            "ACC and AUC are two families of tests, each with a chance of 5\u00a0% of any false call in a section; a "
+            "reader who takes whichever of the two is called has up to twice that."
         ]
-        if cells
+        if results.others and len(results.seeds) > 1
         else []
     )
     pretrained = (
@@ -282,14 +346,26 @@ def limits(results: Results) -> list[str]:
         f"A test set holds {_range(sizes)} images; {one_case(sizes)} of accuracy (for several labels at most). A mean "
         "over datasets weighs each of them alike, however many images it has.",
         seeds(results),
+        *looks,
         "The signed-rank test asks whether variants differ across datasets like these; with one recipe and one "
         "backbone it says nothing about other datasets, recipes or backbones.",
-        *looks,
+        *_dependent(results),
         "The round, and whether student or teacher is deployed, were chosen by the validation score; the test split "
         "was read once, by the evaluation, after that choice.",
         "Every variant was trained with the same recipe, that of the main variant, except for the settings in which "
         "they differ; tuned on its own, a variant might rank otherwise.",
     ]
+
+
+def _dependent(results: Results) -> list[str]:
+    """What the tests take for independent and is not, in MedMNIST's own images."""
+    if any(results.origin(name).source == "phantom" for name in results.datasets):
+        return []
+    scans = [DATASETS[name].title for name in SAME_SCANS if name in results.datasets]
+    shared = f"{listing(scans)} show the same scans and are no independent datasets; " if len(scans) > 1 else ""
+    text = f"{shared}several images of a set can be of one patient, and the intervals take them for independent."
+    more = "Both make" if shared else "That makes"
+    return [f"{text[0].upper()}{text[1:]} {more} the tests call more than they should."]
 
 
 def _range(numbers: Collection[int]) -> str:

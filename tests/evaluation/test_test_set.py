@@ -9,7 +9,7 @@ from pipeline.data.augment import normalise, to_float
 from pipeline.data.batches import Split
 from pipeline.datasets import DATASETS
 from pipeline.evaluation import metrics
-from pipeline.evaluation.bootstrap import bootstrap
+from pipeline.evaluation.contributions import contributions
 from pipeline.evaluation.outputs import write_outputs
 from pipeline.evaluation.predict import predict
 from pipeline.evaluation.samples import as_picture, choose_hardest, choose_samples
@@ -82,13 +82,13 @@ def test_the_record_holds_the_metrics_of_the_datasets_task(tested):
     assert all(set(result.record()) >= COMMON for result in tested)
 
 
-def test_saved_replicates_are_the_bootstrap_of_the_saved_scores(tested):
+def test_saved_contributions_are_those_of_the_saved_scores(tested):
     for result in tested:
         arrays, name = result.arrays(), result.dataset.name
-        replicates = arrays[f"{name}/replicates"]
-        assert (replicates.shape, replicates.dtype) == ((2000, 2), np.float64)
-        expected = bootstrap(result.dataset, arrays[f"{name}/labels"], arrays[f"{name}/scores"])
-        np.testing.assert_array_equal(replicates, expected)
+        saved = arrays[f"{name}/contributions"]
+        assert (saved.shape, saved.dtype) == ((len(result.labels), 2), np.float32)
+        expected = contributions(result.dataset, arrays[f"{name}/labels"], arrays[f"{name}/scores"])
+        np.testing.assert_array_equal(saved, expected.astype(np.float32))
 
 
 def test_the_hardest_cases_come_with_their_own_pictures(tested, cached):

@@ -23,9 +23,10 @@ ROUTINGS = ("specialists", "shared", "none")
 class Inputs:
     """What to write; `metrics` maps (variant, seed, dataset) to values that replace the made-up ones.
 
-    `replicates` maps the same to arrays [B, 2]; without an entry they scatter around the metrics, the same way for all
-    variants. `analyses` maps variants to what analysis/<variant>.json holds. `after_visits` gives the variants whose
-    history has the validation after each visit, and how much of ACC is lost until the end of the round.
+    `contributions` maps the same to arrays [N, 2]; without an entry they scatter around the metrics, the same way for
+    all trainings, so that differences do not vary with the cases. `analyses` maps variants to what
+    analysis/<variant>.json holds. `after_visits` gives the variants whose history has the validation after each visit,
+    and how much of ACC is lost until the end of the round.
     """
 
     root: Path
@@ -40,7 +41,7 @@ class Inputs:
     rounds: int = 3
     class_name: Callable[[str, int], str] = lambda dataset, index: f"class {index}"
     metrics: dict[tuple[str, int, str], dict[str, float | None]] = field(default_factory=dict)
-    replicates: dict[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
+    contributions: dict[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
     analyses: dict[str, dict[str, Any]] = field(default_factory=dict)
     after_visits: dict[str, float] = field(default_factory=dict)
     trainable: dict[str, int] = field(default_factory=dict)
@@ -126,7 +127,7 @@ class Inputs:
             if DATASETS[name].specialist == specialist:
                 results[name], made = self._result(name, generator)
                 results[name] |= self.metrics.get((variant, seed, name), {})
-                made["replicates"] = self._replicates(variant, seed, name, results[name])
+                made["contributions"] = self._contributions(variant, seed, name, results[name])
                 arrays |= {f"{name}/{key}": array for key, array in made.items()}
         evaluation = {
             "variant": variant,
@@ -146,12 +147,12 @@ class Inputs:
             for name in results:
                 writer.writerows([name, x / 20, (x / 20) ** 0.4] for x in range(21))
 
-    def _replicates(self, variant: str, seed: int, name: str, result: dict[str, Any]) -> np.ndarray:
-        if (variant, seed, name) in self.replicates:
-            return self.replicates[variant, seed, name]
-        scatter = np.random.default_rng(len(name)).standard_normal((200, 2)) / np.sqrt(12 * self.test)
+    def _contributions(self, variant: str, seed: int, name: str, result: dict[str, Any]) -> np.ndarray:
+        if (variant, seed, name) in self.contributions:
+            return self.contributions[variant, seed, name]
+        scatter = 0.4 * np.random.default_rng(len(name)).standard_normal((self.test, 2))
         centre = [np.nan if result[metric] is None else result[metric] for metric in ("acc", "auc")]
-        return np.array(centre) + scatter
+        return np.array(centre) + scatter - scatter.mean(axis=0)
 
     def _result(self, name: str, generator: np.random.Generator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         dataset, n = DATASETS[name], self.test

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.reporting.cards import build_card
-from pipeline.reporting.means import own_interval
+from pipeline.reporting.means import model_interval
 from pipeline.reporting.page import render_specialists
 from pipeline.reporting.results import load_results
 from pipeline.reporting.wording import range_percent
@@ -42,11 +42,11 @@ def test_the_heading_says_how_many_classes_the_cases_are_of(inputs, name, shown)
 
 
 def test_a_dataset_s_metrics_come_with_their_intervals(inputs):
-    rows = 0.7 + 0.1 * np.linspace(-1, 1, 201)
+    cases = 0.7 + 0.1 * np.linspace(-1, 1, 24)
     inputs.metrics["mosaic", 42, "breastmnist"] = {"acc": 0.7, "auc": None}
-    inputs.replicates["mosaic", 42, "breastmnist"] = np.stack([rows, np.full(201, np.nan)], axis=1)
+    inputs.contributions["mosaic", 42, "breastmnist"] = np.stack([cases, np.full(24, np.nan)], axis=1)
     facts = _card(inputs, "breastmnist").facts.replace("\u00a0", " ")
-    assert f"ACC 70.0 % ({range_percent(own_interval(0.7, rows))}) · AUC undefined · F1" in facts
+    assert f"ACC 70.0 % ({range_percent(model_interval('acc', 0.7, cases))}) · AUC undefined · F1" in facts
 
 
 @pytest.mark.parametrize(("name", "noun"), [("chestmnist", "answers"), ("breastmnist", "cases")])

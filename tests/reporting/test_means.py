@@ -1,12 +1,14 @@
 import csv
 import io
 import json
+import math
 from statistics import stdev
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from pipeline.reporting.means import above_constant, constant_answer, defined_interval, groups, mean_over, summary
+from pipeline.reporting.means import above_constant, constant_answer, groups, mean_over, model_interval, summary
 from pipeline.reporting.records import DatasetResult
 from pipeline.reporting.results import load_results
 from pipeline.reporting.results_csv import results_csv
@@ -51,33 +53,45 @@ def test_a_dataset_undefined_for_one_variant_is_left_out_of_all_means(inputs):
     assert mean_over(results, "shared", "acc", results.datasets).value == pytest.approx(0.6)
 
 
-def test_an_interval_averages_seeds_row_by_row_and_then_datasets(inputs):
-    inputs.variants, inputs.seeds, inputs.datasets = ("mosaic",), (1, 2), ("pathmnist", "bloodmnist")
-    rows = np.linspace(0, 1, 201)
-    for dataset, shift in (("pathmnist", 0.0), ("bloodmnist", 0.2)):
-        # The seeds move against each other from one resample to the next: their mean moves little.
-        inputs.replicates["mosaic", 1, dataset] = np.stack([rows + shift, rows], axis=1)
-        inputs.replicates["mosaic", 2, dataset] = np.stack([(1 - rows) / 2 + shift, rows], axis=1)
-    results = _results(inputs, {})
-    assert mean_over(results, "mosaic", "acc", results.datasets).interval == pytest.approx((0.35625, 0.59375))
-    assert mean_over(results, "mosaic", "auc", results.datasets).interval == pytest.approx((0.025, 0.975))
-
-
-def test_resamples_without_a_value_are_left_out_unless_they_are_most():
-    rows = np.concatenate([np.full(40, np.nan), np.linspace(0, 1, 101)])
-    assert defined_interval(rows) == pytest.approx((0.025, 0.975))
-    assert defined_interval(np.concatenate([np.full(150, np.nan), rows])) is None
-    assert defined_interval(np.full(5, np.nan)) is None
-
-
-@pytest.mark.parametrize("value", [0.448, 1.0])
-def test_resamples_that_all_give_one_value_give_no_interval(inputs, value):
+def test_with_one_training_the_interval_is_over_cases_alone(inputs):
     inputs.variants, inputs.datasets = ("mosaic",), ("pathmnist", "bloodmnist")
-    inputs.replicates["mosaic", 42, "pathmnist"] = np.full((200, 2), value)
-    results = _results(inputs, {("mosaic", "pathmnist"): (value,)})
-    assert mean_over(results, "mosaic", "acc", ("pathmnist",)).interval is None
+    cases = np.linspace(-0.3, 0.3, 24)
+    for dataset in inputs.datasets:
+        inputs.contributions["mosaic", 42, dataset] = np.stack([0.5 + cases, 0.6 + cases], axis=1)
+    results = _results(inputs, {("mosaic", dataset): (0.5,) for dataset in inputs.datasets})
+    # Two independent sets: half the variance of one.
+    reach = 1.959964 * cases.std(ddof=1) / np.sqrt(24) / np.sqrt(2)
+    found = mean_over(results, "mosaic", "acc", results.datasets)
+    assert found.interval == pytest.approx((0.5 - reach, 0.5 + reach), rel=1e-5)
+
+
+def test_with_several_trainings_the_interval_is_over_them_as_well(inputs):
+    inputs.variants, inputs.seeds, inputs.datasets = ("mosaic",), (1, 2, 3), ("pathmnist", "bloodmnist")
+    values = (0.50, 0.53, 0.56)
+    results = _results(inputs, {("mosaic", dataset): values for dataset in inputs.datasets})
+    over_trainings = 4.302653 * 0.03 / np.sqrt(3)
     low, high = mean_over(results, "mosaic", "acc", results.datasets).interval
-    assert low < high
+    assert (low + high) / 2 == pytest.approx(0.53)
+    assert (high - low) / 2 > over_trainings
+    covariance = sum(results.covariance(name, "acc")[0, 0, 0, 1] for name in results.datasets) / 4
+    assert (high - low) / 2 == pytest.approx(np.hypot(over_trainings, 1.959964 * np.sqrt(covariance)), rel=1e-5)
+
+
+def test_an_accuracy_of_one_dataset_has_wilson_s_interval_also_where_all_answers_are_right():
+    low, high = model_interval("acc", 1.0, np.ones(30))
+    assert high == 1.0
+    assert 0.85 < low < 0.9
+    right = np.arange(40) < 30
+    # As if of N - 1 cases: the variance is the unbiased one.
+    expected = stats.binomtest(30, 40).proportion_ci(0.95, method="wilson")
+    assert model_interval("acc", 0.75, right.astype(float)) == pytest.approx((expected.low, expected.high), abs=0.003)
+
+
+def test_an_auc_that_no_case_varies_has_no_interval():
+    assert model_interval("auc", 1.0, np.ones(30)) is None
+    assert model_interval("auc", 0.5, np.full(30, 0.5)) is None
+    low, high = model_interval("auc", 0.9, 0.9 + np.linspace(-0.1, 0.1, 30))
+    assert 0.9 - low > high - 0.9
 
 
 @pytest.mark.parametrize(("acc", "auc", "expected"), [(0.125, 0.5, False), (0.126, 0.501, True), (None, None, None)])
@@ -125,13 +139,29 @@ def test_the_summary_is_flat_and_of_the_main_variant(inputs):
     )
     flat = summary(results)
     assert list(flat) == [
-        *("mean_acc", "mean_auc", "acc_2d", "auc_2d", "acc_3d", "auc_3d", "acc_A", "auc_A", "acc_C", "auc_C")
+        *("val_score", "val_acc", "val_auc"),
+        *("mean_acc", "mean_auc", "acc_2d", "auc_2d", "acc_3d", "auc_3d", "acc_A", "auc_A", "acc_C", "auc_C"),
     ]
+    validated = {key: flat.pop(key) for key in ("val_score", "val_acc", "val_auc")}
+    training, history = results.main_run.training, results.main_run.history
+    assert validated["val_acc"] == history[f"{training.deployed}_acc"][training.best_round - 1]
+    assert len(set(validated.values())) == 3
     assert flat == pytest.approx(
         dict.fromkeys(("mean_acc", "mean_auc"))
         | {"mean_acc": 0.5, "mean_auc": 0.6, "acc_2d": 0.4, "auc_2d": 0.5, "acc_3d": 0.7, "auc_3d": 0.8}
         | {"acc_A": 0.4, "auc_A": 0.5, "acc_C": 0.7, "auc_C": 0.8}
     )
+
+
+def test_what_one_chooses_by_is_the_deployed_round_s_mean_over_seeds(inputs):
+    inputs.variants, inputs.seeds = ("mosaic",), (1, 2)
+    results = _results(inputs, {})
+    for place, run in enumerate(results.runs.values()):
+        run.history["student_score"][:] = [0.1, 0.2, 0.6 + 0.2 * place]
+        run.history["student_auc"][:] = [0.1, 0.2, math.nan]
+    flat = summary(results)
+    assert flat["val_score"] == pytest.approx(0.7)
+    assert flat["val_auc"] is None
 
 
 def test_a_group_without_a_defined_metric_is_null_in_the_summary(inputs):
@@ -157,7 +187,10 @@ def test_results_csv_keeps_every_digit_and_leaves_undefined_empty(inputs):
         result = results.runs[row["variant"], int(row["seed"])].results[row["dataset"]]
         assert float(row["acc"]) == result.acc
         assert (float(row["auc"]) if row["auc"] else None) == result.auc
-        assert float(row["acc_low"]) < result.acc < float(row["acc_high"])
+        assert float(row["acc_low"]) < result.acc <= float(row["acc_high"])
+        assert (row["acc_high"] == "1.0") == (result.acc == 1)
         assert (row["quadratic_kappa"] == "") == (row["dataset"] != "retinamnist")
         assert (row["source"], row["official"]) == ("phantom", "no")
-    assert sum(row["auc"] == "" for row in rows) == sum(row["auc_low"] == "" for row in rows) == 1
+        # Nor has a perfect AUC an interval.
+        assert (row["auc_low"] == "") == (result.auc in (None, 1))
+    assert sum(row["auc"] == "" for row in rows) == 1

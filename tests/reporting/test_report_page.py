@@ -208,21 +208,37 @@ def test_sections_without_data_are_absent(inputs):
     }
 
 
-def test_the_heat_map_marks_differences_whose_paired_interval_excludes_zero(inputs):
-    inputs.variants, inputs.datasets = ("mosaic", "shared"), ("breastmnist", "octmnist")
-    shake = np.linspace(-0.02, 0.02, 101)
-    for dataset, value in (("breastmnist", 0.65), ("octmnist", 0.69)):
-        for variant, centre, moves in (("mosaic", 0.7, 0), ("shared", value, 1)):
-            inputs.metrics[variant, 42, dataset] = {"acc": centre, "auc": centre}
-            inputs.replicates[variant, 42, dataset] = np.stack([centre + moves * shake] * 2, axis=1)
+def test_the_heat_map_marks_what_is_called_over_all_its_cells(inputs):
+    inputs.variants, inputs.datasets, inputs.seeds = ("mosaic", "shared"), ("breastmnist", "octmnist"), (1, 2, 3)
+    for place, seed in enumerate(inputs.seeds):
+        for dataset, value, moves in (("breastmnist", 0.65, 0.001), ("octmnist", 0.69, 0.02)):
+            for variant, each in (("mosaic", 0.7), ("shared", value + moves * (place - 1))):
+                inputs.metrics[variant, seed, dataset] = {"acc": each, "auc": each}
     results = _results(inputs)
-    cells = dict(difference_map(results, "acc").rows)
+    cells = dict(difference_map(results, "auc").rows)
     assert [cell.mark for cell in cells["BreastMNIST"]] == [False, True]
     assert [cell.mark for cell in cells["OCTMNIST"]] == [False, False]
     assert [cell.text for cell in cells["OCTMNIST"]] == ["70.0", f"{MINUS}1.0"]
     html = render_page(results, "abc123")
     assert f"<strong>{MINUS}5.0*</strong>" in html
     assert f">{MINUS}1.0</td>" in html
+
+
+def test_with_one_training_each_no_page_calls_anything(inputs):
+    inputs = _every_kind(inputs)
+    inputs.seeds = (42,)
+    inputs.variants = (*inputs.variants, "linear_probe")
+    for variant, value in zip(inputs.variants, (0.9, 0.2, 0.5, 0.1), strict=True):
+        for name in inputs.datasets:
+            inputs.metrics[variant, 42, name] = {"acc": value, "auc": value}
+    inputs.write()
+    results = load_results(inputs.variants, (42,), root=inputs.root, analysed=tuple(inputs.analyses), margin=0.01)
+    html = render_page(results, "abc123")
+    assert "One training each (seed 42) says nothing about methods" in " ".join(Page(html).text.split())
+    claims = ("▲", "▼", "beats", "loses to", "*</strong>", "shown to be", "no worse")
+    assert [claim for claim in claims if claim in html.split("</style>")[1]] == []
+    for text in (render_markdown(results, "abc123"), render_latex(results)):
+        assert [claim for claim in (*claims[:4], "^{*}", "shown to be", "bootstrap") if claim in text] == []
 
 
 def test_names_over_narrow_columns_break_at_their_underscores(inputs, html):
@@ -373,7 +389,7 @@ def test_markdown_takes_hostile_names_literally(inputs):
     assert r"\<img src=x onerror=alert(1)\>&\|\_\*" in text
     assert "<img" not in text.replace(r"\<img", "")
     widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("| ")}
-    assert widths == {11}
+    assert widths == {7}
 
 
 def test_markdown_is_nothing_but_text_to_github(inputs):
@@ -421,16 +437,18 @@ def test_latex_takes_hostile_names_literally_and_keeps_its_columns(inputs):
 
 
 def test_latex_gives_each_difference_its_interval_where_there_is_one(inputs):
-    inputs.variants = ("mosaic", "shared", "same")
-    shake = np.linspace(-0.02, 0.02, 201)
-    for dataset in inputs.datasets:
-        for variant, value, moves in (("mosaic", 0.5, 0), ("shared", 0.6, 1), ("same", 0.4, 0)):
-            inputs.metrics[variant, 42, dataset] = {"acc": value, "auc": value}
-            inputs.replicates[variant, 42, dataset] = np.stack([value + moves * shake] * 2, axis=1)
+    inputs.variants, inputs.seeds = ("mosaic", "shared", "same"), (1, 2, 3)
+    for place, seed in enumerate(inputs.seeds):
+        for dataset in inputs.datasets:
+            for variant, value in (("mosaic", 0.5), ("shared", 0.6 + 0.01 * (place - 1)), ("same", 0.4)):
+                inputs.metrics[variant, seed, dataset] = {"acc": value, "auc": value}
     text = render_latex(_results(inputs))
-    assert r"& $60.0$ & $+10.0$ {\scriptsize $[8.1, 11.9]$} & " in text
-    assert r"& $40.0$ & $-10.0$ & $40.0$ & $-10.0$ \\" in text
-    assert "Differences: variant minus mosaic, in points" in text
+    assert r"& $60.0 \pm 1.0$ & $+10.0$ {\scriptsize $[7.5, 12.5]$} & " in text
+    assert r"& $40.0 \pm 0.0$ & $-10.0$ & $40.0 \pm 0.0$ & $-10.0$ \\" in text
+    assert "Differences: variant minus mosaic, in points, with their 95" in text
+    once = render_latex(replace(_results(type(inputs)(inputs.root / "once"))))
+    assert "in points; one training each, so none is called." in once
+    assert "scriptsize" not in once
 
 
 def test_the_best_of_a_dataset_is_bold_only_above_the_constant_answer(inputs):
@@ -439,22 +457,22 @@ def test_the_best_of_a_dataset_is_bold_only_above_the_constant_answer(inputs):
     for dataset, ours, theirs in (("octmnist", 0.25, 0.2), ("breastmnist", 0.49, 0.51)):
         for variant, value in (("mosaic", ours), ("shared", theirs)):
             inputs.metrics[variant, 42, dataset] = {"acc": value, "auc": value}
-    inputs.replicates["mosaic", 42, "octmnist"] = np.full((200, 2), 0.25)
+    inputs.contributions["mosaic", 42, "octmnist"] = np.full((24, 2), 0.25)
     tables = datasets.build(_results(inputs))
     acc, auc = tables["tables"]
     assert [[cell.best for cell in row[2:]] for row in acc.rows] == [[False, False], [False, True]]
     assert [[cell.best for cell in row[2:]] for row in auc.rows] == [[False, False], [False, True]]
     assert "; mosaic is not above it on OCTMNIST and BreastMNIST." in acc.caption
-    assert acc.rows[0][2].below == NONE
+    assert auc.rows[0][2].below == NONE
     by_variant = {row[0].text: [cell.best for cell in row[1:3]] for row in tables["groups"].rows}
     assert by_variant["mosaic"] == by_variant["shared"] == [False, False]  # 37.0 and 35.5 of 37.5 %
 
 
 def test_the_page_says_how_intervals_and_p_values_are_made(page):
     text = " ".join(page.text.split())
-    assert "come from 200 resamples of the test cases, drawn within each class" in text
-    assert "for ACC or AUC of a single dataset they are normal on the logit scale" in text
-    assert "adjusted by Holm over the variants; for the gain of a single dataset, the paired bootstrap" in text
+    assert "hold over other trainings (seeds) and over other test cases, drawn alike" in text
+    assert "signed-rank test, exact, with mean ranks for ties" in text
+    assert "the planned comparison, with one shared adapter, is tested first at half of the level" in text
     assert "Those of the other variants are in results.csv." in text
 
 

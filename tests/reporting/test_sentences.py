@@ -21,10 +21,10 @@ def _text(sentences):
     return " ".join(sentences).replace("\u00a0", " ")
 
 
-def test_with_one_seed_the_spread_between_trainings_is_said_to_be_unknown(inputs):
+def test_with_one_seed_nothing_is_said_to_be_known_of_other_trainings(inputs):
     text = seeds(_results(inputs, [[0.9], [0.9]], [[0.1], [0.1]]))
-    assert "One seed (42)" in text
-    assert "the spread between trainings is not known" in text
+    assert "One training each (seed 42)" in text
+    assert "differences between variants have neither interval nor p" in text
 
 
 def test_with_several_seeds_their_spread_is_said(inputs):
@@ -32,7 +32,7 @@ def test_with_several_seeds_their_spread_is_said(inputs):
     text = seeds(_results(inputs, [[0.7, 0.8], [0.7, 0.8]], [[0.6, 0.6], [0.6, 0.6]]))
     assert "Means are over 2 seeds" in text
     assert "7.1 for mosaic and 0.0 for shared points" in text
-    assert "One seed" not in text
+    assert "One training" not in text
 
 
 def test_the_constant_answer_is_compared_dataset_by_dataset(inputs):
@@ -62,10 +62,20 @@ def test_limits_say_how_much_one_image_weighs(inputs):
     assert one_case([40, 20, 30]) == "one case is 2.5 to 5.0 points"
 
 
-def test_stars_are_counted_over_both_maps(inputs):
-    more = ("octmnist", "organamnist", "tissuemnist", "chestmnist", "breastmnist", "dermamnist", "retinamnist")
-    results = _results(inputs, [[0.5], [0.5]], [[0.5], [0.5]], (*more, "vesselmnist3d"))
-    assert "of their 20 differences on single datasets, were they all chance, about 1 would" in _text(limits(results))
+def test_limits_say_that_acc_and_auc_are_two_families(inputs):
+    said = "ACC and AUC are two families of tests"
+    assert said not in _text(limits(_results(inputs, [[0.5], [0.5]], [[0.5], [0.5]])))
+    again = type(inputs)(inputs.root / "again", seeds=(1, 2))
+    assert said in _text(limits(_results(again, [[0.5] * 2] * 2, [[0.5] * 2] * 2)))
+
+
+@pytest.mark.parametrize(("source", "said"), [("zenodo", True), ("phantom", False)])
+def test_limits_name_datasets_of_the_same_scans_where_the_images_are_real(inputs, source, said):
+    inputs.source, inputs.datasets = source, ("organamnist", "organsmnist", "breastmnist")
+    inputs.write()
+    text = _text(limits(load_results(inputs.variants, inputs.seeds, root=inputs.root)))
+    assert ("OrganAMNIST and OrganSMNIST show the same scans and are no independent datasets" in text) == said
+    assert ("several images of a set can be of one patient" in text) == said
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Figure: the difference of each variant to the main one, with its paired interval."""
+"""Figure: the difference of each variant to the main one, with its interval."""
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -39,8 +39,9 @@ def forest_plot(comparisons: dict[str, Comparison]) -> Markup | None:
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"{TITLES[rows[0].metric]}, variant minus {rows[0].main}, points")
     described = "; ".join(
-        f"{row.other} {signed(row.difference)} ({bounds(row.interval)}), {row.verdict}" for row in rows
+        f"{row.other} {signed(row.difference)}{f' ({bounds(row.interval)})' if row.interval else ''}, {row.verdict}"
+        for row in rows
     )
-    metric = rows[0].metric
-    title = f"Difference in mean {TITLES[metric]} to {rows[0].main} with 95 % interval, in points"
+    metric, interval = rows[0].metric, " with 95 % interval" if rows[0].estimate.repeated else ""
+    title = f"Difference in mean {TITLES[metric]} to {rows[0].main}{interval}, in points"
     return inline_svg(figure, f"forest-{metric}", title, described + ".")

@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from pipeline.datasets import DATASETS
-from pipeline.reporting.means import above_constant, constant_mean, groups, mean_over
+from pipeline.reporting.means import above_constant, constant_mean, groups, mean_over, over
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.sentences import TITLES, not_above_constant, undefined_metrics
 from pipeline.reporting.table import NONE, Cell, Table, highest
@@ -41,9 +41,9 @@ def datasets_table(results: Results, metric: str) -> Table:
     return Table(
         name=f"datasets-{metric}",
         caption=f"Test {TITLES[metric]} in percent by dataset (specialist group, test images, classes), with the "
-        "95\u00a0% interval over test cases. Bold: highest of its row, if above the constant answer, which always "
-        f"gives the most frequent test class (of several labels, for each){_not_above(results, metric)}. {NONE}: no "
-        "interval, resampling cannot vary the value.",
+        f"95\u00a0% interval over {over(results)}. Bold: highest of its row, if above the constant answer, which "
+        f"always gives the most frequent class (of several labels, for each){_not_above(results, metric)}. {NONE}: no "
+        "interval, no case varies.",
         header=["Dataset", "Constant", *results.variants],
         rows=rows,
         notes=undefined_metrics(results) if metric == "auc" else [],

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pipeline.datasets import DATASETS
 from pipeline.evaluation.significance import holm
-from pipeline.reporting.comparisons import ALPHA, bootstrap_p, excludes_zero, on_dataset, paired_rows
+from pipeline.reporting.comparisons import ALPHA, excludes_zero, on_dataset
 from pipeline.reporting.means import TIE, above_constant, defined
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.sentences import TITLES
@@ -18,12 +18,15 @@ ALONE = "per_dataset"  # the variant with a specialist for every dataset
 # A sign for what is shown, beside the word: colour alone would say nothing in print or to a screen reader.
 SHARING = {"helped": "▲ helped", "hurt": "▼ hurt"}
 
-Verdict = Literal["helped", "hurt", "unclear", "within noise", "no interval"]
+Verdict = Literal["helped", "hurt", "unclear", "within noise", "no interval", "one training each"]
 
 
 @dataclass(frozen=True)
 class Gain:
-    """ACC or AUC of the main variant on one dataset, and alone; `p` is that of the paired bootstrap after Holm."""
+    """ACC or AUC of the main variant on one dataset, and alone; `p` is adjusted by Holm over datasets.
+
+    Without an interval, and with p nan, where there is one training each.
+    """
 
     dataset: str
     together: float
@@ -44,6 +47,8 @@ class Gain:
     @property
     def verdict(self) -> Verdict:
         """What sharing is shown to do: it takes an interval without 0, and a p below ALPHA after Holm."""
+        if math.isnan(self.p):
+            return "one training each"
         if self.interval is None:
             return "no interval"
         if not excludes_zero(self.interval):
@@ -58,7 +63,12 @@ def build(results: Results) -> dict[str, Any] | None:
     gains = multi_task_gains(results)
     if not gains:
         return None
-    return {"sentences": gain_sentences(results, gains), "table": gain_table(results, gains), "alone": ALONE}
+    return {
+        "sentences": gain_sentences(results, gains),
+        "table": gain_table(results, gains),
+        "alone": ALONE,
+        "repeated": len(results.seeds) > 1,
+    }
 
 
 def multi_task_gains(results: Results) -> dict[str, list[Gain]]:
@@ -70,26 +80,28 @@ def multi_task_gains(results: Results) -> dict[str, list[Gain]]:
 
 def _gains(results: Results, metric: str) -> list[Gain]:
     names = defined(results, metric, results.datasets)
-    rows = [paired_rows(results, results.main, ALONE, metric, name) for name in names]
-    adjusted = holm([bootstrap_p(row) for row in rows])
+    found = [on_dataset(results, results.main, ALONE, metric, name) for name in names]
+    adjusted = holm([each.p for each in found])
     return [
         Gain(
             dataset=name,
             together=fmean(results.values(results.main, name, metric)),
             alone=fmean(results.values(ALONE, name, metric)),
-            interval=on_dataset(results, results.main, ALONE, metric, name).interval,
+            interval=each.interval,
             p=p,
         )
-        for name, p in zip(names, adjusted, strict=True)
+        for name, each, p in zip(names, found, adjusted, strict=True)
     ]
 
 
 def gain_sentences(results: Results, gains: dict[str, list[Gain]]) -> list[str]:
     """Mean gains, which datasets are shown to be helped and hurt, and where ACC and AUC disagree."""
     means = " and ".join(_mean(metric, of) for metric, of in gains.items())
+    repeated = len(results.seeds) > 1
+    changes = "changes" if repeated else "changed"
     return [
-        f"Against a specialist for every dataset ({ALONE}), {results.main} changes {means}.",
-        *(_shown(metric, of) for metric, of in gains.items()),
+        f"Against a specialist for every dataset ({ALONE}), {results.main} {changes} {means}.",
+        *(_shown(metric, of) if repeated else _seen(results.main, metric, of) for metric, of in gains.items()),
         *_opposed(gains),
         *_below_constant(results, gains),
     ]
@@ -100,6 +112,18 @@ def _mean(metric: str, gains: list[Gain]) -> str:
     ratio = f" (the mean of the datasets' ratios is {_relative(fmean(relative))})" if relative else ""
     mean = signed(fmean(gain.points for gain in gains))
     return f"{TITLES[metric]} by {mean} points on average over {plural(len(gains), 'dataset')}{ratio}"
+
+
+def _seen(main: str, metric: str, gains: list[Gain]) -> str:
+    """On how many datasets one training ended above the other, and where the two are furthest apart."""
+    above, below = sum(gain.points > TIE for gain in gains), sum(gain.points < -TIE for gain in gains)
+    least, most = (pick(gains, key=lambda gain: gain.points) for pick in (min, max))
+    return (
+        f"In {TITLES[metric]}, of these two trainings that of {main} is higher on {above} and lower on {below} of "
+        f"{plural(len(gains), 'dataset')}, by {signed(least.points)} points on {DATASETS[least.dataset].title} to "
+        f"{signed(most.points)} on {DATASETS[most.dataset].title}: one training each, so no dataset is called "
+        "helped or hurt."
+    )
 
 
 def _shown(metric: str, gains: list[Gain]) -> str:
@@ -166,23 +190,29 @@ def _relative(share: float | None) -> str:
 def gain_table(results: Results, gains: dict[str, list[Gain]]) -> Table:
     """Rows: datasets; columns, for ACC and AUC: both variants, gain in points and relative, and what it amounts to."""
     by_metric = [{gain.dataset: gain for gain in of} for of in gains.values()]
+    repeated = len(results.seeds) > 1
+    columns = 5 if repeated else 4
+    how = (
+        f" with its 95\u00a0% interval over trainings and test cases, and as a share of the value of {ALONE}. Helped "
+        f"and hurt: the interval excludes 0, and p, adjusted by Holm over datasets, is below {ALPHA} (of ACC the "
+        "larger one of the interval's and of the sign test's over cases); unclear: the interval alone excludes 0."
+        if repeated
+        else f", and as a share of the value of {ALONE}. One training each: nothing is called."
+    )
     rows = []
     for name in results.datasets:
         row = [Cell(DATASETS[name].title)]
         for of in by_metric:
-            row += _cells(of[name]) if name in of else [Cell(NONE)] * 5
+            row += (_cells(of[name]) if name in of else [Cell(NONE)] * 5)[:columns]
         rows.append(row)
     return Table(
         name="gain",
         caption=f"Test ACC and AUC in percent of {results.main} and of {ALONE}; gain: {results.main} minus {ALONE}, in "
-        f"points with its paired 95\u00a0% interval, and as a share of the value of {ALONE}. Helped and hurt: the "
-        f"interval excludes 0, and the p of the paired bootstrap, adjusted by Holm over datasets, is below {ALPHA}; "
-        "unclear: the interval alone excludes 0. No interval: within each class the two differ in all answers or in "
-        "none, so resampling cannot vary the gain.",
-        header=["Dataset", *len(gains) * (results.main, ALONE, "Gain", "Relative", "Sharing")],
-        spans=[("", 1), *((TITLES[metric], 5) for metric in gains)],
+        f"points{how}",
+        header=["Dataset", *len(gains) * (results.main, ALONE, "Gain", "Relative", "Sharing")[:columns]],
+        spans=[("", 1), *((TITLES[metric], columns) for metric in gains)],
         rows=rows,
-        text_columns=tuple(5 * place for place in range(1, 1 + len(gains))),
+        text_columns=tuple(5 * place for place in range(1, 1 + len(gains))) if repeated else (),
         sortable=True,
     )
 
@@ -192,7 +222,7 @@ def _cells(gain: Gain) -> list[Cell]:
     return [
         Cell(percent(gain.together)),
         Cell(percent(gain.alone)),
-        Cell(signed(gain.points), shown, below=bounds(gain.interval) if gain.interval else NONE, order=gain.points),
+        Cell(signed(gain.points), shown, below=bounds(gain.interval) if gain.interval else "", order=gain.points),
         Cell(_relative(gain.relative), order=gain.relative),
         Cell(SHARING.get(gain.verdict, gain.verdict), shown, below=p if gain.interval else "", order=gain.p),
     ]

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets import DATASETS
-from pipeline.reporting.comparisons import ALPHA, TIE
+from pipeline.reporting.comparisons import ALPHA
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, decimal, full_scale, tint
+from pipeline.reporting.means import TIE
 from pipeline.reporting.records import Gradients
 from pipeline.reporting.results import Results
 from pipeline.reporting.table import NONE, Cell, Table

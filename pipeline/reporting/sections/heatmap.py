@@ -4,7 +4,7 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.datasets import DATASETS
-from pipeline.reporting.comparisons import compare_all, excludes_zero, on_dataset
+from pipeline.reporting.comparisons import ALPHA, compare_all, on_every_dataset
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.sentences import TITLES
@@ -21,23 +21,26 @@ def build(results: Results) -> dict[str, Any] | None:
 def difference_map(results: Results, metric: str) -> HeatMap:
     """Rows: datasets and their mean; columns: the main variant's value, then each variant's difference in points."""
     names = results.datasets
-    table = {
-        name: [on_dataset(results, other, results.main, metric, name) for other in results.others] for name in names
-    }
+    found = on_every_dataset(results, metric)
+    table = {name: [found[other, name] for other in results.others] for name in names}
     scale = full_scale([difference.value for row in table.values() for difference in row])
     rows = []
     for name, differences in table.items():
         cells = [HeatCell(_main_value(results, metric, name))]
-        cells += [HeatCell(_points(each.value), tint(each.value, scale), mark=each.marked) for each in differences]
+        cells += [HeatCell(_points(each.value), tint(each.value, scale), mark=each.p < ALPHA) for each in differences]
         rows.append((DATASETS[name].title, cells))
     rows.append(("Mean", _mean_cells(results, metric, scale)))
     groups = [DATASETS[name].specialist for name in names]
     return HeatMap(
         name=f"difference-{metric}",
         caption=f"{TITLES[metric]}: variant minus {results.main} in points; {results.main} itself in percent. Blue: "
-        f"the variant is higher, orange: {results.main} is; full colour at {100 * scale:.1f} points. Star: the paired "
-        "95\u00a0% interval of that dataset, or of the mean, excludes 0, not adjusted for the number of cells; none "
-        "without an interval.",
+        f"the variant is higher, orange: {results.main} is; full colour at {100 * scale:.1f} points. "
+        + (
+            "Star: called; on a single dataset by its p, adjusted by Holm over all cells of the map, for the mean as "
+            "in the table of variants."
+            if len(results.seeds) > 1
+            else "One training each: nothing is called."
+        ),
         corner="Dataset",
         header=[results.main, *results.others],
         rows=rows,
@@ -64,5 +67,5 @@ def _mean_cells(results: Results, metric: str, scale: float) -> list[HeatCell]:
     cells = [HeatCell(percent(first.main_mean.value))]
     for other in results.others:
         each = compared[other]
-        cells.append(HeatCell(signed(each.difference), tint(each.difference, scale), mark=excludes_zero(each.interval)))
+        cells.append(HeatCell(signed(each.difference), tint(each.difference, scale), mark=each.called))
     return cells

@@ -4,10 +4,14 @@ from typing import Any
 
 from pipeline.reporting.results import Results
 from pipeline.reporting.sentences import limits
-from pipeline.reporting.wording import count
+from pipeline.reporting.wording import points
 
 
 def build(results: Results) -> dict[str, Any]:
     """Content of the section."""
-    replicates = results.main_run.replicates[results.datasets[0]]
-    return {"sentences": limits(results), "resamples": count(len(replicates))}
+    return {"sentences": limits(results), "repeated": len(results.seeds) > 1, "margin": margin(results)}
+
+
+def margin(results: Results) -> str | None:
+    """The margin of non-inferiority in points; None without one."""
+    return None if results.margin is None else points(results.margin)
