@@ -36,8 +36,9 @@ def predict(
     scores = [torch.empty((0, dataset.num_classes), device=split.device)]
     for batch in split.batches(consecutive(mine, batch_size)):
         images = to_float(batch.images, dataset.dimension, config.model.size(dataset.dimension))
+        images = normalise(images, config.model.normalisation)
         with autocast(split.device, config.precision):
-            _, logits = model(normalise(images, config.model.normalisation), dataset.name)
+            _, logits = model(images, dataset.name)
         logits = logits.float()
         scores.append(logits.sigmoid() if dataset.multi_label else logits.softmax(dim=1))
     model.train(was_training)

@@ -5,6 +5,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from pipeline.data.augment import augment, draw, normalise, to_float
+from pipeline.datasets import DATASETS
 from pipeline.errors import PipelineError
 from pipeline.training.model_file import load_model, save_model
 
@@ -78,6 +80,27 @@ def test_the_student_sees_augmented_images_and_the_teacher_plain_ones(make_train
     trainer.visit("retinamnist")
     assert torch.all(seen["student"] == -1)
     assert seen["teacher"].std() > 0
+
+
+@pytest.mark.parametrize("name", ["retinamnist", "breastmnist", "nodulemnist3d"])
+def test_under_bf16_both_models_see_what_fp32_makes_of_the_images(make_trainer, monkeypatch, name):
+    trainer = make_trainer((name,), compute__precision="bf16")
+    seen = {}
+    for which in ("student", "teacher"):
+        forward = getattr(trainer, which).forward
+
+        def record(images, dataset, which=which, forward=forward):
+            seen[which] = images.clone()
+            return forward(images, dataset)
+
+        monkeypatch.setattr(getattr(trainer, which), "forward", record)
+    dataset, size = DATASETS[name], trainer.config.model.size(DATASETS[name].dimension)
+    generator = torch.Generator().manual_seed(0)
+    stored = torch.randint(256, (4, *dataset.image_shape(28)), dtype=torch.uint8, generator=generator)
+    images, draws = to_float(stored, dataset.dimension, size), draw(dataset, 4, generator)
+    trainer._loss(images, draws, torch.zeros((4, 1), dtype=torch.int64), name)
+    assert torch.equal(seen["student"], normalise(augment(images, draws)))
+    assert torch.equal(seen["teacher"], normalise(images))
 
 
 def test_the_history_has_a_row_per_round_with_losses_and_validation_of_both_models(make_trainer):
