@@ -66,8 +66,22 @@ def to_float(images: Tensor, dimension: int, size: int) -> Tensor:
     if x.shape[-1] == size:
         return x
     if dimension == 3:
+        return _resize_volumes(x, size)
+    return _resize_images(x, size)
+
+
+def _resize_images(x: Tensor, size: int) -> Tensor:
+    """[N, C, H, W] -> [N, C, s, s], low-pass filtered before it shrinks."""
+    return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=size < x.shape[-1])
+
+
+def _resize_volumes(x: Tensor, size: int) -> Tensor:
+    """[N, 1, S, S, S] -> [N, 1, s, s, s], low-pass filtered before it shrinks."""
+    if size > x.shape[-1]:
         return F.interpolate(x, size=(size,) * 3, mode="trilinear", align_corners=False)
-    return F.interpolate(x, size=(size,) * 2, mode="bilinear", align_corners=False, antialias=size < x.shape[-1])
+    # torch filters along two axes at most: height and width with depth as channels, then depth in the place of width.
+    planes = _resize_images(x.squeeze(1), size)
+    return _resize_images(planes.transpose(1, 3), size).transpose(1, 3).unsqueeze(1)
 
 
 def augment(images: Tensor, draws: Draws) -> Tensor:

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -72,6 +73,49 @@ def test_stored_images_become_channels_first_fractions_of_the_models_size(stored
     images = to_float(torch.full(stored, 51, dtype=torch.uint8), dimension, 32)
     assert images.shape == expected
     torch.testing.assert_close(images, torch.full(expected, 0.2))
+
+
+def volumes(*shape: int) -> torch.Tensor:
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_shrunk_volume_is_close_to_its_area_average():
+    noise = volumes(2, 64, 64, 64)
+    # 8 of 3 equal parts of a voxel are one of 24 new voxels.
+    parts = noise.float() / 255
+    for axis in (1, 2, 3):
+        parts = parts.repeat_interleave(3, axis)
+    average = torch.nn.functional.avg_pool3d(parts, 8)
+    off = (to_float(noise, 3, 24)[:, 0] - average).square().mean().sqrt()
+    # Noise is the hardest case: without a filter 33 grey levels.
+    assert off * 255 < 8
+
+
+@pytest.mark.parametrize(("stored", "size"), [(64, 24), (28, 24)])
+def test_the_mass_of_a_small_object_hardly_depends_on_where_it_lies(stored, size):
+    where, masses = torch.arange(stored) - stored / 2, []
+    for shift in range(8):
+        square = where**2
+        distance = (where - shift) ** 2 + square[:, None] + square[:, None, None]
+        ball = (255 * (distance < (0.12 * stored) ** 2)).to(torch.uint8)
+        masses.append(to_float(ball[None], 3, size).sum().item())
+    steps = [abs(after / before - 1) for before, after in pairwise(masses)]
+    # Without a filter up to 4.3 % from 64 and 1.6 % from 28 voxels.
+    assert max(steps) < 0.012
+
+
+@pytest.mark.parametrize("size", [8, 24, 32])
+def test_volumes_are_resized_alike_along_every_axis(size):
+    stored = volumes(2, 28, 28, 28)
+    for axes in ((0, 2, 3, 1), (0, 3, 2, 1), (0, 2, 1, 3)):
+        permuted = to_float(stored, 3, size).squeeze(1).permute(axes)
+        torch.testing.assert_close(to_float(stored.permute(axes), 3, size).squeeze(1), permuted)
+
+
+def test_volumes_are_enlarged_by_trilinear_interpolation():
+    stored = volumes(2, 28, 28, 28)
+    expected = torch.nn.functional.interpolate(stored[:, None] / 255, size=(32, 32, 32), mode="trilinear")
+    assert torch.equal(to_float(stored, 3, 32), expected)
 
 
 def test_grayscale_is_seen_as_three_equal_channels_between_minus_one_and_one():
