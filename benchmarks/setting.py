@@ -44,7 +44,7 @@ class Routing:
 
 @dataclass(frozen=True)
 class Train:
-    """The paper's recipe, as `pipeline.params.Train`."""
+    """The paper's recipe, as `pipeline.config.Recipe`."""
 
     batch_size: int
     num_rounds: int = 100
@@ -62,6 +62,7 @@ class Train:
     min_delta: float = 0.0
     monitor: str = "acc"
     grade_tolerance: int = 0
+    prompt_strength_lr: float | None = None
     validate_visits: bool = False
 
 

@@ -48,12 +48,13 @@ class Recipe(Train):
     """The training recipe; None is what cannot matter.
 
     Those are tau with another order than `balanced`, the form of a consistency without weight, `flip_sided` without
-    left and right organs, and the tolerance without grades.
+    left and right organs, the tolerance without grades, and the rate of a strength of prompts that is not learned.
     """
 
     consist_form: Literal["mix", "add"] | None
     flip_sided: bool | None
     grade_tolerance: int | None
+    prompt_strength_lr: float | None
 
 
 class Momentum(BaseModel):
@@ -94,7 +95,7 @@ def resolve(params: Params, variant: str) -> Config:
     routing = build_routing(resolved.adapter, datasets)
     dimensions = {DATASETS[name].dimension for name in datasets}
     volumes = 3 in dimensions
-    bottleneck, train = routing.kind == "bottleneck", resolved.train
+    bottleneck, prompt, train = routing.kind == "bottleneck", routing.kind == "prompt", resolved.train
     sided = any(DATASETS[name].sided for name in datasets)
     graded = any(DATASETS[name].task == "ordinal-regression" for name in datasets)
     matters = {
@@ -102,7 +103,9 @@ def resolve(params: Params, variant: str) -> Config:
         "consist_form": train.consist_weight > 0,
         "flip_sided": sided,
         "grade_tolerance": graded,
+        "prompt_strength_lr": prompt and resolved.adapter.prompt_strength != 1,
     }
+    recipe = train.model_dump() | {"prompt_strength_lr": resolved.adapter.prompt_strength_lr}
     return Config(
         model=Architecture(
             backbone=model.backbone,
@@ -117,10 +120,10 @@ def resolve(params: Params, variant: str) -> Config:
             tokenizer_trained=resolved.tokenizer_3d.trained if volumes else None,
             adapter_scale=resolved.adapter.scale if bottleneck else None,
             adapter_layer_norm=resolved.adapter.layer_norm if bottleneck else None,
-            prompt_strength=resolved.adapter.prompt_strength if routing.kind == "prompt" else None,
+            prompt_strength=resolved.adapter.prompt_strength if prompt else None,
         ),
         routing=routing,
-        train=Recipe(**{key: value if matters.get(key, True) else None for key, value in train.model_dump().items()}),
+        train=Recipe(**{key: value if matters.get(key, True) else None for key, value in recipe.items()}),
         momentum=Momentum(
             d2=resolved.ema.momentum if 2 in dimensions else None,
             d3=resolved.ema.momentum_3d if volumes else None,

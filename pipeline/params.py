@@ -140,6 +140,7 @@ class Adapter(Section):
     lora_rank: Count
     prompt_tokens: Count
     prompt_strength: NonNegative
+    prompt_strength_lr: Positive
     random_seed: Seed
     gate: Literal["tokens", "image"]
     gate_rounds: Count

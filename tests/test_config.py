@@ -15,7 +15,7 @@ TREE["model"] |= {"patch_size": 16, "image_size": 64, "volume_patch_size": 8, "v
 TREE["train"] |= {"num_rounds": 6, "warmup_rounds": 1, "min_delta": 0.001, "monitor": "acc_auc"}
 VARIANTS = (
     *("mosaic", "shared", "modality", "random_routing", "gated", "linear_probe"),
-    *("balanced", "lora_per_dataset_r8", "prompt_joint"),
+    *("balanced", "lora_per_dataset_r8", "prompt_joint", "prompt_from_zero"),
 )
 # Groups A and B, or all three, at their own widths.
 GROUPED = {"mosaic", "random_routing", "gated", "balanced"}
@@ -57,8 +57,9 @@ THREE_D = {"data__datasets": ["vesselmnist3d"]}
         ({"adapter__scale": 0.2}, BOTTLENECKS),
         ({"adapter__layer_norm": True}, BOTTLENECKS),
         ({"adapter__lora_rank": 9}, {"lora_per_dataset_r8"}),
-        ({"adapter__prompt_tokens": 9}, {"prompt_joint"}),
+        ({"adapter__prompt_tokens": 9}, {"prompt_joint", "prompt_from_zero"}),
         ({"adapter__prompt_strength": 0.5}, {"prompt_joint"}),
+        ({"adapter__prompt_strength_lr": 9}, {"prompt_from_zero"}),
         ({"adapter__random_seed": 1}, {"random_routing"}),
         ({"adapter__gate": "image"}, {"gated"}),
         ({"adapter__gate_rounds": 2}, {"gated"}),
@@ -152,6 +153,7 @@ def test_a_configuration_lists_no_key_without_influence():
     for variant in ("linear_probe", "lora_per_dataset_r8", "prompt_joint"):
         assert "adapter_" not in dumps()[variant]
     assert "prompt_strength" not in dumps()["mosaic"]
+    assert "prompt_strength_lr" not in dumps()["prompt_joint"]
     assert "tau" not in dumps()["mosaic"]
 
 

@@ -103,6 +103,7 @@ FRACTIONS = ("train/consist_weight", "ema/momentum", "ema/momentum_3d")
         ),
         ("adapter/kind", "foo", "should be 'bottleneck', 'lora', 'prompt' or 'none'"),
         ("adapter/prompt_strength", -1, "should be greater than or equal to 0"),
+        ("adapter/prompt_strength_lr", 0, "should be greater than 0"),
         ("train/order", "random", "should be 'registry', 'interleaved' or 'balanced'"),
         ("train/tau", 1.5, "should be less than or equal to 1"),
         ("train/grade_tolerance", -1, "should be greater than or equal to 0"),

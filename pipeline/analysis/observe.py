@@ -39,7 +39,7 @@ class _Observed(Adapter):
         self.adapter, self.u = self.adapter.at(u), u
         return self
 
-    def prompts(self) -> tuple[Tensor, Tensor] | None:
+    def prompts(self) -> tuple[Tensor, Tensor | None] | None:
         return self.adapter.prompts()
 
     def query_value(self, u: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -42,14 +42,15 @@ class Mixture(Adapter):
         """Return the mixture with the weights that the gate gives to the tokens u [N, T, D]."""
         return replace(self, weights=self.gate(u))
 
-    def prompts(self) -> tuple[Tensor, Tensor] | None:
-        """Return prompts [N, P, D] and strengths [N]."""
+    def prompts(self) -> tuple[Tensor, Tensor | None] | None:
+        """Return prompts [N, P, D] and strengths [N], None where they are not learned."""
         parts = [adapter.prompts() for adapter in self.adapters]
         if parts[0] is None:
             return None
         weights = self.weights.mean(dim=1)
-        tokens, strengths = (torch.stack(part) for part in zip(*parts, strict=True))
-        return torch.einsum("ns,spd->npd", weights, tokens), weights @ strengths
+        tokens, strengths = zip(*parts, strict=True)
+        mixed = torch.einsum("ns,spd->npd", weights, torch.stack(tokens))
+        return mixed, None if strengths[0] is None else weights @ torch.stack(strengths)
 
     def query_value(self, u: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return the weighted sums of what is added to queries and to values."""

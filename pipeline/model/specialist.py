@@ -12,8 +12,8 @@ class Adapter:
         """Return the adapter for the normalised input tokens u [N, T, D] of a block: itself, unless it is a mixture."""
         return self
 
-    def prompts(self) -> tuple[Tensor, Tensor] | None:
-        """Prompts [P, D] or [N, P, D] that the block attends to, and the strength [] or [N] of their effect."""
+    def prompts(self) -> tuple[Tensor, Tensor | None] | None:
+        """Prompts [P, D] or [N, P, D] that the block attends to; the strength [] or [N] of their effect, None for 1."""
         return None
 
     def query_value(self, u: Tensor) -> tuple[Tensor, Tensor] | None:

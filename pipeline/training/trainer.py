@@ -90,7 +90,7 @@ class CyclicTrainer:
         self.device = device
         self.eval_batch_size = eval_batch_size
 
-        self.optimizer = build_optimizer(student, config.train.weight_decay, device)
+        self.optimizer = build_optimizer(student, config.train.weight_decay, device, config.train.prompt_strength_lr)
         images = {name: len(train[name]) for name in config.datasets}
         epochs = {name: math.ceil(count / config.train.batch_size) for name, count in images.items()}
         self.steps = steps_of_round(config.train.order, config.train.tau, images, epochs)
@@ -285,8 +285,9 @@ class CyclicTrainer:
     def _train_step(self, name: str, number: int, share: Share, batch: Batch, draws: Draws) -> None:
         """Do the `number`th step of the round on a dataset."""
         dataset, momentum = DATASETS[name], self.config.momentum
+        rate = self._learning_rate(name, number, self.position)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(name, number, self.position)
+            group["lr"] = rate * group["lr_scale"]
         images = to_float(batch.images, dataset.dimension, self.config.model.size(dataset.dimension))
         loss = self._loss(images, draws, batch.labels, name) * share.weight
         loss.backward()
@@ -475,14 +476,24 @@ class CyclicTrainer:
         return learning_rate(step, peak=train.lr, warmup_steps=warmup * a_round, total_steps=self.rounds * a_round)
 
 
-def build_optimizer(model: Mosaic, weight_decay: float, device: torch.device) -> torch.optim.AdamW:
-    """AdamW over the trainable tensors, weight decay on matrices only: no biases, no positions, no learned tokens."""
-    decayed, rest = [], []
+def build_optimizer(
+    model: Mosaic, weight_decay: float, device: torch.device, prompt_strength_lr: float | None = None
+) -> torch.optim.AdamW:
+    """AdamW over the trainable tensors, weight decay on matrices only: no biases, no positions, no learned tokens.
+
+    `lr_scale` of a group is the factor on each step's learning rate: 1, or `prompt_strength_lr` for learned strengths.
+    """
+    decayed, rest, strengths = [], [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             matrix = parameter.ndim >= 2 and not name.endswith(NOT_MATRICES)
-            (decayed if matrix else rest).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+            (decayed if matrix else strengths if name.endswith(".strength") else rest).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay, "lr_scale": 1.0},
+        {"params": rest, "weight_decay": 0.0, "lr_scale": 1.0},
+    ]
+    if strengths:
+        groups.append({"params": strengths, "weight_decay": 0.0, "lr_scale": prompt_strength_lr})
     return torch.optim.AdamW(groups, fused=device.type in ("cpu", "cuda"))
 
 

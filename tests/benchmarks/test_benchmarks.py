@@ -11,7 +11,7 @@ import torch
 from benchmarks import engine, memory, plain, setting
 from benchmarks.data import write_training_splits
 from benchmarks.result import Result
-from pipeline import config, params
+from pipeline import config
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -85,7 +85,7 @@ def test_the_plain_loop_trains_the_same_function_as_the_engine(name):
     [
         (setting.Architecture, config.Architecture),
         (setting.Momentum, config.Momentum),
-        (setting.Train, params.Train),
+        (setting.Train, config.Recipe),
     ],
 )
 def test_a_setting_has_the_fields_of_a_configuration(ours, theirs):

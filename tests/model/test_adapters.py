@@ -10,9 +10,15 @@ from pipeline.model.gate import Gate, Mixture
 from pipeline.model.lora import Lora
 from pipeline.model.prompt import Prompt
 
-KINDS = ("bottleneck", "lora", "prompt")
+KINDS = ("bottleneck", "lora", "prompt", "learned prompt")
 ROUTINGS = ("specialists", "modality", "shared", "per_dataset", "random", "gated")
 EVERY = list(itertools.product(KINDS, ROUTINGS))
+
+
+def of(kind: str) -> dict:
+    """The parameters of a kind; prompts have a fixed strength of 1 or learn it from elsewhere."""
+    learned = {"adapter__prompt_strength": 0.5} if kind == "learned prompt" else {}
+    return {"adapter__kind": kind.removeprefix("learned ")} | learned
 
 
 def batch_of(name: str, count: int = 3) -> torch.Tensor:
@@ -30,9 +36,10 @@ def stirred(model, seed: int = 2):
     return model
 
 
-@pytest.mark.parametrize(("kind", "routing"), EVERY)
+@pytest.mark.parametrize(("kind", "routing"), [one for one in EVERY if one[0] != "prompt"])
 def test_any_kind_under_any_routing_starts_as_the_plain_vit_and_can_leave_it(make_model, make_backbone, kind, routing):
-    model, vit = make_model(adapter__kind=kind, adapter__routing=routing), make_backbone()
+    overrides = of(kind) | {"adapter__prompt_strength": 0.0}
+    model, vit = make_model(**overrides, adapter__routing=routing), make_backbone()
     for name in ("retinamnist", "breastmnist"):
         torch.testing.assert_close(model(batch_of(name), name)[0], vit(batch_of(name)))
     assert not torch.allclose(stirred(model)(batch_of(name), name)[0], vit(batch_of(name)), atol=1e-3)
@@ -42,7 +49,7 @@ def test_any_kind_under_any_routing_starts_as_the_plain_vit_and_can_leave_it(mak
 def test_a_batch_reaches_just_the_parameters_that_it_is_said_to_train(make_model, kind, routing):
     # Two datasets of every specialist: each may have parts of its own.
     names = ("retinamnist", "dermamnist", "breastmnist", "chestmnist", "nodulemnist3d", "vesselmnist3d")
-    model = stirred(make_model(names, adapter__kind=kind, adapter__routing=routing))
+    model = stirred(make_model(names, **of(kind), adapter__routing=routing))
     for name in names:
         feature, logits = model(batch_of(name), name)
         (logits.square().sum() + feature.square().sum()).backward()
@@ -74,15 +81,33 @@ def test_prompts_start_apart_from_each_other(make_model):
 
 
 def test_prompts_at_full_strength_are_tokens_of_every_layer_as_in_vpt_deep(make_model, make_backbone):
-    overrides = {"adapter__kind": "prompt", "adapter__routing": "shared", "adapter__prompt_strength": 1.0}
-    model, vit, images = make_model(**overrides), make_backbone(), batch_of("retinamnist")
+    model, vit = stirred(make_model(adapter__kind="prompt", adapter__routing="shared")), make_backbone()
+    images = batch_of("retinamnist")
     x = torch.cat([vit.cls_token.expand(3, -1, -1), vit.patch_embed(images)], dim=1) + vit.pos_embed
     for block, prompt in zip(vit.blocks, model.specialists["shared"], strict=True):
         with_prompts = torch.cat([x[:, :1], prompt.tokens.expand(3, -1, -1), x[:, 1:]], dim=1)
         assert with_prompts.shape[1] == x.shape[1] + 3
         y = block(with_prompts)
         x = torch.cat([y[:, :1], y[:, 4:]], dim=1)
-    torch.testing.assert_close(model(images, "retinamnist")[0], vit.norm(x)[:, 0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(images, "retinamnist")[0], vit.norm(x)[:, 0], rtol=1e-5, atol=1e-5)
+
+
+def test_prompts_at_full_strength_are_their_tokens_alone_and_others_learn_a_strength(make_model):
+    full, learned = (make_model(**of(kind)).specialists["A"] for kind in ("prompt", "learned prompt"))
+    assert {name for name, _ in full[0].named_parameters()} == {"tokens"}
+    assert {name for name, _ in learned[0].named_parameters()} == {"tokens", "strength"}
+    assert learned[0].strength == 0.5
+
+
+def test_a_learned_strength_that_has_reached_one_is_vpt_deep(make_model):
+    full, learned = (stirred(make_model(**of(kind))) for kind in ("prompt", "learned prompt"))
+    for name, tensor in full.trainable_state().items():
+        learned.get_parameter(name).data.copy_(tensor)
+    for specialist in learned.specialists.values():
+        for prompt in specialist:
+            torch.nn.init.ones_(prompt.strength)
+    images = batch_of("retinamnist")
+    torch.testing.assert_close(learned(images, "retinamnist"), full(images, "retinamnist"), rtol=1e-5, atol=1e-5)
 
 
 def test_the_strength_scales_the_prompts_effect(make_model, make_backbone):
@@ -129,7 +154,7 @@ def decide(model, index: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["retinamnist", "nodulemnist3d"])
 def test_a_one_hot_gate_equals_its_specialist_also_one_of_other_data(make_model, kind, looks_at, name):
-    model = stirred(make_model(adapter__kind=kind, adapter__routing="gated", adapter__gate=looks_at))
+    model = stirred(make_model(**of(kind), adapter__routing="gated", adapter__gate=looks_at))
     mixed, alone = [], []
     for index, specialist in enumerate(model.specialists):
         decide(model, index)
@@ -145,7 +170,7 @@ def test_a_one_hot_gate_equals_its_specialist_also_one_of_other_data(make_model,
 @GATES
 @pytest.mark.parametrize("kind", KINDS)
 def test_permuting_the_specialists_permutes_the_weights_and_changes_nothing_else(make_model, kind, looks_at):
-    model = stirred(make_model(adapter__kind=kind, adapter__routing="gated", adapter__gate=looks_at))
+    model = stirred(make_model(**of(kind), adapter__routing="gated", adapter__gate=looks_at))
     images = batch_of("breastmnist")
     before = model(images, "breastmnist")[0]
     tokens = torch.randn(2, 5, 24)
@@ -164,7 +189,7 @@ def test_permuting_the_specialists_permutes_the_weights_and_changes_nothing_else
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_reach_every_gate_and_every_specialist(make_model, kind):
-    model = stirred(make_model(adapter__kind=kind, adapter__routing="gated"))
+    model = stirred(make_model(**of(kind), adapter__routing="gated"))
     model(batch_of("retinamnist"), "retinamnist")[1].square().sum().backward()
     for gate in model.gates:
         assert gate.linear.weight.grad.abs().max() > 0
@@ -186,7 +211,7 @@ def test_a_mixture_of_the_class_token_alone_takes_the_class_tokens_weights():
 
 
 def test_prompts_of_a_mixture_are_the_weighted_means():
-    prompts = [Prompt(4, 2, strength, torch.Generator().manual_seed(0)) for strength in (1.0, 3.0)]
+    prompts = [Prompt(4, 2, strength, torch.Generator().manual_seed(0)) for strength in (2.0, 4.0)]
     with torch.no_grad():
         prompts[1].tokens.mul_(5)
     gate, seen = Gate(4, 2, "tokens"), torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
@@ -196,4 +221,4 @@ def test_prompts_of_a_mixture_are_the_weighted_means():
     # Over all tokens of an image, each with weights of its own.
     share = gate(seen)[..., 1].mean(dim=1)
     torch.testing.assert_close(tokens, prompts[0].tokens * (1 + 4 * share).view(3, 1, 1))
-    torch.testing.assert_close(strengths, 1 + 2 * share)
+    torch.testing.assert_close(strengths, 2 + 2 * share)

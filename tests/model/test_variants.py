@@ -51,6 +51,10 @@ def test_baselines_have_the_published_counts_but_for_the_trained_3d_tokenizer(co
     assert found["trainable"] == adapters_and_heads + tokenizers * TOKENIZER
 
 
+def test_vpt_deep_is_ten_tokens_a_layer(counts):
+    assert sum(counts("prompt_joint")["specialists"].values()) == 12 * 10 * 768
+
+
 def test_variants_of_the_same_budget_have_it(counts):
     mosaic = sum(counts("mosaic")["specialists"].values())
     # A bias of D for each specialist and layer is all that three cost more than one.

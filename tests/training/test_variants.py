@@ -105,6 +105,19 @@ def test_schedules_by_step_by_dataset_and_by_round(make_trainer):
     assert len(by_step) == len(by_dataset) == 12
 
 
+@pytest.mark.parametrize("factor", [1.0, 50.0])
+def test_a_strength_from_zero_moves_by_its_factor_of_the_learning_rate(make_trainer, factor):
+    trainer = make_trainer(("retinamnist",), variant="prompt_from_zero", adapter__prompt_strength_lr=factor)
+    strengths = [prompt.strength for prompt in trainer.student.specialists["shared"]]
+    ordinary = sum(rates(trainer))
+    # Adam's steps are of the size of the rate, as long as the gradient keeps its sign.
+    moved = max(abs(strength.item()) for strength in strengths)
+    assert 0.5 * factor * ordinary < moved <= 1.01 * factor * ordinary
+    first, *others = trainer.optimizer.param_groups
+    faster = {id(p) for group in others if group["lr"] == factor * first["lr"] != first["lr"] for p in group["params"]}
+    assert faster == ({id(strength) for strength in strengths} if factor > 1 else set())
+
+
 def test_gates_train_in_the_last_rounds_alone_with_a_cosine_of_their_own(make_trainer):
     trainer = make_trainer(
         ("retinamnist", "breastmnist"),
