@@ -87,6 +87,10 @@ class Config(BaseModel):
         """Names of the datasets in training order."""
         return tuple(self.routing.datasets)
 
+    def for_seed(self, seed: int) -> "Config":
+        """Return the configuration of one training: the groups of random routing are those that its seed draws."""
+        return self.model_copy(update={"routing": self.routing.for_seed(seed)})
+
 
 def resolve(params: Params, variant: str) -> Config:
     """Return the configuration of a variant, with None for every key that cannot influence it."""
@@ -163,7 +167,7 @@ def load_config(path: Path) -> Config:
 def _without_none(tree: dict) -> dict:
     # The routing table keeps its None: there it says "no specialist".
     return {
-        key: value if key == "routing" else _without_none(value) if isinstance(value, dict) else value
+        key: value if key == "datasets" else _without_none(value) if isinstance(value, dict) else value
         for key, value in tree.items()
         if value is not None
     }

@@ -42,7 +42,7 @@ def main() -> None:
     from pipeline.training.model_file import load_model
     from pipeline.weights.load import load_backbone
 
-    config = load_config(config_file(variant))
+    config = load_config(config_file(variant)).for_seed(seed)
     device = pick_device(params.compute)
     folder = run_folder(variant, seed)
     training = read_training(folder)

@@ -41,7 +41,7 @@ def describe(params: Params, variant: str) -> dict[str, Any]:
     from pipeline.model.cost import tokens, training_flops
     from pipeline.model.mosaic import build_mosaic
 
-    config = resolve(params, variant)
+    config = resolve(params, variant).for_seed(params.seeds[0])
     backbone = build_backbone(config.model.backbone, config.model.patch_size, config.model.image_size)
     model = build_mosaic(config, backbone, seed=0)
     counts = model.parameter_counts()

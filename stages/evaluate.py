@@ -31,7 +31,7 @@ def main() -> None:
     from pipeline.training.model_file import load_model
     from pipeline.weights.load import load_backbone
 
-    config = load_config(config_file(variant))
+    config = load_config(config_file(variant)).for_seed(seed)
     device = pick_device(params.compute)
     model_file = run_folder(variant, seed) / "model.safetensors"
     training = read_training(run_folder(variant, seed))

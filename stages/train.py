@@ -37,7 +37,7 @@ def main() -> None:
     from pipeline.training.trainer import CyclicTrainer
     from pipeline.weights.load import load_backbone
 
-    config = load_config(config_file(variant))
+    config = load_config(config_file(variant)).for_seed(seed)
     device = pick_device(compute)
     splits = open_splits(
         CACHED, config.datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers

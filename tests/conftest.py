@@ -77,7 +77,7 @@ def make_model(make_backbone, make_config) -> Callable[..., Mosaic]:
     """Build a small MOSAIC; keywords as for `make_config`."""
 
     def make(datasets: Iterable[str] = ONE_OF_EACH, seed: int = 0, **overrides) -> Mosaic:
-        return build_mosaic(make_config(datasets, **overrides), make_backbone(), seed)
+        return build_mosaic(make_config(datasets, **overrides).for_seed(seed), make_backbone(), seed)
 
     return make
 
@@ -121,7 +121,7 @@ def make_trainer(make_model, make_config, cached) -> Callable[..., CyclicTrainer
     """Build a trainer on the small cached datasets; keywords as for `make_config`, and `seed`."""
 
     def make(datasets: Iterable[str] = ONE_OF_EACH, seed: int = 0, **overrides) -> CyclicTrainer:
-        config = make_config(datasets, **overrides)
+        config = make_config(datasets, **overrides).for_seed(seed)
         train, val = open_splits(cached, config.datasets, ("train", "val"), CPU)
         return CyclicTrainer(
             make_model(datasets, seed, **overrides),

@@ -157,6 +157,19 @@ def test_a_configuration_lists_no_key_without_influence():
     assert "tau" not in dumps()["mosaic"]
 
 
+def test_the_file_of_random_groups_is_the_same_for_all_seeds_and_each_draws_its_own(tmp_path):
+    path = tmp_path / "random_routing.yaml"
+    path.write_text(dumps()["random_routing"])
+    assert dumps(seeds=[1, 2])["random_routing"] == path.read_text()
+    assert {f"{name}: random" in path.read_text() for name in ("pathmnist", "octmnist")} == {True}
+    config = load_config(path)
+    first, second = config.for_seed(1), config.for_seed(2)
+    assert first.datasets == second.datasets == config.datasets
+    assert first.routing.sizes == second.routing.sizes == config.routing.sizes
+    assert first.routing.datasets != second.routing.datasets
+    assert load_config(path).for_seed(1) == first
+
+
 def test_an_override_in_a_variant_equals_the_same_value_in_params():
     tree = copy.deepcopy(TREE)
     tree["ablation"]["variants"]["wide"] = {"why": "wider", "adapter.bottleneck_c": 256, "train.lr": "1e-05"}
@@ -204,8 +217,6 @@ routing:
     breastmnist: B
   tokenizers:
     vesselmnist3d: shared
-  gate: null
-  gate_rounds: null
 train:
   num_rounds: 6
   batch_size: 32

@@ -11,6 +11,8 @@ from pipeline.params import Adapter
 
 Kind = Literal["bottleneck", "lora", "prompt", "none"]
 SHARED = "shared"
+# In the table of a variant whose groups are drawn, until a training's seed draws them.
+RANDOM = "random"
 
 
 class Routing(BaseModel):
@@ -18,7 +20,8 @@ class Routing(BaseModel):
 
     `datasets` keeps the order in which a round visits the datasets; a dataset routed to None has no specialist. `sizes`
     are widths of bottlenecks, ranks of LoRAs or numbers of prompts. `tokenizers` has the 3D datasets alone. With a
-    `gate` the last `gate_rounds` of the training mix all specialists for every dataset.
+    `gate` the last `gate_rounds` of the training mix all specialists for every dataset. With a `random_seed` the groups
+    are drawn: RANDOM stands in the table until `for_seed`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,13 +31,14 @@ class Routing(BaseModel):
     sizes: dict[str, int]
     datasets: dict[str, str | None]
     tokenizers: dict[str, str]
+    random_seed: int | None = None
     gate: Literal["tokens", "image"] | None = None
     gate_rounds: int | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         routed = {specialist for specialist in self.datasets.values() if specialist is not None}
-        if routed != set(self.sizes):
+        if RANDOM not in routed and routed != set(self.sizes):
             raise ValueError(f"routed to {sorted(routed)}, but sizes are given for {sorted(self.sizes)}")
         volumes = {name for name in self.datasets if DATASETS[name].dimension == 3}
         if volumes != set(self.tokenizers):
@@ -43,10 +47,18 @@ class Routing(BaseModel):
             )
         return self
 
+    def for_seed(self, seed: int) -> "Routing":
+        """Return the table of a training's seed: this one, unless the groups are still to be drawn."""
+        if RANDOM not in self.datasets.values():
+            return self
+        drawn = _permuted(_groups(tuple(self.datasets)), f"{self.random_seed} {seed}")
+        return Routing(**self.model_dump() | {"datasets": drawn})
+
 
 def build_routing(adapter: Adapter, datasets: tuple[str, ...]) -> Routing:
     """Return the table that `adapter.routing` names, for the given datasets, and the specialists' sizes.
 
+    The same for all seeds: random groups have their sizes here, and are drawn by `Routing.for_seed`.
     Without specialists (`adapter.kind` none) all are routed to None; 3D datasets routed apart have 3D tokenizers of
     their own all the same.
     """
@@ -56,13 +68,18 @@ def build_routing(adapter: Adapter, datasets: tuple[str, ...]) -> Routing:
         table: dict[str, str | None] = dict.fromkeys(datasets)
         return Routing(name="none", kind="none", sizes={}, datasets=table, tokenizers=tokenizers)
     table = _table(adapter, datasets)
+    sizes = {name: _size(adapter, name) for name in dict.fromkeys(sorted(table.values()))}
+    images = [name for name in datasets if DATASETS[name].dimension == 2]
+    if adapter.routing == RANDOM and len({table[name] for name in images}) > 1:
+        table |= dict.fromkeys(images, RANDOM)
     gated = adapter.routing == "gated"
     return Routing(
         name=adapter.routing,
         kind=adapter.kind,
-        sizes={name: _size(adapter, name) for name in dict.fromkeys(sorted(table.values()))},
+        sizes=sizes,
         datasets=table,
         tokenizers=tokenizers,
+        random_seed=adapter.random_seed if RANDOM in table.values() else None,
         gate=adapter.gate if gated else None,
         gate_rounds=adapter.gate_rounds if gated else None,
     )
@@ -75,19 +92,22 @@ def _table(adapter: Adapter, datasets: tuple[str, ...]) -> dict[str, str]:
         return {name: name for name in datasets}
     if adapter.routing == "modality":
         return {name: f"{DATASETS[name].dimension}D" for name in datasets}
-    groups = {name: DATASETS[name].specialist for name in datasets}
-    return _permuted(groups, adapter.random_seed) if adapter.routing == "random" else groups
+    return _groups(datasets)
 
 
-def _permuted(groups: dict[str, str], seed: int) -> dict[str, str]:
-    """Deal the 2D datasets out to groups of the same sizes at random; never the table itself, if there is another.
+def _groups(datasets: tuple[str, ...]) -> dict[str, str]:
+    return {name: DATASETS[name].specialist for name in datasets}
 
-    The order in which they are trained does not matter.
+
+def _permuted(groups: dict[str, str], seed: str) -> dict[str, str]:
+    """Deal the 2D datasets out to groups of the same sizes at random, but never to the groups that they are in.
+
+    There must be two of these. The order in which the datasets are trained does not matter.
     """
     images = [name for name in DATASETS if name in groups and DATASETS[name].dimension == 2]
     labels = [groups[name] for name in images]
     generator, drawn = random.Random(seed), list(labels)
-    while drawn == labels and len(set(labels)) > 1:
+    while drawn == labels:
         generator.shuffle(drawn)
     return groups | dict(zip(images, drawn, strict=True))
 

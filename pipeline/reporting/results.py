@@ -112,6 +112,10 @@ class Results:
         """Why a variant is there; empty if nobody said."""
         return self.reasons.get(variant, "")
 
+    def routed(self, variant: str, seed: int) -> dict[str, str | None]:
+        """Specialist of each dataset in one training; seeds differ where the groups are drawn at random."""
+        return self.configs[variant].routing.for_seed(seed).datasets
+
     def sizes(self, variant: str) -> dict[str, int]:
         """Width (or rank, or number of prompts) of each specialist of a variant."""
         return self.configs[variant].routing.sizes

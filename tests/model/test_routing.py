@@ -58,30 +58,47 @@ def test_per_dataset_shares_nothing_and_is_as_wide_as_the_group(build):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_random_groups_have_the_same_sizes_within_2d_but_are_not_the_papers(build, seed):
-    routing = build(routing="random", random_seed=seed)
+    routing = build(routing="random").for_seed(seed)
     drawn = groups(routing)
     assert (len(drawn["A"]), len(drawn["B"]), drawn["C"]) == (len(A), len(B), C)
     assert drawn["A"] != A
     assert routing.sizes == {"A": 1, "B": 2, "C": 3}
-    assert build(routing="random", random_seed=seed) == routing
+    assert build(routing="random").for_seed(seed) == routing == routing.for_seed(seed + 1)
 
 
 def test_two_datasets_of_two_groups_are_always_swapped_by_random_routing(build):
     for seed in range(5):
-        table = build(("pathmnist", "breastmnist"), routing="random", random_seed=seed).datasets
+        table = build(("pathmnist", "breastmnist"), routing="random").for_seed(seed).datasets
         assert table == {"pathmnist": "B", "breastmnist": "A"}
 
 
-def test_random_seeds_draw_different_groups(build):
-    assert len({tuple(build(routing="random", random_seed=seed).datasets.values()) for seed in range(20)}) > 10
+@pytest.mark.parametrize("names", [("pathmnist", "bloodmnist", "vesselmnist3d"), ("vesselmnist3d", "nodulemnist3d")])
+def test_where_there_are_no_other_groups_nothing_is_drawn(build, names):
+    hard, random = build(names), build(names, routing="random")
+    assert (random.datasets, random.random_seed) == (hard.datasets, None)
+    assert random.for_seed(3) == random
+
+
+def test_seeds_of_trainings_and_of_the_routing_draw_different_groups(build):
+    for seeds in ([(0, seed) for seed in range(20)], [(seed, 0) for seed in range(20)]):
+        drawn = {
+            tuple(build(routing="random", random_seed=of_routing).for_seed(of_training).datasets.values())
+            for of_routing, of_training in seeds
+        }
+        assert len(drawn) > 10
+
+
+def test_every_other_routing_is_the_same_for_all_seeds(build):
+    for routing in ("specialists", "modality", "shared", "per_dataset", "gated"):
+        assert build(routing=routing).for_seed(7) == build(routing=routing)
 
 
 def test_random_groups_do_not_depend_on_the_order_of_training(build):
     order = ("vesselmnist3d", *reversed(ALL), "nodulemnist3d")
     names = tuple(dict.fromkeys(order))
     for seed in range(5):
-        expected = build(routing="random", random_seed=seed)
-        found = build(names, routing="random", random_seed=seed)
+        expected = build(routing="random").for_seed(seed)
+        found = build(names, routing="random").for_seed(seed)
         assert found.datasets == expected.datasets
         assert tuple(found.datasets) == names
 

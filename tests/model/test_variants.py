@@ -25,7 +25,7 @@ def counts(paper):
     """Parameter counts of a variant on ViT-B/16 with all 18 datasets, built for real but without storage."""
 
     def count(variant: str) -> dict:
-        config = resolve(paper, variant)
+        config = resolve(paper, variant).for_seed(0)
         with torch.device("meta"):
             backbone = build_backbone(config.model.backbone, config.model.patch_size, config.model.image_size)
         backbone = backbone.to_empty(device="cpu")

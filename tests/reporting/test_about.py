@@ -3,6 +3,7 @@ from dataclasses import replace
 import markupsafe
 import pytest
 
+from pipeline.model.routing import build_routing
 from pipeline.reporting.ablation import render_markdown
 from pipeline.reporting.about import METHOD, describe_run
 from pipeline.reporting.page import render_page
@@ -47,17 +48,53 @@ def test_variants_that_were_not_run_are_named_below_the_table_of_those_that_were
     assert note == "Defined in params.yaml and not run here: mosaic_plus and gated."
 
 
-def test_datasets_that_a_variant_groups_anew_are_named(load):
-    results = load(variants=("mosaic", "shared"))
-    assert setup.regrouped(results) == []
-    config = results.configs["mosaic"]
-    own = config.model_copy(update={"routing": config.routing.model_copy(update={"name": "random"})})
-    (sentence,) = setup.regrouped(replace(results, configs=results.configs | {"mosaic": own}))
-    assert sentence == "mosaic drew the groups that MOSAIC has, and is the same training again."
-    datasets = config.routing.datasets | {"retinamnist": "B", "breastmnist": "A"}
-    drawn = config.model_copy(update={"routing": config.routing.model_copy(update={"datasets": datasets})})
-    changed = replace(results, configs=results.configs | {"mosaic": drawn})
-    assert setup.regrouped(changed) == ["mosaic groups 2 of 3 datasets anew: BreastMNIST in A; RetinaMNIST in B."]
+@pytest.fixture
+def drawing(load, params):
+    """Results of which the second variant draws its groups at random."""
+
+    def make(datasets, seeds):
+        results = load(variants=("mosaic", "shared"), datasets=datasets, seeds=seeds)
+        adapter = params.adapter.model_copy(update={"routing": "random"})
+        config = results.configs["mosaic"].model_copy(update={"routing": build_routing(adapter, datasets)})
+        return replace(results, configs=results.configs | {"shared": config})
+
+    return make
+
+
+def test_partitions_that_seeds_draw_are_counted_and_told_by_what_moved(drawing):
+    datasets = ("retinamnist", "dermamnist", "breastmnist", "adrenalmnist3d")
+    results = drawing(datasets, (1, 2, 3))
+    # Either 2D dataset of A changes places with the one of B: two partitions for three seeds.
+    moved = [
+        "RetinaMNIST" if results.routed("shared", seed)["retinamnist"] == "B" else "DermaMNIST" for seed in (1, 2, 3)
+    ]
+    assert moved == ["RetinaMNIST", "DermaMNIST", "RetinaMNIST"]
+    assert setup.regrouped(results) == [
+        "shared drew 2 partitions with 3 seeds. "
+        "Seeds 1 and 3, the same: 2 of 4 datasets grouped anew, BreastMNIST in A; RetinaMNIST in B. "
+        "Seed 2: 2 of 4 datasets grouped anew, BreastMNIST in A; DermaMNIST in B."
+    ]
+    assert setup.regrouped(results)[0] in render_page(results, "abc")
+
+
+def test_with_one_seed_random_groups_are_said_to_be_one_partition(drawing):
+    (told,) = setup.regrouped(drawing(("retinamnist", "breastmnist", "adrenalmnist3d"), (42,)))
+    assert told == (
+        "shared drew 1 partition with 1 seed. "
+        "Seed 42: 2 of 3 datasets grouped anew, BreastMNIST in A; RetinaMNIST in B."
+    )
+
+
+def test_groups_drawn_where_there_are_no_others_are_said_to_be_mosaics(drawing):
+    (told,) = setup.regrouped(drawing(("retinamnist", "dermamnist", "adrenalmnist3d"), (1, 2)))
+    assert told == (
+        "shared drew 1 partition with 2 seeds. "
+        "Seeds 1 and 2, the same: the groups that MOSAIC has, and the same training again."
+    )
+
+
+def test_variants_that_draw_nothing_are_not_said_to_group_anew(load):
+    assert setup.regrouped(load()) == []
 
 
 def test_random_weights_are_a_limit_and_pretrained_ones_are_none(load):

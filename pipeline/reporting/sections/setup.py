@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from pipeline.datasets import DATASETS, SPECIALISTS
+from pipeline.datasets import DATASETS
+from pipeline.model.routing import RANDOM
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
 from pipeline.reporting.table import Cell, Table
@@ -46,22 +47,34 @@ def weights(results: Results) -> str:
 
 
 def regrouped(results: Results) -> list[str]:
-    """A sentence for each variant that sets datasets into another of the groups A, B and C than MOSAIC does."""
-    sentences = []
+    """For each variant that draws its groups: how many partitions its seeds drew, and what moved in which of them."""
+    paragraphs = []
     for variant in results.variants:
-        routed = results.configs[variant].routing.datasets
-        moved: dict[str, list[str]] = {}
-        for name in results.datasets:
-            group = routed[name]
-            if group in SPECIALISTS and group != DATASETS[name].specialist:
-                moved.setdefault(group, []).append(DATASETS[name].title)
-        if results.configs[variant].routing.name == "random" and not moved:
-            sentences.append(f"{variant} drew the groups that MOSAIC has, and is the same training again.")
-        if moved:
-            places = "; ".join(f"{listing(titles)} in {group}" for group, titles in sorted(moved.items()))
-            number = sum(map(len, moved.values()))
-            sentences.append(f"{variant} groups {number} of {plural(len(results.datasets), 'dataset')} anew: {places}.")
-    return sentences
+        if results.configs[variant].routing.name != RANDOM:
+            continue
+        seeds: dict[str, list[str]] = {}
+        for seed in results.seeds:
+            seeds.setdefault(_moved(results, variant, seed), []).append(str(seed))
+        drawn = f"{variant} drew {plural(len(seeds), 'partition')} with {plural(len(results.seeds), 'seed')}."
+        parts = [
+            f"Seed {same[0]}: {moved}." if len(same) == 1 else f"Seeds {listing(same)}, the same: {moved}."
+            for moved, same in seeds.items()
+        ]
+        paragraphs.append(" ".join([drawn, *parts]))
+    return paragraphs
+
+
+def _moved(results: Results, variant: str, seed: int) -> str:
+    """The datasets that are in another of the groups A, B and C than with MOSAIC, by the group that they are in."""
+    routed = results.routed(variant, seed)
+    moved: dict[str, list[str]] = {}
+    for name in results.datasets:
+        if routed[name] != DATASETS[name].specialist:
+            moved.setdefault(routed[name], []).append(DATASETS[name].title)
+    if not moved:
+        return "the groups that MOSAIC has, and the same training again"
+    places = "; ".join(f"{listing(titles)} in {group}" for group, titles in sorted(moved.items()))
+    return f"{sum(map(len, moved.values()))} of {plural(len(results.datasets), 'dataset')} grouped anew, {places}"
 
 
 def _short(revision: str) -> str:
@@ -93,6 +106,7 @@ _SETTINGS = {
     "model.prompt_strength": "Prompt strength, learned unless 1",
     "routing.name": "Routing",
     "routing.kind": "Specialist",
+    "routing.random_seed": "Groups drawn by seed and",
     "routing.gate": "Gate looks at",
     "routing.gate_rounds": "Rounds with gate, the last",
     "routing.sizes": "Sizes",
@@ -178,7 +192,7 @@ def _sizes(results: Results, variant: str) -> str:
 
 
 def _routing(results: Results, variant: str) -> str:
-    routed = list(results.configs[variant].routing.datasets.values())
+    routed = list(results.routed(variant, results.seeds[0]).values())
     names = list(results.sizes(variant))
     if len(names) > LISTED:
         counts = {routed.count(name) for name in names}

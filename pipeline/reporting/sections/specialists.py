@@ -33,7 +33,8 @@ def specialist_sentence(results: Results, names: tuple[str, ...]) -> str:
     """Where the main variant routes these datasets, and the means it reaches on them."""
     means = [mean_over(results, results.main, metric, names) for metric in METRICS]
     values = [f"{metric.upper()} {with_unit(mean.value)}" for metric, mean in zip(METRICS, means, strict=True)]
-    routed = dict.fromkeys(results.configs[results.main].routing.datasets[name] for name in names)
+    tables = [results.routed(results.main, seed) for seed in results.seeds]
+    routed = dict.fromkeys(table[name] for name in names for table in tables)
     sizes = results.sizes(results.main)
     adapters = [f"{name} (size {sizes[name]})" if name else "no specialist" for name in routed]
     return f"{plural(len(names), 'dataset')}, routed to {listing(adapters)}. Mean test {' and '.join(values)}."
