@@ -39,6 +39,7 @@ class Routing:
     tokenizers: dict[str, str]
     kind: str = "bottleneck"
     gate: str | None = None
+    gate_start: str | None = None
     gate_rounds: int | None = None
 
 

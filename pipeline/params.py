@@ -143,6 +143,7 @@ class Adapter(Section):
     prompt_strength_lr: Positive
     random_seed: Seed
     gate: Literal["tokens", "image"]
+    gate_start: Literal["uniform", "routing"]
     gate_rounds: Count
 
 

@@ -62,6 +62,7 @@ THREE_D = {"data__datasets": ["vesselmnist3d"]}
         ({"adapter__prompt_strength_lr": 9}, {"prompt_from_zero"}),
         ({"adapter__random_seed": 1}, {"random_routing"}),
         ({"adapter__gate": "image"}, {"gated"}),
+        ({"adapter__gate_start": "routing"}, {"gated"}),
         ({"adapter__gate_rounds": 2}, {"gated"}),
         ({"train__tau": 0.25}, {"balanced"}),
         ({"backbone__frozen": False}, set(VARIANTS)),

@@ -123,10 +123,11 @@ class Mosaic(nn.Module):
 
     def adapters(self, dataset: str) -> list[Adapter]:
         """Return what acts in each block on a batch of the dataset: its specialist, or the mixture of all."""
-        if self.gated:
-            by_block = zip(*self.specialists.values(), strict=True)
-            return [Mixture(adapters, gate) for adapters, gate in zip(by_block, self.gates, strict=True)]
         specialist = self.routing.datasets[dataset]
+        if self.gated:
+            own = list(self.specialists).index(specialist) if self.routing.gate_start == "routing" else None
+            by_block = zip(*self.specialists.values(), strict=True)
+            return [Mixture(adapters, gate, own) for adapters, gate in zip(by_block, self.gates, strict=True)]
         return list(self.specialists[specialist]) if specialist else [NONE] * len(self.backbone.blocks)
 
     def compile_blocks(self, batch_sizes: Collection[int]) -> None:

@@ -20,8 +20,8 @@ class Routing(BaseModel):
 
     `datasets` keeps the order in which a round visits the datasets; a dataset routed to None has no specialist. `sizes`
     are widths of bottlenecks, ranks of LoRAs or numbers of prompts. `tokenizers` has the 3D datasets alone. With a
-    `gate` the last `gate_rounds` of the training mix all specialists for every dataset. With a `random_seed` the groups
-    are drawn: RANDOM stands in the table until `for_seed`.
+    `gate` the last `gate_rounds` of the training mix all specialists for every dataset, at `gate_start` alike or mostly
+    the dataset's own. With a `random_seed` the groups are drawn: RANDOM stands in the table until `for_seed`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +33,7 @@ class Routing(BaseModel):
     tokenizers: dict[str, str]
     random_seed: int | None = None
     gate: Literal["tokens", "image"] | None = None
+    gate_start: Literal["uniform", "routing"] | None = None
     gate_rounds: int | None = None
 
     @model_validator(mode="after")
@@ -81,6 +82,7 @@ def build_routing(adapter: Adapter, datasets: tuple[str, ...]) -> Routing:
         tokenizers=tokenizers,
         random_seed=adapter.random_seed if RANDOM in table.values() else None,
         gate=adapter.gate if gated else None,
+        gate_start=adapter.gate_start if gated else None,
         gate_rounds=adapter.gate_rounds if gated else None,
     )
 

@@ -1,6 +1,7 @@
 """Specialists of every kind, under every routing, and the gate that mixes them."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -134,6 +135,39 @@ def test_gate_weights_sum_to_one_and_are_all_alike_at_the_start(looks_at):
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:2]))
 
 
+STARTS = pytest.mark.parametrize("start", ["uniform", "routing"])
+
+
+@GATES
+def test_a_gate_that_starts_at_the_routing_gives_most_weight_to_the_datasets_own_specialist(make_model, looks_at):
+    model = make_model(adapter__routing="gated", adapter__gate_start="routing", adapter__gate=looks_at)
+    tokens = torch.randn(2, 5, 24)
+    for name, own in (("retinamnist", 0), ("breastmnist", 1), ("nodulemnist3d", 2)):
+        for mixture in model.adapters(name):
+            weights = mixture.at(tokens).weights
+            assert weights.shape == (2, 5 if looks_at == "tokens" else 1, 3)
+            expected = torch.full((3,), 0.05)
+            expected[own] = 0.9
+            torch.testing.assert_close(weights, expected.expand_as(weights))
+    # It learns from there: what the linear part gives comes on top.
+    gate = model.gates[0]
+    torch.nn.init.normal_(gate.linear.weight)
+    prior = torch.tensor([math.log(18), 0.0, 0.0])
+    torch.testing.assert_close(gate(tokens, 0).log(), (gate(tokens).log() + prior).log_softmax(dim=-1))
+
+
+def test_a_gate_that_starts_alike_knows_no_own_specialist(make_model):
+    model = make_model(adapter__routing="gated")
+    for mixture in model.adapters("retinamnist"):
+        assert torch.equal(mixture.at(torch.randn(2, 5, 24)).weights, torch.full((2, 5, 3), 1 / 3))
+
+
+def test_a_gate_of_one_specialist_gives_it_everything(make_model):
+    model = make_model(("retinamnist",), adapter__routing="gated", adapter__gate_start="routing")
+    for mixture in model.adapters("retinamnist"):
+        assert (mixture.at(torch.randn(2, 5, 24)).weights == 1).all()
+
+
 def test_a_gate_on_tokens_weighs_each_by_itself_and_one_on_the_image_by_their_mean():
     tokens = torch.randn(1, 5, 8)
     by_token, by_image = Gate(8, 3, "tokens"), Gate(8, 3, "image")
@@ -167,10 +201,12 @@ def test_a_one_hot_gate_equals_its_specialist_also_one_of_other_data(make_model,
     assert not torch.allclose(alone[0], alone[1], atol=1e-3)
 
 
+@STARTS
 @GATES
 @pytest.mark.parametrize("kind", KINDS)
-def test_permuting_the_specialists_permutes_the_weights_and_changes_nothing_else(make_model, kind, looks_at):
-    model = stirred(make_model(**of(kind), adapter__routing="gated", adapter__gate=looks_at))
+def test_permuting_the_specialists_permutes_the_weights_and_changes_nothing_else(make_model, kind, looks_at, start):
+    overrides = of(kind) | {"adapter__gate": looks_at, "adapter__gate_start": start}
+    model = stirred(make_model(**overrides, adapter__routing="gated"))
     images = batch_of("breastmnist")
     before = model(images, "breastmnist")[0]
     tokens = torch.randn(2, 5, 24)
@@ -187,9 +223,10 @@ def test_permuting_the_specialists_permutes_the_weights_and_changes_nothing_else
     torch.testing.assert_close(model(images, "breastmnist")[0], before, rtol=1e-4, atol=1e-5)
 
 
+@STARTS
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_reach_every_gate_and_every_specialist(make_model, kind):
-    model = stirred(make_model(**of(kind), adapter__routing="gated"))
+def test_gradients_reach_every_gate_and_every_specialist(make_model, kind, start):
+    model = stirred(make_model(**of(kind), adapter__routing="gated", adapter__gate_start=start))
     model(batch_of("retinamnist"), "retinamnist")[1].square().sum().backward()
     for gate in model.gates:
         assert gate.linear.weight.grad.abs().max() > 0

@@ -104,9 +104,9 @@ def test_random_groups_do_not_depend_on_the_order_of_training(build):
 
 
 def test_gated_routing_is_the_papers_table_with_a_gate_on_it(build):
-    hard, gated = build(), build(routing="gated", gate="image", gate_rounds=3)
-    assert (hard.gate, hard.gate_rounds) == (None, None)
-    assert (gated.gate, gated.gate_rounds) == ("image", 3)
+    hard, gated = build(), build(routing="gated", gate="image", gate_start="routing", gate_rounds=3)
+    assert (hard.gate, hard.gate_start, hard.gate_rounds) == (None, None, None)
+    assert (gated.gate, gated.gate_start, gated.gate_rounds) == ("image", "routing", 3)
     assert (gated.datasets, gated.sizes) == (hard.datasets, hard.sizes)
 
 

@@ -108,6 +108,7 @@ _SETTINGS = {
     "routing.kind": "Specialist",
     "routing.random_seed": "Groups drawn by seed and",
     "routing.gate": "Gate looks at",
+    "routing.gate_start": "Gate starts at",
     "routing.gate_rounds": "Rounds with gate, the last",
     "routing.sizes": "Sizes",
     "routing.datasets": "Datasets by specialist",
