@@ -135,6 +135,7 @@ class Adapter(Section):
     bottleneck_2d: Count
     bottleneck_3d: Count
     bottleneck_shared: Count
+    bottleneck_per_dataset: Count | None
     scale: Positive
     layer_norm: bool
     lora_rank: Count

@@ -15,11 +15,11 @@ TREE["model"] |= {"patch_size": 16, "image_size": 64, "volume_patch_size": 8, "v
 TREE["train"] |= {"num_rounds": 6, "warmup_rounds": 1, "min_delta": 0.001, "monitor": "acc_auc"}
 VARIANTS = (
     *("mosaic", "shared", "modality", "random_routing", "gated", "linear_probe"),
-    *("balanced", "lora_per_dataset_r8", "prompt_joint", "prompt_from_zero"),
+    *("balanced", "per_dataset", "lora_per_dataset_r8", "prompt_joint", "prompt_from_zero"),
 )
 # Groups A and B, or all three, at their own widths.
 GROUPED = {"mosaic", "random_routing", "gated", "balanced"}
-BOTTLENECKS = GROUPED | {"shared", "modality"}
+BOTTLENECKS = GROUPED | {"shared", "modality", "per_dataset"}
 
 
 def params(**changes):
@@ -49,11 +49,12 @@ THREE_D = {"data__datasets": ["vesselmnist3d"]}
 @pytest.mark.parametrize(
     ("changes", "variants"),
     [
-        ({"adapter__bottleneck_a": 65}, GROUPED),
-        ({"adapter__bottleneck_b": 97}, GROUPED),
-        ({"adapter__bottleneck_c": 256}, GROUPED),
+        ({"adapter__bottleneck_a": 65}, GROUPED | {"per_dataset"}),
+        ({"adapter__bottleneck_b": 97}, GROUPED | {"per_dataset"}),
+        ({"adapter__bottleneck_c": 256}, GROUPED | {"per_dataset"}),
         ({"adapter__bottleneck_shared": 353}, {"shared"}),
         ({"adapter__bottleneck_2d": 353}, {"modality"}),
+        ({"adapter__bottleneck_per_dataset": 19}, {"per_dataset"}),
         ({"adapter__scale": 0.2}, BOTTLENECKS),
         ({"adapter__layer_norm": True}, BOTTLENECKS),
         ({"adapter__lora_rank": 9}, {"lora_per_dataset_r8"}),
@@ -96,7 +97,7 @@ OTHER = {
 @pytest.mark.parametrize("key", [key for key in TREE["train"] if key != "tau"])
 def test_every_training_parameter_stands_in_the_configuration(key):
     other = OTHER[key] if key in OTHER else TREE["train"][key] + 1
-    overriding = {"order": {"balanced"}, "schedule": {"lora_per_dataset_r8"}}.get(key, set())
+    overriding = {"order": {"balanced"}, "schedule": {"per_dataset", "lora_per_dataset_r8"}}.get(key, set())
     assert influenced(**{f"train__{key}": other}) == set(VARIANTS) - overriding
 
 

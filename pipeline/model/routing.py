@@ -115,10 +115,13 @@ def _permuted(groups: dict[str, str], seed: str) -> dict[str, str]:
 
 
 def _size(adapter: Adapter, specialist: str) -> int:
-    """Size of a specialist; one of a single dataset is as wide as that of the dataset's group."""
+    """Size of a specialist; one of a single dataset is as wide as that of the dataset's group, unless told."""
     if adapter.kind == "lora":
         return adapter.lora_rank
     if adapter.kind == "prompt":
         return adapter.prompt_tokens
-    group = DATASETS[specialist].specialist if specialist in DATASETS else specialist
-    return getattr(adapter, f"bottleneck_{group.lower()}")
+    if specialist in DATASETS:
+        if adapter.bottleneck_per_dataset is not None:
+            return adapter.bottleneck_per_dataset
+        specialist = DATASETS[specialist].specialist
+    return getattr(adapter, f"bottleneck_{specialist.lower()}")

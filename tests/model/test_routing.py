@@ -56,6 +56,12 @@ def test_per_dataset_shares_nothing_and_is_as_wide_as_the_group(build):
     }
 
 
+def test_datasets_apart_can_all_have_one_width(build):
+    assert build(routing="per_dataset", bottleneck_per_dataset=19).sizes == dict.fromkeys(sorted(ALL), 19)
+    assert build(bottleneck_per_dataset=19) == build()
+    assert build(routing="per_dataset", kind="lora", bottleneck_per_dataset=19).sizes["pathmnist"] == 8
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_random_groups_have_the_same_sizes_within_2d_but_are_not_the_papers(build, seed):
     routing = build(routing="random").for_seed(seed)

@@ -60,6 +60,9 @@ def test_variants_of_the_same_budget_have_it(counts):
     # A bias of D for each specialist and layer is all that three cost more than one.
     for variant, specialists in (("shared", 1), ("modality", 2), ("random_routing", 3)):
         assert mosaic - sum(counts(variant)["specialists"].values()) == (3 - specialists) * 12 * 768
+    # 18 x 19 is ten columns less, and 18 specialists have as many biases of D.
+    apart = sum(counts("per_dataset_matched")["specialists"].values())
+    assert mosaic - apart == 12 * (10 * (2 * 768 + 1) - (18 - 3) * 768)
     # 3 x 117 is one column less than 64 + 96 + 192.
     assert mosaic - sum(counts("equal_bottlenecks")["specialists"].values()) == 12 * (2 * 768 + 1)
 
