@@ -8,7 +8,7 @@ from pipeline.params import load_params
 
 
 def main() -> None:
-    """Score the deployed model on the test split of every dataset of one specialist."""
+    """Score the deployed model on the test split of one specialist's datasets; temperatures come from validation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("variant")
     parser.add_argument("seed", type=int)
@@ -36,7 +36,7 @@ def main() -> None:
     model_file = run_folder(variant, seed) / "model.safetensors"
     training = read_training(run_folder(variant, seed))
     names = [name for name in config.datasets if DATASETS[name].specialist == specialist]
-    (splits,) = open_splits(CACHED, names, ("test",), device)
+    validation, test = open_splits(CACHED, names, ("val", "test"), device)
     backbone = load_backbone(BACKBONE, config.model)
     model = build_mosaic(config, backbone, seed).to(device)
     load_model(model_file, model, training["deployed"])
@@ -57,8 +57,9 @@ def main() -> None:
             dataset = DATASETS[name]
             result = run_test(
                 model,
-                splits[name],
+                test[name],
                 dataset,
+                validation=validation[name],
                 config=config,
                 batch_size=params.compute.eval_batch_size,
             )

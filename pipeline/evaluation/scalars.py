@@ -7,9 +7,11 @@ import numpy as np
 from pipeline.datasets import Dataset
 from pipeline.evaluation import metrics
 from pipeline.evaluation.average_precision import mean_average_precision
+from pipeline.evaluation.brier import brier
 from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.macro import balanced_accuracy, macro_f1
 from pipeline.evaluation.ordinal import accuracy_within_one, mean_absolute_error, quadratic_kappa
+from pipeline.evaluation.temperature import at_temperature
 
 Metric = Callable[[Dataset, np.ndarray, np.ndarray], float]
 
@@ -20,6 +22,7 @@ _EVERY: dict[str, Metric] = {
     "balanced_acc": balanced_accuracy,
     "macro_f1": macro_f1,
     "ece": expected_calibration_error,
+    "brier": brier,
 }
 _ORDINAL: dict[str, Metric] = {
     "quadratic_kappa": quadratic_kappa,
@@ -27,13 +30,21 @@ _ORDINAL: dict[str, Metric] = {
     "acc_within_one": accuracy_within_one,
 }
 _MULTI_LABEL: dict[str, Metric] = {"map": mean_average_precision}
+# What a temperature changes; ACC it cannot, and AUC is left as it is: across cases softmax may order scores anew.
+_SCALED = ("loss", "ece", "brier")
 
 
-def scalars(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Return every metric of this dataset's task, nan where undefined; labels int64 [N, L], scores float32 [N, C]."""
+def scalars(dataset: Dataset, labels: np.ndarray, scores: np.ndarray, temperature: float) -> dict[str, float]:
+    """Return every metric of this dataset's task, nan where undefined; labels int64 [N, L], scores float32 [N, C].
+
+    Those of calibration stand there a second time, `_scaled`, for the scores at `temperature`.
+    """
     chosen = dict(_EVERY)
     if dataset.task == "ordinal-regression":
         chosen |= _ORDINAL
     if dataset.multi_label:
         chosen |= _MULTI_LABEL
-    return {name: metric(dataset, labels, scores) for name, metric in chosen.items()}
+    values = {name: metric(dataset, labels, scores) for name, metric in chosen.items()}
+    scaled = at_temperature(dataset, scores, temperature)
+    values |= {f"{name}_scaled": _EVERY[name](dataset, labels, scaled) for name in _SCALED}
+    return values | {"temperature": temperature}

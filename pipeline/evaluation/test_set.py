@@ -16,6 +16,7 @@ from pipeline.evaluation.contributions import contributions
 from pipeline.evaluation.predict import predict
 from pipeline.evaluation.samples import as_picture, choose_hardest, choose_samples
 from pipeline.evaluation.scalars import scalars
+from pipeline.evaluation.temperature import choose_temperature
 from pipeline.model.mosaic import Mosaic
 
 
@@ -23,7 +24,8 @@ from pipeline.model.mosaic import Mosaic
 class Tested:
     """Probabilities float32 [N, C] and labels int64 [N, L] of one dataset, with a view on them for every reader.
 
-    The rows `sample_index` and `hardest_index`, each int64 [<= 4], come with their pictures.
+    The rows `sample_index` and `hardest_index`, each int64 [<= 4], come with their pictures. `temperature` is that of
+    the validation cases; the probabilities are those without it.
     """
 
     dataset: Dataset
@@ -33,10 +35,11 @@ class Tested:
     sample_images: np.ndarray
     hardest_index: np.ndarray
     hardest_images: np.ndarray
+    temperature: float
 
     def values(self) -> dict[str, float | None]:
         """Return every metric of the dataset's task by its key; None where undefined."""
-        values = scalars(self.dataset, self.labels, self.scores)
+        values = scalars(self.dataset, self.labels, self.scores, self.temperature)
         return {key: None if math.isnan(value) else value for key, value in values.items()}
 
     def record(self) -> dict[str, Any]:
@@ -73,10 +76,13 @@ class Tested:
         )
 
 
-def run_test(model: Mosaic, split: Split, dataset: Dataset, *, config: Config, batch_size: int) -> Tested:
-    """Score `model` on the test split of one dataset."""
-    scores = predict(model, split, dataset, config=config, batch_size=batch_size)
+def run_test(
+    model: Mosaic, split: Split, dataset: Dataset, *, validation: Split, config: Config, batch_size: int
+) -> Tested:
+    """Score `model` on the test split of one dataset, and on its validation split for the temperature."""
+    scores, validated = (predict(model, s, dataset, config=config, batch_size=batch_size) for s in (split, validation))
+    temperature = choose_temperature(dataset, validation.labels.cpu().numpy(), validated)
     labels = split.labels.cpu().numpy()
     samples, hardest = choose_samples(labels), choose_hardest(metrics.case_losses(dataset, labels, scores))
     pictures = [np.stack([as_picture(split.images[row], dataset) for row in rows]) for rows in (samples, hardest)]
-    return Tested(dataset, scores, labels, samples, pictures[0], hardest, pictures[1])
+    return Tested(dataset, scores, labels, samples, pictures[0], hardest, pictures[1], temperature)

@@ -33,7 +33,8 @@ class DatasetResult(Record):
     """Test result of one dataset; a metric that is undefined, or not of the dataset's task, is None.
 
     `confusion` counts actual x predicted classes; for a multi-label dataset it is one [[tn, fp], [fn, tp]] per label.
-    `reliability` has a row (n, mean confidence, accuracy) for each bin of confidence; `mae` is in grades.
+    `reliability` has a row (n, mean confidence, accuracy) for each bin of confidence; `mae` is in grades. What ends in
+    `_scaled` is of the scores at `temperature`.
     """
 
     n: int
@@ -45,6 +46,11 @@ class DatasetResult(Record):
     balanced_acc: float | None = None
     macro_f1: float | None = None
     ece: float | None = None
+    brier: float | None = None
+    temperature: float | None = None
+    loss_scaled: float | None = None
+    ece_scaled: float | None = None
+    brier_scaled: float | None = None
     reliability: list[tuple[int, float | None, float | None]] = []
     quadratic_kappa: float | None = None
     mae: float | None = None

@@ -11,7 +11,8 @@ from pipeline.reporting.results import METRICS, Results
 
 # Fields of a dataset's result, in the order of the columns.
 VALUES = (
-    *("acc", "auc", "loss", "balanced_acc", "macro_f1", "ece"),
+    *("acc", "auc", "loss", "balanced_acc", "macro_f1", "ece", "brier"),
+    *("temperature", "loss_scaled", "ece_scaled", "brier_scaled"),
     *("quadratic_kappa", "mae", "acc_within_one", "map"),
 )
 BOUNDS = tuple(f"{metric}_{bound}" for metric in METRICS for bound in ("low", "high"))

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,13 @@ from pipeline.data.augment import normalise, to_float
 from pipeline.data.batches import Split
 from pipeline.datasets import DATASETS
 from pipeline.evaluation import metrics
+from pipeline.evaluation.brier import brier
+from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.contributions import contributions
 from pipeline.evaluation.outputs import write_outputs
 from pipeline.evaluation.predict import predict
 from pipeline.evaluation.samples import as_picture, choose_hardest, choose_samples
+from pipeline.evaluation.temperature import at_temperature, choose_temperature
 from pipeline.evaluation.test_set import run_test
 
 CPU = torch.device("cpu")
@@ -41,6 +45,7 @@ def tested(make_model, make_config, cached):
             model,
             Split(cached / name, "test", CPU),
             DATASETS[name],
+            validation=Split(cached / name, "val", CPU),
             config=make_config(),
             batch_size=4,
         )
@@ -69,7 +74,10 @@ def test_saved_scores_and_labels_give_the_recorded_metrics_again(tested, tmp_pat
     assert hits["retinamnist"] == pytest.approx(written["datasets"]["retinamnist"]["acc"])
 
 
-COMMON = {"n", "acc", "auc", "loss", "balanced_acc", "macro_f1", "ece", "confusion", "reliability"}
+COMMON = {
+    *("n", "acc", "auc", "loss", "balanced_acc", "macro_f1", "ece", "brier", "confusion", "reliability"),
+    *("temperature", "loss_scaled", "ece_scaled", "brier_scaled"),
+}
 
 
 def test_the_record_holds_the_metrics_of_the_datasets_task(tested):
@@ -153,3 +161,37 @@ def test_a_volume_is_shown_as_its_three_middle_slices():
     assert (picture[:, :4] == volume[2]).all()
     assert (picture[:, 4:8] == volume[:, 2]).all()
     assert (picture[:, 8:] == volume[:, :, 2]).all()
+
+
+@pytest.mark.parametrize("name", ["retinamnist", "chestmnist", "nodulemnist3d"])
+def test_the_temperature_is_that_of_validation_and_scales_nothing_that_is_saved(make_model, make_config, cached, name):
+    dataset, model, config = DATASETS[name], make_model(), make_config()
+    splits = {split: Split(cached / name, split, CPU) for split in ("val", "test")}
+    arguments = {"validation": splits["val"], "config": config, "batch_size": 4}
+    plain = run_test(model, splits["test"], dataset, **arguments)
+    splits["test"].labels = splits["test"].labels.flip(0)  # other answers, the same images
+    changed = run_test(model, splits["test"], dataset, **arguments)
+    assert changed.record()["brier"] != plain.record()["brier"]
+    assert changed.temperature == plain.temperature
+    validated = predict(model, splits["val"], dataset, config=config, batch_size=4)
+    assert plain.temperature == choose_temperature(dataset, splits["val"].labels.numpy(), validated)
+
+    record = plain.record()
+    scaled = at_temperature(dataset, plain.scores, plain.temperature)
+    for key, metric in {
+        "loss": metrics.negative_log_likelihood,
+        "ece": expected_calibration_error,
+        "brier": brier,
+    }.items():
+        assert record[f"{key}_scaled"] == metric(dataset, plain.labels, scaled)
+        assert record[key] == metric(dataset, plain.labels, plain.scores) != record[f"{key}_scaled"]
+    np.testing.assert_array_equal(
+        plain.scores, predict(model, Split(cached / name, "test", CPU), dataset, config=config, batch_size=4)
+    )
+
+
+def test_nan_in_validation_leaves_the_scaled_metrics_undefined(tested):
+    record = replace(tested[0], temperature=float("nan")).record()
+    assert json.loads(json.dumps(record, allow_nan=False))["temperature"] is None
+    assert record["ece_scaled"] is record["loss_scaled"] is record["brier_scaled"] is None
+    assert record["ece"] is not None

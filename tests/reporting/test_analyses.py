@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.datasets import DATASETS
+from pipeline.evaluation.temperature import BOUNDS
 from pipeline.reporting.records import Gradients
 from pipeline.reporting.results import load_results
 from pipeline.reporting.sections import branch, counterfactual, forgetting, gain, gates, gradients, metrics, similarity
@@ -304,3 +305,16 @@ def test_metrics_of_single_tasks_are_told_only_for_them(inputs):
     text = _text(metrics.build(_load(inputs))["sentences"])
     assert "mean average precision over labels is 23.4 %" in text
     assert "grade" not in text
+
+
+def test_calibration_stands_before_and_after_the_temperature_and_a_bound_is_named(inputs):
+    inputs.variants = ("mosaic",)
+    inputs.metrics["mosaic", 42, inputs.datasets[0]] = {"temperature": BOUNDS[1]}
+    inputs.metrics["mosaic", 42, inputs.datasets[1]] = {"temperature": None, "ece_scaled": None}
+    built = metrics.build(_load(inputs))
+    rows = [[cell.text for cell in row[2:]] for row in built["tables"][1].rows]
+    assert rows[0] == ["7.1", "0.400", "0.900", "3.4", "0.380", "0.800", "20.00"]
+    assert rows[1] == ["7.1", "0.400", "0.900", NONE, "0.380", "0.800", NONE]
+    assert rows[-1] == ["7.1", "0.400", "0.900", NONE, "0.380", "0.800", NONE]
+    (sentence,) = (text for text in built["sentences"] if "temperature" in text)
+    assert f"The temperature of {DATASETS[inputs.datasets[0]].title} is a bound of its range, 0.05 to 20" in sentence

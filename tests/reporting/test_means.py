@@ -179,7 +179,8 @@ def test_results_csv_keeps_every_digit_and_leaves_undefined_empty(inputs):
     rows = list(csv.DictReader(io.StringIO(results_csv(results))))
     assert list(rows[0]) == [
         *("variant", "seed", "dataset", "specialist", "source", "official", "n", "acc", "auc", "loss"),
-        *("balanced_acc", "macro_f1", "ece", "quadratic_kappa", "mae", "acc_within_one", "map"),
+        *("balanced_acc", "macro_f1", "ece", "brier", "temperature", "loss_scaled", "ece_scaled", "brier_scaled"),
+        *("quadratic_kappa", "mae", "acc_within_one", "map"),
         *("acc_low", "acc_high", "auc_low", "auc_high"),
     ]
     assert len(rows) == 3 * 2 * 3

@@ -36,7 +36,7 @@ def test_every_variant_trains_is_saved_and_is_tested_as_it_was_trained(
     load_model(tmp_path / "model.safetensors", model, trainer.best.deployed)
     for name in trainer.config.datasets:
         val = Split(cached / name, "val", CPU)
-        result = run_test(model, val, DATASETS[name], config=trainer.config, batch_size=4).record()
+        result = run_test(model, val, DATASETS[name], validation=val, config=trainer.config, batch_size=4).record()
         if DATASETS[name].task != "ordinal-regression" or not trainer.config.train.grade_tolerance:
             best = trainer.history[trainer.best.round - 1]
             assert result["acc"] == best[f"{name}/{trainer.best.deployed}_acc"]

@@ -4,24 +4,27 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.datasets import DATASETS
+from pipeline.evaluation.temperature import BOUNDS
 from pipeline.reporting.means import mean_over
 from pipeline.reporting.results import Results
 from pipeline.reporting.table import NONE, Cell, Table
-from pipeline.reporting.wording import UNDEFINED, percent, points, with_unit
+from pipeline.reporting.wording import UNDEFINED, listing, percent, plain, points, with_unit
 
 # Field of a result, heading, whether it is shown in percent.
-COLUMNS = (
-    ("acc", "ACC", True),
-    ("balanced_acc", "Balanced ACC", True),
-    ("macro_f1", "Macro F1", True),
-    ("ece", "ECE", True),
-    ("loss", "NLL, nats", False),
+Columns = tuple[tuple[str, str, bool], ...]
+PREDICTIONS: Columns = (("acc", "ACC", True), ("balanced_acc", "Balanced ACC", True), ("macro_f1", "Macro F1", True))
+CALIBRATION: Columns = (
+    *(("ece", "ECE", True), ("brier", "Brier", False), ("loss", "NLL, nats", False)),
+    *(("ece_scaled", "ECE", True), ("brier_scaled", "Brier", False), ("loss_scaled", "NLL, nats", False)),
 )
 
 
 def build(results: Results) -> dict[str, Any]:
-    """Content of the section: the table, and sentences on the metrics that single tasks have."""
-    return {"table": metrics_table(results), "sentences": task_sentences(results)}
+    """Content of the section: two tables, and sentences on single tasks and on temperatures without a meaning."""
+    return {
+        "tables": [metrics_table(results), calibration_table(results)],
+        "sentences": task_sentences(results) + bound_sentences(results),
+    }
 
 
 def value(results: Results, name: str, key: str) -> float | None:
@@ -31,25 +34,66 @@ def value(results: Results, name: str, key: str) -> float | None:
 
 
 def metrics_table(results: Results) -> Table:
-    """Rows: datasets and their mean; columns: balanced accuracy, macro F1, calibration error, likelihood."""
-    table = {name: [value(results, name, key) for key, _, _ in COLUMNS] for name in results.datasets}
-    rows = [
-        [Cell(DATASETS[name].title), Cell(DATASETS[name].specialist), *map(_cell, row, COLUMNS)]
-        for name, row in table.items()
-    ]
-    columns = [[each for each in column if each is not None] for column in zip(*table.values(), strict=True)]
-    means = [fmean(column) if len(column) == len(table) else None for column in columns]
+    """Rows: datasets and their mean; columns: balanced accuracy, macro F1."""
+    rows = _rows(results, PREDICTIONS)
     return Table(
         name="metrics",
         caption=f"{results.main}: balanced accuracy is the mean of the classes' sensitivities, macro F1 the mean of "
-        "their F1; ECE the mean gap between confidence and accuracy over 15 bins; all in percent. NLL is the mean "
-        "-log p of the truth. For ChestMNIST all are taken over yes/no answers, and means over labels."
+        "their F1; all in percent. For ChestMNIST all are taken over yes/no answers, and means over labels."
         + (" Those of the other variants are in results.csv." if results.others else ""),
-        header=["Dataset", "Group", *(title for _, title, _ in COLUMNS)],
-        rows=[*rows, [Cell("Mean"), Cell(""), *map(_cell, means, COLUMNS)]],
+        header=["Dataset", "Group", *(title for _, title, _ in PREDICTIONS)],
+        rows=rows,
         text_columns=(1,),
-        separator=len(rows),
+        separator=len(rows) - 1,
     )
+
+
+def calibration_table(results: Results) -> Table:
+    """Rows: datasets and their mean; columns: calibration before and after temperature scaling, and the temperature."""
+    rows = _rows(results, CALIBRATION)
+    temperatures = [value(results, name, "temperature") for name in results.datasets]
+    cells = [Cell(NONE) if t is None else Cell(f"{t:.2f}", order=t) for t in (*temperatures, None)]
+    return Table(
+        name="calibration",
+        caption=f"{results.main}: whether it is as often right as it is sure, on test cases, as trained and with each "
+        "dataset's logits divided by one temperature T, at which its validation cases are likeliest (Guo et al., "
+        "2017); no test case had a part in it. ECE, in percent, is the mean gap between confidence and accuracy over "
+        "15 bins; Brier the squared difference between probabilities and truth, summed over classes, 0 to 2; NLL the "
+        "mean -log p of the truth. For ChestMNIST all are means over yes/no answers. T above 1 means that the model "
+        "was too sure. It leaves ACC as it is; AUC, which it may change a little, is given without it everywhere.",
+        header=["Dataset", "Group", *(title for _, title, _ in CALIBRATION), "T"],
+        rows=[[*row, cell] for row, cell in zip(rows, cells, strict=True)],
+        spans=[("", 2), ("As trained", 3), ("At temperature T", 3), ("", 1)],
+        text_columns=(1,),
+        separator=len(rows) - 1,
+    )
+
+
+def bound_sentences(results: Results) -> list[str]:
+    """Say for which datasets no temperature was likeliest, if there are any."""
+    at_bound = [
+        DATASETS[name].title
+        for name in results.datasets
+        if any(t in BOUNDS for t in results.values(results.main, name, "temperature"))
+    ]
+    if not at_bound:
+        return []
+    low, high = map(plain, BOUNDS)
+    return [
+        f"The temperature of {listing(at_bound)} is a bound of its range, {low} to {high}: the validation cases are "
+        "all right, or no better than chance, and say nothing about how sure to be."
+    ]
+
+
+def _rows(results: Results, columns: Columns) -> list[list[Cell]]:
+    """A row for each dataset, and last the mean over datasets of the columns that are defined for all of them."""
+    table = {name: [value(results, name, key) for key, _, _ in columns] for name in results.datasets}
+    means = [None if None in column else fmean(column) for column in zip(*table.values(), strict=True)]
+    heads = [[Cell(DATASETS[name].title), Cell(DATASETS[name].specialist)] for name in table]
+    return [
+        [*head, *map(_cell, row, columns)]
+        for head, row in zip([*heads, [Cell("Mean"), Cell("")]], [*table.values(), means], strict=True)
+    ]
 
 
 def _cell(number: float | None, column: tuple[str, str, bool]) -> Cell:
