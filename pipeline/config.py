@@ -48,11 +48,13 @@ class Recipe(Train):
     """The training recipe; None is what cannot matter.
 
     Those are tau with another order than `balanced`, the form of a consistency without weight, `flip_sided` without
-    left and right organs, the tolerance without grades, and the rate of a strength of prompts that is not learned.
+    left and right organs, the choice of a round where datasets share what is trained, the tolerance without grades, and
+    the rate of a strength of prompts that is not learned.
     """
 
     consist_form: Literal["mix", "add"] | None
     flip_sided: bool | None
+    deploy: Literal["joint", "dataset"] | None
     grade_tolerance: int | None
     prompt_strength_lr: float | None
 
@@ -106,6 +108,7 @@ def resolve(params: Params, variant: str) -> Config:
         "tau": train.order == "balanced",
         "consist_form": train.consist_weight > 0,
         "flip_sided": sided,
+        "deploy": resolved.apart,
         "grade_tolerance": graded,
         "prompt_strength_lr": prompt and resolved.adapter.prompt_strength != 1,
     }

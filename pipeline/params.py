@@ -166,6 +166,7 @@ class Train(Section):
     early_stopping_patience: Count
     min_delta: NonNegative
     monitor: Literal["acc", "auc", "acc_auc"]
+    deploy: Literal["joint", "dataset"]
     grade_tolerance: Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
     validate_visits: bool
 
@@ -270,7 +271,17 @@ class Params(Section):
                 f"adapter.gate_rounds: {adapter.gate_rounds} must leave at least one of train.num_rounds "
                 f"{train.num_rounds} without a gate, and as many as train.warmup_rounds {train.warmup_rounds:g}"
             )
+        if train.deploy == "dataset" and not self.apart:
+            raise ValueError(
+                "train.deploy: dataset needs datasets that share nothing trained: adapter.routing: per_dataset and "
+                f"backbone.frozen: true, not {adapter.routing} and {str(self.backbone.frozen).lower()}"
+            )
         return self
+
+    @property
+    def apart(self) -> bool:
+        """Whether no dataset trains what another one uses."""
+        return self.adapter.routing == "per_dataset" and self.backbone.frozen
 
     def reasons(self) -> dict[str, str]:
         """Return what each variant is for, one line each."""

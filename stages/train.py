@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Train one variant with one seed and write both models of its best round."""
+    """Train one variant with one seed and write the models of its best round."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("variant")
     parser.add_argument("seed", type=int)
@@ -114,7 +114,7 @@ def train_and_write(trainer: "CyclicTrainer", params: Params, variant: str, stop
             # Measured times go to MLflow alone: the stage's files are the same for the same inputs.
             run.log_metrics({"train_seconds": trainer.seconds}, step=trainer.round)
             run.log_model(f"{variant}-{seed}", md5_file(folder / "model.safetensors"))
-            run.set_tags({"deployed": trainer.best.deployed})
+            run.set_tags({"deployed": trainer.deployed})
         checkpoints.clear()
 
 

@@ -94,11 +94,17 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("key", [key for key in TREE["train"] if key != "tau"])
+@pytest.mark.parametrize("key", [key for key in TREE["train"] if key not in ("tau", "deploy")])
 def test_every_training_parameter_stands_in_the_configuration(key):
     other = OTHER[key] if key in OTHER else TREE["train"][key] + 1
     overriding = {"order": {"balanced"}, "schedule": {"per_dataset", "lora_per_dataset_r8"}}.get(key, set())
     assert influenced(**{f"train__{key}": other}) == set(VARIANTS) - overriding
+
+
+def test_whose_best_round_is_deployed_stands_only_where_datasets_share_nothing_trained():
+    assert {name for name, text in dumps().items() if "deploy: joint" in text} == {"lora_per_dataset_r8"}
+    assert not [name for name, text in dumps(backbone__frozen=False).items() if "deploy" in text]
+    assert resolve(params(), "per_dataset_own_round").train.deploy == "dataset"
 
 
 @pytest.mark.parametrize(

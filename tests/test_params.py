@@ -325,3 +325,17 @@ def test_reading_params_and_configuring_import_nothing_heavy(tree, tmp_path):
     result = configure(tmp_path, "-c", code)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_best_round_for_each_dataset_needs_datasets_that_share_nothing_trained(tree):
+    variant = tree["ablation"]["variants"]["mosaic"] = {"why": "any", "train.deploy": "dataset"}
+    assert refusal(tree) == (
+        "ablation.variants.mosaic: train.deploy: dataset needs datasets that share nothing trained: adapter.routing: "
+        "per_dataset and backbone.frozen: true, not specialists and true"
+    )
+    variant["adapter.routing"] = "per_dataset"
+    parse(tree)
+    variant["adapter.kind"] = "none"  # heads and 3D tokenizers, each dataset its own
+    parse(tree)
+    variant["backbone.frozen"] = False
+    assert refusal(tree).endswith("not per_dataset and false")

@@ -102,11 +102,23 @@ class Weights(Record):
         return self.source == "random"
 
 
+class OwnRound(Record):
+    """The round that a dataset is deployed from, counted from 1, and which of its two models."""
+
+    round: int
+    deployed: str
+    score: float
+
+
 class Training(Record):
-    """Content of runs/<variant>/<seed>/train.json; `best_round` counts from 1."""
+    """Content of runs/<variant>/<seed>/train.json; `best_round` counts from 1.
+
+    It is None where each dataset is deployed from a round of its own, one of `best_rounds`.
+    """
 
     deployed: str
-    best_round: int
+    best_round: int | None
+    best_rounds: dict[str, OwnRound] = {}
     rounds: int
     stopped: str
     score: float | None
@@ -114,6 +126,10 @@ class Training(Record):
     weights: Weights
     steps: int
     precision: str
+
+    def deployed_on(self, dataset: str) -> str:
+        """Which of the models, student or teacher, the dataset is tested with."""
+        return self.best_rounds[dataset].deployed if self.best_rounds else self.deployed
 
 
 class Counterfactual(Record):

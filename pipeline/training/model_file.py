@@ -1,4 +1,4 @@
-"""The trained model on disk: the trainable tensors of student and teacher, nothing that is frozen."""
+"""The trained model on disk: the trainable tensors of student and teacher, or of one composed of both; none frozen."""
 
 from pathlib import Path
 
@@ -11,17 +11,18 @@ from pipeline.errors import PipelineError
 from pipeline.model.mosaic import Mosaic
 
 
-def save_model(path: Path, *, student: dict[str, Tensor], teacher: dict[str, Tensor]) -> None:
-    """Write both states as safetensors, names prefixed `student.` and `teacher.`."""
-    tensors = {f"student.{name}": tensor.contiguous() for name, tensor in student.items()}
-    tensors |= {f"teacher.{name}": tensor.contiguous() for name, tensor in teacher.items()}
+def save_model(path: Path, **models: dict[str, Tensor]) -> None:
+    """Write the states of models as safetensors, names prefixed by the model's: `student.`, `teacher.`."""
+    tensors = {
+        f"{which}.{name}": tensor.contiguous() for which, state in models.items() for name, tensor in state.items()
+    }
     with atomic(path) as temporary:
         # Not `save_file`: it would replace the temporary file by one that nobody else may read.
         temporary.write_bytes(save(tensors))
 
 
 def load_model(path: Path, model: Mosaic, which: str) -> None:
-    """Copy the `student` or the `teacher` of the file into `model`.
+    """Copy one of the file's models, such as the `student`, into `model`.
 
     Raises PipelineError if the file is missing, damaged or of another configuration.
     """

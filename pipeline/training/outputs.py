@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -12,17 +13,22 @@ from pipeline.training.trainer import CyclicTrainer
 
 
 def write_outputs(folder: Path, trainer: CyclicTrainer, head: dict[str, Any], tail: dict[str, Any]) -> None:
-    """Write model.safetensors, history.csv and, last, train.json: `head`, what the training came to, and `tail`."""
-    best = trainer.best
-    save_model(folder / "model.safetensors", student=best.student, teacher=best.teacher)
+    """Write model.safetensors, history.csv and, last, train.json: `head`, what the training came to, and `tail`.
+
+    With a round for each dataset there is no `best_round`, and the score is the mean of the datasets' own.
+    """
+    best, own = trainer.best, trainer.own_rounds.outcome() if trainer.own_rounds else {}
+    save_model(folder / "model.safetensors", **trainer.models)
     write_text(folder / "history.csv", pd.DataFrame(trainer.history).to_csv(index=False, lineterminator="\n"))
     outcome = {
-        "deployed": best.deployed,
-        "best_round": best.round,
+        "deployed": trainer.deployed,
+        "best_round": None if own else best.round,
         "rounds": trainer.round,
         "gated_from": trainer.gated_from,
         "stopped": "early" if trainer.stopped_early else "complete",
-        "score": best.score,
+        "score": fmean(each["score"] for each in own.values()) if own else best.score,
         "steps": trainer.step,
     }
+    if own:
+        outcome["best_rounds"] = own
     write_text(folder / "train.json", json.dumps(head | outcome | tail, indent=2) + "\n")

@@ -3,6 +3,9 @@
 import math
 from dataclasses import dataclass
 
+# The measures whose mean is the validation score, by `train.monitor`.
+MONITORED = {"acc": ("acc",), "auc": ("auc",), "acc_auc": ("acc", "auc")}
+
 
 @dataclass
 class EarlyStopping:

@@ -28,9 +28,10 @@ from pipeline.processes import Processes, Share
 from pipeline.streams import stream
 from pipeline.training.losses import classification_loss, mosaic_loss
 from pipeline.training.order import plan_round, steps_of_round
+from pipeline.training.own_rounds import COMPOSED, OwnRounds
 from pipeline.training.progress import Progress
 from pipeline.training.schedule import learning_rate, learning_rate_by_round
-from pipeline.training.stopping import EarlyStopping
+from pipeline.training.stopping import MONITORED, EarlyStopping
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -46,7 +47,7 @@ class StoppedByRequest(Exception):
 
 @dataclass
 class Best:
-    """The best round so far: trainable tensors of both models, and which of the two is deployed."""
+    """The best round of all datasets so far: trainable tensors of both models, and the better one of the two."""
 
     round: int = 0
     deployed: str = ""
@@ -58,9 +59,10 @@ class Best:
 class CyclicTrainer:
     """Trains the student on one dataset after another, with its EMA teacher, until patience or rounds run out.
 
-    `history` has one flat row per finished round, the same for the same inputs; `best` is what to deploy; `seconds`
-    is the time spent training, validation aside. Several `processes` each build one on the same inputs and run it in
-    step: they share the work of every batch and every validation, and end in the same state.
+    `history` has one flat row per finished round, the same for the same inputs; `best` is what to deploy, unless each
+    dataset is deployed from one of its `own_rounds`; `seconds` is the time spent training, validation aside. Several
+    `processes` each build one on the same inputs and run it in step: they share the work of every batch and every
+    validation, and end in the same state.
     """
 
     def __init__(
@@ -137,6 +139,22 @@ class CyclicTrainer:
         }
         self.stopping = EarlyStopping(self.config.train.early_stopping_patience, self.config.train.min_delta)
         self.best = Best()
+        self.own_rounds = None
+        if self.config.train.deploy == "dataset":
+            parts = {name: [key for key, _ in self.student.active_parameters(name)] for name in self.steps}
+            self.own_rounds = OwnRounds(parts, self.config.train.monitor, self.config.train.min_delta)
+
+    @property
+    def deployed(self) -> str:
+        """Which of the model file's models is deployed."""
+        return COMPOSED if self.own_rounds else self.best.deployed
+
+    @property
+    def models(self) -> dict[str, dict[str, Tensor]]:
+        """What the model file holds: both models of the best round, or the one of the datasets' own rounds."""
+        if self.own_rounds:
+            return {COMPOSED: self.own_rounds.tensors}
+        return {which: getattr(self.best, which) for which in MODELS}
 
     def run(
         self,
@@ -367,8 +385,8 @@ class CyclicTrainer:
             values |= {f"{name}/{measure}": value for measure, value in self._validate(model, name).items()}
         measured = {m: [values[f"{name}/{m}"] for name in self.config.datasets] for m in ("acc", "auc")}
         means = {m: float(mean_of_defined(of_datasets)) for m, of_datasets in measured.items()}
-        monitored = {"acc": ["acc"], "auc": ["auc"], "acc_auc": ["acc", "auc"]}[self.config.train.monitor]
-        return self.processes.agree(values | means | {"score": float(np.mean([means[m] for m in monitored]))})
+        score = float(np.mean([means[m] for m in MONITORED[self.config.train.monitor]]))
+        return self.processes.agree(values | means | {"score": score})
 
     def _validate(self, model: Mosaic, name: str) -> dict[str, float]:
         """Return ACC and AUC of a model on the validation split of one dataset."""
@@ -383,7 +401,10 @@ class CyclicTrainer:
         }
 
     def _keep_if_best(self, row: dict[str, float]) -> None:
-        """Update early stopping with the better of student and teacher, and keep both if that is an improvement."""
+        """Update early stopping with the better of student and teacher, and keep both if that is an improvement.
+
+        What is best for a single dataset is kept beside it, where that is asked for.
+        """
         deployed = "student" if row["student_score"] > row["teacher_score"] else "teacher"
         score = row[f"{deployed}_score"]
         if math.isnan(score):
@@ -397,6 +418,8 @@ class CyclicTrainer:
                 for model in (self.student, self.teacher)
             )
             self.best = Best(self.round, deployed, score, *states)
+        if self.own_rounds:
+            self.own_rounds.update(row, {which: getattr(self, which) for which in MODELS})
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that determines the rest of the training: tensors by name, and values that JSON can hold.
@@ -424,18 +447,20 @@ class CyclicTrainer:
             "best": [self.best.round, self.best.deployed, self.best.score],
             "history": self.history,
         }
+        if self.own_rounds:
+            tensors |= {f"{COMPOSED}.{name}": tensor for name, tensor in self.own_rounds.tensors.items()}
+            values["own_rounds"] = self.own_rounds.best
         return tensors, values
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Continue from what `state` returned, in a trainer built from the same inputs."""
         if values["gated_from"] is not None:
             self._enter_phase(gated=True)
-        by_prefix: dict[str, dict[str, Tensor]] = {}
+        by_prefix = {
+            prefix: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            for prefix in (*(f"{kept}{which}." for which in MODELS for kept in ("", "best.")), f"{COMPOSED}.")
+        }
         for which in MODELS:
-            for prefix in (f"{which}.", f"best.{which}."):
-                by_prefix[prefix] = {
-                    name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
-                }
             getattr(self, which).load_trainable_state(by_prefix[f"{which}."])
         for name, parameter in self.student.named_parameters():
             moments = {key: tensors.get(f"optimizer.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
@@ -458,6 +483,9 @@ class CyclicTrainer:
         self.trace, self._summed = tensors["trace"].to(self.device), self.position
         self.stopping.best, self.stopping.waited = values["stopping"]
         self.best = Best(*values["best"], by_prefix["best.student."], by_prefix["best.teacher."])
+        if self.own_rounds:
+            self.own_rounds.tensors = by_prefix[f"{COMPOSED}."]
+            self.own_rounds.best = {name: tuple(best) for name, best in values["own_rounds"].items()}
 
     def _learning_rate(self, name: str, number: int, position: int) -> float:
         """Return the learning rate of the `number`th step on a dataset, the `position`th of the current round.

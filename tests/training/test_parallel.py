@@ -62,6 +62,7 @@ def train_as_one_of_two(rank: int, folder: Path, *inputs) -> None:
     params=[
         ("mosaic", ONE_OF_EACH),
         ("gated", ONE_OF_EACH),
+        ("per_dataset_own_round", ONE_OF_EACH),
         ("full_finetune", ONE_OF_EACH),
         ("full_finetune", VOLUMES),
     ],

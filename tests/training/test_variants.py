@@ -31,15 +31,17 @@ def test_every_variant_trains_is_saved_and_is_tested_as_it_was_trained(
     still = [name for name, tensor in trainer.student.trainable_state().items() if torch.equal(tensor, start[name])]
     assert not still
 
-    save_model(tmp_path / "model.safetensors", student=trainer.best.student, teacher=trainer.best.teacher)
+    save_model(tmp_path / "model.safetensors", **trainer.models)
     model = make_model(variant=variant)
-    load_model(tmp_path / "model.safetensors", model, trainer.best.deployed)
+    load_model(tmp_path / "model.safetensors", model, trainer.deployed)
     for name in trainer.config.datasets:
         val = Split(cached / name, "val", CPU)
         result = run_test(model, val, DATASETS[name], validation=val, config=trainer.config, batch_size=4).record()
         if DATASETS[name].task != "ordinal-regression" or not trainer.config.train.grade_tolerance:
-            best = trainer.history[trainer.best.round - 1]
-            assert result["acc"] == best[f"{name}/{trainer.best.deployed}_acc"]
+            number, which = trainer.best.round, trainer.best.deployed
+            if trainer.own_rounds:
+                number, which, _ = trainer.own_rounds.best[name]
+            assert result["acc"] == trainer.history[number - 1][f"{name}/{which}_acc"]
         assert result["n"] == 10
 
 

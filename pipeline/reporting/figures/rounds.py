@@ -23,7 +23,7 @@ def dataset_curves(results: Results, dataset: str) -> Markup:
     for run in (results.runs[results.main, seed] for seed in results.seeds):
         rounds = run.history["round"]
         for index, metric in enumerate(METRICS):
-            values = [100 * value for value in run.history[f"{dataset}/{run.training.deployed}_{metric}"]]
+            values = [100 * value for value in run.history[f"{dataset}/{run.training.deployed_on(dataset)}_{metric}"]]
             axes.plot(rounds, values, color=SERIES[index], linestyle=DASHES[index], **dots(rounds))
             ends.append(
                 f"{metric.upper()} undefined."

@@ -127,6 +127,7 @@ _SETTINGS = {
     "train.early_stopping_patience": "Patience, rounds",
     "train.min_delta": "Smallest improvement",
     "train.monitor": "Validation score",
+    "train.deploy": "Deployed round is best for",
     "train.grade_tolerance": "Grades off that validate as right",
     "train.validate_visits": "Validated after each visit",
     "train.prompt_strength_lr": "Learning rate of prompt strengths, times peak",

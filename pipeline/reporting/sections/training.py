@@ -13,6 +13,8 @@ from pipeline.reporting.svg import DASHES, SERIES, inline_svg, styled
 from pipeline.reporting.table import Cell, Table
 from pipeline.reporting.wording import count, percent
 
+BY_DATASET = "by dataset"  # each dataset's own
+
 
 def build(results: Results) -> dict[str, Any]:
     """Content of the section."""
@@ -35,8 +37,8 @@ def runs_table(results: Results) -> Table:
             f"{variant}, seed {seed}",
             f"{training.rounds} of {planned}",
             {"early": "early", "complete": "after the last round"}.get(training.stopped, training.stopped),
-            str(training.best_round),
-            training.deployed,
+            BY_DATASET if training.best_round is None else str(training.best_round),
+            BY_DATASET if training.best_round is None else training.deployed,
             percent(training.score),
             count(training.steps),
             training.precision,
@@ -63,18 +65,20 @@ def _curves(results: Results, variant: str, name: str) -> Markup:
             values = [100 * value for value in run.history[f"{model}_score"]]
             score.plot(rounds, values, color=SERIES[index], linestyle=DASHES[index], **dots(rounds), label=model)
         loss.plot(rounds, run.history["train_loss"], color=SERIES[2], **dots(rounds))
-        deployed = run.history[f"{run.training.deployed}_score"][run.training.best_round - 1]
-        score.plot(
-            [run.training.best_round],
-            [100 * deployed],
-            "o",
-            color=SERIES[3],
-            markersize=9,
-            fillstyle="none",
-            label="deployed",
-        )
+        if run.training.best_round is not None:
+            deployed = run.history[f"{run.training.deployed}_score"][run.training.best_round - 1]
+            score.plot(
+                [run.training.best_round],
+                [100 * deployed],
+                "o",
+                color=SERIES[3],
+                markersize=9,
+                fillstyle="none",
+                label="deployed",
+            )
     handles, labels = score.get_legend_handles_labels()
-    score.legend(handles[:3], labels[:3], loc="lower right")
+    once = dict(zip(labels, handles, strict=True))
+    score.legend(once.values(), once.keys(), loc="lower right")
     score.set_ylabel("validation score, %")
     loss.set_ylabel("training loss")
     loss.set_xlabel("round")
@@ -93,8 +97,11 @@ def _limits(values: list[float]) -> tuple[float, float]:
 
 
 def _describe(run: Run) -> str:
-    scores = run.history[f"{run.training.deployed}_score"]
+    own = run.training.best_round is None
+    model = "student" if own else run.training.deployed
+    scores = run.history[f"{model}_score"]
+    best = "each dataset deployed from its own best round" if own else f"best in round {run.training.best_round}"
     return (
-        f"Seed {run.seed}: the validation score of the {run.training.deployed} goes from {100 * scores[0]:.1f} % "
-        f"in round 1 to {100 * scores[-1]:.1f} % in round {len(scores)}, best in round {run.training.best_round}."
+        f"Seed {run.seed}: the validation score of the {model} goes from {100 * scores[0]:.1f} % "
+        f"in round 1 to {100 * scores[-1]:.1f} % in round {len(scores)}, {best}."
     )
