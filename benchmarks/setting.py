@@ -21,6 +21,7 @@ class Architecture:
     frozen: bool = True
     tokenizer_init: str = "random"
     tokenizer_trained: bool = True
+    slices: int | None = None
     adapter_scale: float = 0.1
     adapter_layer_norm: bool = False
     prompt_strength: float | None = None

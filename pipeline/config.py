@@ -19,8 +19,8 @@ from pipeline.params import Params, Train
 class Architecture(BaseModel):
     """Shape of the model and how it starts; None is what the variant does not have.
 
-    Those are the statistics without 2D datasets, volume and tokenizer keys without 3D ones, the adapter keys without
-    bottlenecks, the strength without prompts.
+    Those are the statistics without 2D datasets, volume and tokenizer keys without 3D ones or with slices, the slices
+    with a tokenizer of volumes, the adapter keys without bottlenecks, the strength without prompts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,12 +35,13 @@ class Architecture(BaseModel):
     frozen: bool
     tokenizer_init: Literal["random", "inflate"] | None
     tokenizer_trained: bool | None
+    slices: int | None
     adapter_scale: float | None
     adapter_layer_norm: bool | None
     prompt_strength: float | None
 
-    def size(self, dimension: int) -> int:
-        """Pixels or voxels a side of what the model sees of a 2D or a 3D dataset."""
+    def size(self, dimension: int) -> int | None:
+        """Pixels or voxels a side of what the model sees of a 2D or a 3D dataset; None: as stored, to be cut."""
         return self.image_size if dimension == 2 else self.volume_size
 
 
@@ -101,6 +102,8 @@ def resolve(params: Params, variant: str) -> Config:
     routing = build_routing(resolved.adapter, datasets)
     dimensions = {DATASETS[name].dimension for name in datasets}
     volumes = 3 in dimensions
+    sliced = volumes and resolved.tokenizer_3d.kind == "slices"
+    tokenized = volumes and not sliced
     bottleneck, prompt, train = routing.kind == "bottleneck", routing.kind == "prompt", resolved.train
     sided = any(DATASETS[name].sided for name in datasets)
     graded = any(DATASETS[name].task == "ordinal-regression" for name in datasets)
@@ -118,13 +121,14 @@ def resolve(params: Params, variant: str) -> Config:
             backbone=model.backbone,
             patch_size=model.patch_size,
             image_size=model.image_size,
-            volume_patch_size=model.volume_patch_size if volumes else None,
-            volume_size=model.volume_size if volumes else None,
+            volume_patch_size=model.volume_patch_size if tokenized else None,
+            volume_size=model.volume_size if tokenized else None,
             normalisation=model.normalisation if 2 in dimensions else None,
             embedding_norm=model.embedding_norm,
             frozen=resolved.backbone.frozen,
-            tokenizer_init=resolved.tokenizer_3d.init if volumes else None,
-            tokenizer_trained=resolved.tokenizer_3d.trained if volumes else None,
+            tokenizer_init=resolved.tokenizer_3d.init if tokenized else None,
+            tokenizer_trained=resolved.tokenizer_3d.trained if tokenized else None,
+            slices=resolved.tokenizer_3d.slices if sliced else None,
             adapter_scale=resolved.adapter.scale if bottleneck else None,
             adapter_layer_norm=resolved.adapter.layer_norm if bottleneck else None,
             prompt_strength=resolved.adapter.prompt_strength if prompt else None,

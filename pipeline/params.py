@@ -118,8 +118,10 @@ class Backbone(Section):
 
 
 class Tokenizer3d(Section):
-    """Where the 3D tokenizer and its positions start, and whether they are trained."""
+    """How volumes become tokens; where the 3D tokenizer and its positions start, and whether they are trained."""
 
+    kind: Literal["volume", "slices"]
+    slices: Count
     init: Literal["random", "inflate"]
     trained: bool
 
@@ -270,6 +272,10 @@ class Params(Section):
             raise ValueError(
                 f"adapter.gate_rounds: {adapter.gate_rounds} must leave at least one of train.num_rounds "
                 f"{train.num_rounds} without a gate, and as many as train.warmup_rounds {train.warmup_rounds:g}"
+            )
+        if self.tokenizer_3d.kind == "slices" and self.tokenizer_3d.slices > self.data.size_3d:
+            raise ValueError(
+                f"tokenizer_3d.slices: {self.tokenizer_3d.slices} must be at most data.size_3d {self.data.size_3d}"
             )
         if train.deploy == "dataset" and not self.apart:
             raise ValueError(

@@ -59,7 +59,8 @@ def describe(params: Params, variant: str) -> dict[str, Any]:
                 model.gated = True
                 flops["all, gated"] = training_flops(model, config, of_kind[0])
             kinds[kind] = {
-                "size": config.model.size(dimension),
+                "size": config.model.size(dimension) or config.model.image_size,
+                "slices": config.model.slices if dimension == 3 else None,
                 "tokens": tokens(config, dimension),
                 "flops_per_step": flops,
             }
@@ -91,7 +92,8 @@ def as_table(description: dict[str, Any]) -> str:
         "",
     ]
     for kind, cost in description["inputs"].items():
-        sides = "x".join([str(cost["size"])] * (2 if kind == "image" else 3))
+        sides = "x".join([str(cost["size"])] * (2 if kind == "image" or cost["slices"] else 3))
+        sides = f"as {cost['slices']} slices of {sides}" if cost["slices"] else sides
         lines.append(f"  {kind} {sides}: {cost['tokens']} tokens; a training step of {description['batch_size']}:")
         width = max(8, *(len(name) + 1 for name in cost["flops_per_step"]))
         lines += [

@@ -44,6 +44,7 @@ def influenced(base=None, **changes):
 
 TWO_D = {"data__datasets": ["retinamnist", "breastmnist"]}
 THREE_D = {"data__datasets": ["vesselmnist3d"]}
+SLICES = {"tokenizer_3d__kind": "slices"}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,7 @@ THREE_D = {"data__datasets": ["vesselmnist3d"]}
         ({"train__tau": 0.25}, {"balanced"}),
         ({"backbone__frozen": False}, set(VARIANTS)),
         ({"tokenizer_3d__init": "inflate"}, set(VARIANTS)),
+        ({"tokenizer_3d__kind": "slices"}, set(VARIANTS)),
         ({"model__embedding_norm": True}, set(VARIANTS)),
         ({"ema__update": "visit"}, set(VARIANTS)),
         ({"train__lr": 0.5}, set(VARIANTS)),
@@ -148,6 +150,12 @@ def test_what_does_not_decide_a_training_is_no_part_of_its_configuration(changes
         (TWO_D, {"train__flip_sided": True}),
         (THREE_D, {"train__grade_tolerance": 1}),
         ({"train__consist_weight": 0}, {"train__consist_form": "add"}),
+        ({}, {"tokenizer_3d__slices": 4}),
+        (TWO_D, {"tokenizer_3d__kind": "slices"}),
+        (SLICES, {"model__volume_size": 32}),
+        (SLICES, {"model__volume_patch_size": 4}),
+        (SLICES, {"tokenizer_3d__init": "inflate"}),
+        (SLICES, {"tokenizer_3d__trained": False}),
     ],
 )
 def test_parameters_of_what_is_not_trained_have_no_influence(base, changes):

@@ -66,7 +66,7 @@ COUNTS = (
     *("model/patch_size", "model/image_size", "model/volume_patch_size", "model/volume_size"),
     *("adapter/bottleneck_a", "adapter/bottleneck_b", "adapter/bottleneck_c", "adapter/bottleneck_shared"),
     *("adapter/bottleneck_2d", "adapter/bottleneck_3d", "adapter/lora_rank", "adapter/prompt_tokens"),
-    *("adapter/gate_rounds", "ablation/analyse_cases"),
+    *("adapter/gate_rounds", "ablation/analyse_cases", "tokenizer_3d/slices"),
     *("train/num_rounds", "train/batch_size", "train/early_stopping_patience"),
     *("compute/processes", "compute/workers", "compute/eval_batch_size", "compute/threads"),
 )
@@ -102,6 +102,7 @@ FRACTIONS = ("train/consist_weight", "ema/momentum", "ema/momentum_3d")
             "should be 'specialists', 'modality', 'shared', 'per_dataset', 'random' or 'gated'",
         ),
         ("adapter/kind", "foo", "should be 'bottleneck', 'lora', 'prompt' or 'none'"),
+        ("tokenizer_3d/kind", "foo", "should be 'volume' or 'slices'"),
         ("adapter/prompt_strength", -1, "should be greater than or equal to 0"),
         ("adapter/prompt_strength_lr", 0, "should be greater than 0"),
         ("train/order", "random", "should be 'registry', 'interleaved' or 'balanced'"),
@@ -339,3 +340,11 @@ def test_a_best_round_for_each_dataset_needs_datasets_that_share_nothing_trained
     parse(tree)
     variant["backbone.frozen"] = False
     assert refusal(tree).endswith("not per_dataset and false")
+
+
+def test_a_volume_has_no_more_slices_than_its_file_has_voxels(tree):
+    tree["data"]["size_3d"] = 28
+    tree["tokenizer_3d"] |= {"kind": "volume", "slices": 29}
+    parse(tree)
+    tree["tokenizer_3d"]["kind"] = "slices"
+    assert refusal(tree) == "tokenizer_3d.slices: 29 must be at most data.size_3d 28"

@@ -55,15 +55,15 @@ def draw(dataset: Dataset, count: int, generator: torch.Generator, flip_sided: b
     return Draws(contrast, brightness)
 
 
-def to_float(images: Tensor, dimension: int, size: int) -> Tensor:
-    """Scale stored uint8 images to [0, 1] and resize them to `size` a side, channels first.
+def to_float(images: Tensor, dimension: int, size: int | None) -> Tensor:
+    """Scale stored uint8 images to [0, 1] and resize them to `size` a side, unless that is None, channels first.
 
     [N, S, S] -> [N, 1, s, s]; [N, S, S, 3] -> [N, 3, s, s]; volumes [N, S, S, S] -> [N, 1, s, s, s].
     """
     colour = dimension == 2 and images.dim() == 4
     x = images.movedim(-1, 1) if colour else images.unsqueeze(1)
     x = x.float().div_(255)
-    if x.shape[-1] == size:
+    if size is None or x.shape[-1] == size:
         return x
     if dimension == 3:
         return _resize_volumes(x, size)

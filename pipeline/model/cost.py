@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 
 def tokens(config: "Config", dimension: int) -> int:
-    """Tokens of one image or volume, the class token included."""
+    """Tokens of one image, of one volume or of all its slices, class tokens included."""
     model = config.model
+    if dimension == 3 and model.slices:
+        return model.slices * tokens(config, 2)
     patch = model.patch_size if dimension == 2 else model.volume_patch_size
     return (model.size(dimension) // patch) ** dimension + 1
 
@@ -27,7 +29,9 @@ def training_flops(model: Mosaic, config: "Config", dataset: str) -> int:
     """
     dimension = DATASETS[dataset].dimension
     channels = 3 if dimension == 2 else 1
-    shape = (config.train.batch_size, channels) + (config.model.size(dimension),) * dimension
+    # Volumes that the model cuts may be of any size: resizing slices is no product.
+    side = config.model.size(dimension) or config.model.image_size
+    shape = (config.train.batch_size, channels) + (side,) * dimension
     images = torch.empty(shape, device="meta")
     with FlopCounterMode(display=False) as counter:
         feature, logits = model(images, dataset)

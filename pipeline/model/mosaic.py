@@ -15,6 +15,7 @@ from pipeline.model.gate import Gate, Mixture
 from pipeline.model.linear import use_pointwise
 from pipeline.model.lora import Lora
 from pipeline.model.prompt import Prompt
+from pipeline.model.slices import SliceAttention
 from pipeline.model.specialist import NONE, Adapter, Specialist
 from pipeline.model.tokenizer import VolumeTokenizer, inflate
 from pipeline.streams import stream
@@ -71,10 +72,7 @@ class Mosaic(nn.Module):
         self.gated = routing.gate is not None
         self.tokenizers_3d = nn.ModuleDict()
         for name in dict.fromkeys(routing.tokenizers.values()):
-            generator = stream(seed, "tokenizer_3d", name)
-            self.tokenizers_3d[name] = VolumeTokenizer(dim, shape.volume_size, shape.volume_patch_size, generator)
-            if shape.tokenizer_init == "inflate":
-                inflate(self.tokenizers_3d[name], backbone)
+            self.tokenizers_3d[name] = _tokenizer(backbone, shape, stream(seed, "tokenizer_3d", name))
         norms = [f"{DATASETS[name].dimension}D" for name in routing.datasets] if shape.embedding_norm else []
         self.embedding_norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name in sorted(set(norms))})
         self.heads = nn.ModuleDict({name: nn.Linear(dim, DATASETS[name].num_classes) for name in routing.datasets})
@@ -83,7 +81,7 @@ class Mosaic(nn.Module):
             nn.init.zeros_(head.bias)
         self._frozen = ("embedding_norms.",)
         self._frozen += ("backbone.",) if shape.frozen else ()
-        self._frozen += () if shape.tokenizer_trained else ("tokenizers_3d.",)
+        self._frozen += ("tokenizers_3d.",) if shape.tokenizer_trained is False else ()
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(self.is_trainable(name))
         self.train()
@@ -101,25 +99,34 @@ class Mosaic(nn.Module):
     def forward(self, images: Tensor, dataset: str) -> tuple[Tensor, Tensor]:
         """Return the CLS feature [N, D] and the logits [N, C] of a batch of one dataset.
 
-        `images` are normalised: [N, 3, H, W] of a 2D dataset, [N, 1, S, S, S] of a 3D one.
+        `images` are normalised: [N, 3, H, W] of a 2D dataset, [N, 1, S, S, S] of a 3D one. Slices of volumes go through
+        the ViT as images of their own, and their CLS features are pooled.
         """
         x = self.embed(images, dataset)
         for block, adapter in zip(self.backbone.blocks, self.adapters(dataset), strict=True):
             x = self.run_block(block, adapter, block is self.backbone.blocks[-1], x)
         feature = self.backbone.norm(x[:, 0])
+        if isinstance(tokenizer := self.tokenizer(dataset), SliceAttention):
+            feature = tokenizer(feature)
         return feature, self.heads[dataset](feature)
 
     def embed(self, images: Tensor, dataset: str) -> Tensor:
-        """Embed a batch and put the class token in front: [N, 1 + T, D]."""
-        if DATASETS[dataset].dimension == 3:
-            tokenizer = self.tokenizers_3d[self.routing.tokenizers[dataset]]
+        """Embed a batch and put the class token in front: [N, 1 + T, D]; of each slice where volumes are cut."""
+        tokenizer = self.tokenizer(dataset)
+        if isinstance(tokenizer, VolumeTokenizer):
             patches, positions = tokenizer(images), tokenizer.positions
         else:
+            images = tokenizer.cut(images) if tokenizer else images
             patches, positions = self.backbone.patch_embed(images), self.backbone.pos_embed
         if self.embedding_norms:
             patches = self.embedding_norms[f"{DATASETS[dataset].dimension}D"](patches)
         cls = self.backbone.cls_token.expand(len(patches), -1, -1)
         return torch.cat([cls, patches], dim=1) + positions
+
+    def tokenizer(self, dataset: str) -> VolumeTokenizer | SliceAttention | None:
+        """Return what makes tokens of a 3D dataset's volumes, or images of them; None of a 2D one."""
+        name = self.routing.tokenizers.get(dataset)
+        return self.tokenizers_3d[name] if name else None
 
     def adapters(self, dataset: str) -> list[Adapter]:
         """Return what acts in each block on a batch of the dataset: its specialist, or the mixture of all."""
@@ -140,8 +147,12 @@ class Mosaic(nn.Module):
         torch._dynamo.config.recompile_limit = 64
         compiled = torch.compile(run_block, dynamic=False)
 
+        # Slices of volumes are that many images more.
+        slices = [len(each.positions) for each in self.tokenizers_3d.values() if isinstance(each, SliceAttention)]
+        sizes = {size * images for size in batch_sizes for images in (1, *slices)}
+
         def run(block: nn.Module, adapter: Adapter, last: bool, x: Tensor) -> Tensor:
-            return (compiled if len(x) in batch_sizes else run_block)(block, adapter, last, x)
+            return (compiled if len(x) in sizes else run_block)(block, adapter, last, x)
 
         self.run_block = run
 
@@ -151,7 +162,7 @@ class Mosaic(nn.Module):
         With gates in use that is all specialists and the gates, with a trained backbone what it uses of the backbone.
         """
         prefixes = [f"heads.{dataset}.", "backbone.cls_token", "backbone.blocks.", "backbone.norm."]
-        if DATASETS[dataset].dimension == 2:
+        if not isinstance(self.tokenizer(dataset), VolumeTokenizer):
             prefixes += ["backbone.patch_embed.", "backbone.pos_embed"]
         if self.gated:
             prefixes += ["specialists.", "gates."]
@@ -204,6 +215,18 @@ def _adapter(
     if kind == "prompt":
         return lambda: Prompt(dim, size, shape.prompt_strength, generator)
     return lambda: Bottleneck(dim, size, shape.adapter_scale, shape.adapter_layer_norm, generator)
+
+
+def _tokenizer(
+    backbone: VisionTransformer, shape: "Architecture", generator: torch.Generator
+) -> VolumeTokenizer | SliceAttention:
+    """Return what a 3D dataset goes through; slices start at zero and draw nothing from `generator`."""
+    if shape.slices:
+        return SliceAttention(backbone.embed_dim, shape.slices, shape.image_size)
+    tokenizer = VolumeTokenizer(backbone.embed_dim, shape.volume_size, shape.volume_patch_size, generator)
+    if shape.tokenizer_init == "inflate":
+        inflate(tokenizer, backbone)
+    return tokenizer
 
 
 def build_mosaic(config: "Config", backbone: VisionTransformer, seed: int) -> Mosaic:

@@ -37,6 +37,15 @@ def test_each_kind_and_routing_has_the_analyses_that_make_sense_of_it(make_subje
     assert found == (BY_ROUTING[routing] | more) - less
 
 
+@pytest.mark.parametrize(("kind", "routing"), [("bottleneck", "gated"), ("lora", "specialists"), ("prompt", "shared")])
+def test_slices_of_volumes_have_the_analyses_of_their_kind_and_routing(make_subject, kind, routing):
+    overrides = {"adapter__kind": kind, "adapter__routing": routing, "tokenizer_3d__kind": "slices"}
+    subject = make_subject(("nodulemnist3d", "breastmnist"), limit=3, **overrides)
+    more, less = BY_KIND[kind]
+    found = {name for name, analyse in ANALYSES.items() if analyse(subject) is not None}
+    assert found == (BY_ROUTING[routing] | more) - less
+
+
 @pytest.mark.parametrize("routing", BY_ROUTING)
 def test_without_specialists_there_is_nothing_to_analyse(make_subject, routing):
     subject = make_subject(limit=3, adapter__kind="none", adapter__routing=routing)

@@ -5,7 +5,7 @@ from pipeline.reporting.results import load_results
 from pipeline.reporting.sections.parameters import components
 
 
-@pytest.mark.parametrize("variant", ["mosaic", "gated", "released", "full_finetune", "prompt_per_dataset"])
+@pytest.mark.parametrize("variant", ["mosaic", "gated", "released", "slices", "full_finetune", "prompt_per_dataset"])
 def test_the_components_are_what_the_variant_trains(inputs, params, make_model, variant):
     """Taken from a model of each kind: frozen parts are no component, and a trained ViT is one."""
     inputs.variants = ("mosaic",)

@@ -3,7 +3,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stages.describe import describe
+import pytest
+
+from stages.describe import as_table, describe
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,3 +39,16 @@ def test_a_step_with_gates_costs_all_specialists_and_one_before_them_costs_its_o
         together = gated.pop("all, gated")
         assert gated == steps["mosaic"][kind]
         assert together > max(gated.values())
+
+
+def test_slices_cost_as_much_as_that_many_images(params):
+    sliced = describe(params, "slices")
+    assert sliced["components"]["tokenizer_3d"] == 192
+    assert sliced["components"]["positions_3d"] == 8 * 192
+    image, volume = sliced["inputs"]["image"], sliced["inputs"]["volume"]
+    assert (image["slices"], volume["slices"]) == (None, 8)
+    assert volume["tokens"] == 8 * image["tokens"] == 8 * 17
+    # Nearly: C is wider than A.
+    assert volume["flops_per_step"]["C"] == pytest.approx(8 * image["flops_per_step"]["A"], rel=0.15)
+    assert "volume as 8 slices of 64x64: 136 tokens" in as_table(sliced)
+    assert "volume 24x24x24: 28 tokens" in as_table(describe(params, "mosaic"))

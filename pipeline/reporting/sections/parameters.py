@@ -27,8 +27,8 @@ def components(results: Results, variant: str) -> dict[str, int]:
     table = {
         "specialists": sum(parameters.specialists.values()),
         "gates": parameters.gates,
-        "3D tokenizer": parameters.tokenizer_3d if model.tokenizer_trained else 0,
-        "3D positions": parameters.positions_3d if model.tokenizer_trained else 0,
+        "3D tokenizer": 0 if model.tokenizer_trained is False else parameters.tokenizer_3d,
+        "3D positions": 0 if model.tokenizer_trained is False else parameters.positions_3d,
         "heads": parameters.heads,
         "trained ViT": 0 if model.frozen else parameters.backbone,
     }

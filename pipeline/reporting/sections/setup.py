@@ -101,6 +101,7 @@ _SETTINGS = {
     "model.frozen": "Backbone frozen",
     "model.tokenizer_init": "3D tokenizer starts",
     "model.tokenizer_trained": "3D tokenizer trained",
+    "model.slices": "Slices of a volume",
     "model.adapter_scale": "Adapter scale",
     "model.adapter_layer_norm": "LayerNorm in adapters",
     "model.prompt_strength": "Prompt strength, learned unless 1",
