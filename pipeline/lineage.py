@@ -1,11 +1,43 @@
 """What a result was made from, by content: the md5s that tie runs, files and reports together."""
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
+from pipeline.layout import BACKBONE, CACHED
+from pipeline.weights.load import read_provenance
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a training is made from, besides seed and code.
+
+    `md5` are those of configuration and weights, `data` has the digest of each dataset. `weights` says what they are,
+    for whoever only gets the results: random, or the npz by name and sha256.
+    """
+
+    md5: dict[str, str]
+    data: dict[str, str]
+    weights: dict[str, str]
+
+    @property
+    def determinants(self) -> dict[str, str]:
+        """All of it by name, for the key of a checkpoint."""
+        return self.md5 | self.data
+
+
+def read_lineage(config_md5: str, datasets: Iterable[str]) -> Lineage:
+    """Return the lineage of a training whose configuration has this md5. Raises PipelineError if a file is missing."""
+    provenance = read_provenance(BACKBONE)
+    return Lineage(
+        md5={"config": config_md5, "weights": md5_file(BACKBONE)},
+        data={name: data_digest(CACHED / name) for name in datasets},
+        weights={key: value for key, value in provenance.items() if key in ("source", "sha256")},
+    )
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,63 @@
+"""A training as an MLflow run: after an interruption both go on from the last checkpoint."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.command import GracefulStop
+from pipeline.compute import describe_device
+from pipeline.digest import md5_text
+from pipeline.layout import CACHED
+from pipeline.lineage import Lineage, read_meta
+from pipeline.params import Tracking
+from pipeline.tracking.lifecycle import Stage, tracked_run
+from pipeline.tracking.run import Run
+from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.resume import lead, resume
+from pipeline.training.trainer import CyclicTrainer
+
+
+@contextmanager
+def tracked_training(
+    stage: Stage,
+    name: str,
+    trainer: CyclicTrainer,
+    checkpoints: Checkpoints,
+    stop: GracefulStop,
+    tracking: Tracking,
+    *,
+    variant: str,
+    lineage: Lineage,
+) -> Iterator[Run]:
+    """Train to the end as the MLflow run `name`; the body writes what came of it, then the checkpoints go.
+
+    Of several processes this is for the leading one; the others `follow`.
+    """
+    config, seed, processes = trainer.config, trainer.seed, trainer.processes.count
+    tags = {"variant": variant, "seed": str(seed), "device": describe_device(trainer.device)}
+    tags |= {f"weights.{key}": value for key, value in lineage.weights.items()}
+    tags |= {f"md5.{name}": value for name, value in lineage.md5.items()}
+    tags |= {"md5.data": md5_text(json.dumps(lineage.data)), "processes": str(processes)}
+    counts = trainer.student.parameter_counts()
+    where = f"{trainer.device}, {processes} processes" if processes > 1 else f"{trainer.device}"
+    print(f"{variant}, seed {seed}: {counts['trainable']:,} of {counts['total']:,} parameters train on {where}")
+
+    with checkpoints.exclusive():
+        run_id = resume(trainer, checkpoints)
+        with tracked_run(
+            stage,
+            name,
+            tracking,
+            params=config.model_dump() | {"seed": seed},
+            tags=tags,
+            run_id=run_id,
+            system_metrics=tracking.system_metrics,
+        ) as run:
+            for dataset, digest in lineage.data.items():
+                run.log_dataset(dataset, read_meta(CACHED / dataset)["source"], digest, "training")
+            lead(trainer, checkpoints, run.id, stop, lambda row: run.log_metrics(row, step=row["round"]))
+            yield run
+            # Measured times go to MLflow alone: a stage's files are the same for the same inputs.
+            run.log_metrics({"train_seconds": trainer.seconds}, step=trainer.round)
+            run.set_tags({"deployed": trainer.deployed})
+        checkpoints.clear()
