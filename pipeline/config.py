@@ -1,11 +1,12 @@
 """The resolved configuration of one variant: all that determines its training, and nothing else.
 
-Stages after `configure` depend on this file rather than on params.yaml, so that a changed parameter retrains the
+Stages after `tune` depend on this file rather than on params.yaml, so that a changed parameter retrains the
 variants that it influences and no other.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -95,9 +96,12 @@ class Config(BaseModel):
         return self.model_copy(update={"routing": self.routing.for_seed(seed)})
 
 
-def resolve(params: Params, variant: str) -> Config:
-    """Return the configuration of a variant, with None for every key that cannot influence it."""
-    resolved = params.variant(variant)
+def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = None) -> Config:
+    """Return the configuration of a variant, with None for every key that cannot influence it.
+
+    `values` of ablation.tune.grid, by dotted key, win over the variant's own.
+    """
+    resolved = params.variant(variant, values=values)
     model, datasets = resolved.model, resolved.data.datasets
     routing = build_routing(resolved.adapter, datasets)
     dimensions = {DATASETS[name].dimension for name in datasets}
@@ -146,29 +150,48 @@ def resolve(params: Params, variant: str) -> Config:
 
 def dump_config(config: Config) -> str:
     """Return the configuration as YAML, the same bytes for the same values; keys without influence are left out."""
-    return yaml.safe_dump(_without_none(config.model_dump()), sort_keys=False)
+    return yaml.safe_dump(config_tree(config), sort_keys=False)
+
+
+def config_tree(config: Config) -> dict[str, Any]:
+    """Return what `dump_config` writes, as a tree."""
+    return _without_none(config.model_dump())
 
 
 def load_config(path: Path) -> Config:
     """Read what `dump_config` wrote. Raises PipelineError if the file is missing or not such a file."""
-    not_ours = f"{path}: not a file of the configure stage; `dvc repro configure` writes it"
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PipelineError(f"{path}: no such file; `dvc repro configure` writes it") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise PipelineError(not_ours) from None
+        return parse_config(read_yaml(path, "tune"))
+    except ValueError as error:
+        raise not_written_by("tune", path, str(error)) from None
+
+
+def parse_config(tree: Any) -> Config:
+    """Return the configuration whose `config_tree` this is. Raises ValueError, with a line on why, if it is none."""
     sections = {"model": Architecture.model_fields, "train": Recipe.model_fields, "momentum": Momentum.model_fields}
     if not isinstance(tree, dict) or not all(isinstance(tree.get(section), dict) for section in sections):
-        raise PipelineError(not_ours)
-    for section, keys in sections.items():
-        tree[section] = dict.fromkeys(keys) | tree[section]
+        raise ValueError("no configuration")
+    filled = {section: dict.fromkeys(keys) | tree[section] for section, keys in sections.items()}
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(tree | filled)
     except ValidationError as error:
         problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        raise PipelineError(f"{not_ours} ({key}: {problem['msg']})") from None
+        raise ValueError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+
+
+def read_yaml(path: Path, stage: str) -> Any:
+    """Read a file that a stage writes. Raises PipelineError, naming the stage, if it is missing or not YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipelineError(f"{path}: no such file; `dvc repro {stage}` writes it") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise not_written_by(stage, path, "not YAML") from None
+
+
+def not_written_by(stage: str, path: Path, reason: str) -> PipelineError:
+    """Return the error for a file that holds something else than its stage writes."""
+    return PipelineError(f"{path}: not a file of the {stage} stage; `dvc repro {stage}` writes it ({reason})")
 
 
 def _without_none(tree: dict) -> dict:

@@ -122,6 +122,7 @@ def _reason(failure: "ProcessFailure") -> str:
     if failure.exitcode < 0:
         return f"killed by {failure.signal_name()}"
     if isinstance(failure.message, dict):
-        # "PipelineError: breastmnist: ..." -> the message alone
-        return failure.message["message"].splitlines()[0].removeprefix("PipelineError: ")
+        message = failure.message["message"].splitlines()[0]
+        # "PipelineError: breastmnist: ...", or one of its kinds -> the message alone
+        return message.partition(": ")[2] if failure.exitcode == USER_ERROR else message
     return f"exit status {failure.exitcode}"

@@ -6,7 +6,9 @@ from pathlib import Path
 RAW = Path("data/raw")
 CACHED = Path("data/cached")
 BACKBONE = Path("weights/backbone.safetensors")
+CANDIDATES = Path("candidates")
 CONFIGS = Path("configs")
+TUNING = Path("tuning")
 RUNS = Path("runs")
 EVALUATION = Path("evaluation")
 ANALYSIS = Path("analysis")
@@ -22,9 +24,19 @@ def root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
+def candidates_file(variant: str) -> Path:
+    """Configurations from which that of a variant is chosen."""
+    return CANDIDATES / f"{variant}.yaml"
+
+
 def config_file(variant: str) -> Path:
     """Resolved configuration of a variant."""
     return CONFIGS / f"{variant}.yaml"
+
+
+def tuning_file(variant: str) -> Path:
+    """What was tried for a variant before it was trained, and what it came to."""
+    return TUNING / f"{variant}.json"
 
 
 def run_folder(variant: str, seed: int) -> Path:

@@ -2,6 +2,8 @@
 
 import difflib
 import re
+from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +21,9 @@ VARIANT_GROUPS = ("model.", "backbone.", "tokenizer_3d.", "adapter.", "train.", 
 
 # The key of a variant that is no override: its reason.
 WHY = "why"
+
+# What the validation score means: candidates that differ in it could not be compared.
+SCORE_KEYS = ("train.monitor", "train.grade_tolerance")
 
 # What decides the one backbone that all variants share.
 SHARED_KEYS = ("model.backbone", "model.patch_size", "model.image_size", "model.weights", "model.weights_sha256")
@@ -38,6 +43,16 @@ def _written_as(pattern: str, legal: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        raise ValueError("should be a single value")
+    # PyYAML reads the 1e-05 that DVC writes as a string.
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
@@ -189,20 +204,40 @@ class Ema(Section):
     update: Literal["step", "visit"]
 
 
+class Tune(Section):
+    """Which variants are tuned, and what is tried for them."""
+
+    variants: tuple[str, ...]
+    grid: dict[str, Annotated[tuple[Annotated[Any, BeforeValidator(_scalar)], ...], Field(min_length=1)]]
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _distinct("variants", self.variants)
+        for key, values in self.grid.items():
+            _distinct(f"grid: {key}", values)
+            if key in SCORE_KEYS:
+                raise ValueError(f"grid: {key}: decides what the validation score is, by which the values are compared")
+        if self.variants and not self.grid:
+            raise ValueError(f"grid: empty, but {', '.join(self.variants)} should be tuned")
+        return self
+
+
 class Ablation(Section):
-    """Which variants exist, which of them run, and which of those are analysed."""
+    """Which variants exist, which of them run, and which of those are analysed or tuned."""
 
     run: tuple[str, ...] = Field(min_length=1)
     analyse: tuple[str, ...]
     analyse_cases: Count
+    tune: Tune
     variants: dict[Annotated[str, _written_as("[a-z][a-z0-9_]*", "lower case: a-z, 0-9, _")], dict[str, Any]]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         _distinct("run", self.run)
         _distinct("analyse", self.analyse)
-        for key in ("run", "analyse"):
-            for name in getattr(self, key):
+        for key, names in (("run", self.run), ("analyse", self.analyse), ("tune.variants", self.tune.variants)):
+            for name in names:
                 if name not in self.variants:
                     raise ValueError(f"{key}: '{name}' is not one of ablation.variants: {', '.join(self.variants)}")
         for name, overrides in self.variants.items():
@@ -293,28 +328,42 @@ class Params(Section):
         """Return what each variant is for, one line each."""
         return {name: overrides[WHY].strip() for name, overrides in self.ablation.variants.items()}
 
-    def variant(self, name: str, where: str = str(PARAMS_FILE)) -> "Params":
+    def variant(self, name: str, where: str = str(PARAMS_FILE), values: Mapping[str, Any] | None = None) -> "Params":
         """Return the parameters with the overrides of variant `name` applied; `where` is what errors call the file.
 
+        `values`, of the grid by dotted key, win over the overrides.
         Raises PipelineError for an unknown variant, an override of a key that does not exist or may not differ
         between variants, and a value out of range.
         """
-        where = f"{where}: ablation.variants.{name}"
+        here = f"{where}: ablation.variants.{name}"
         if name not in self.ablation.variants:
             known = ", ".join(self.ablation.variants)
-            raise PipelineError(f"{where}: no such variant; the variants are {known}")
+            raise PipelineError(f"{here}: no such variant; the variants are {known}")
+        if values is not None:
+            here = f"{where}: ablation.tune.grid: {name}"
         tree = self.model_dump()
-        for key, value in self.ablation.variants[name].items():
-            if key == WHY:
-                continue
+        for key, value in (self._overrides(name) | dict(values or {})).items():
             if not key.startswith(VARIANT_GROUPS):
                 allowed = ", ".join(group.rstrip(".") for group in VARIANT_GROUPS)
-                raise PipelineError(f"{where}: {key}: variants may differ in {allowed} only (dotted keys)")
+                raise PipelineError(f"{here}: {key}: variants may differ in {allowed} only (dotted keys)")
             if key in SHARED_KEYS:
-                raise PipelineError(f"{where}: {key}: may not differ, all variants share weights/backbone.safetensors")
+                raise PipelineError(f"{here}: {key}: may not differ, all variants share weights/backbone.safetensors")
             group, _, leaf = key.partition(".")
             tree[group][leaf] = value
-        return _validate(tree, where)
+        return _validate(tree, here)
+
+    def combinations(self, name: str) -> list[dict[str, Any]]:
+        """Return what tuning tries for a variant: values by dotted key, its own override of a key before the grid's."""
+        own, overrides = self.variant(name), self._overrides(name)
+        tried = dict(self.ablation.tune.grid)
+        for key, values in tried.items():
+            if key in overrides:
+                group, _, leaf = key.partition(".")
+                tried[key] = tuple(dict.fromkeys((getattr(getattr(own, group), leaf), *values)))
+        return [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
+
+    def _overrides(self, name: str) -> dict[str, Any]:
+        return {key: value for key, value in self.ablation.variants[name].items() if key != WHY}
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
@@ -346,6 +395,10 @@ def parse_params(text: str, where: str) -> Params:
     params = _validate(tree, where)
     for name in params.ablation.variants:
         params.variant(name, where)
+    # A grid that nobody asks for is checked too, with the main variant.
+    for name in params.ablation.tune.variants or params.ablation.run[:1]:
+        for values in params.combinations(name):
+            params.variant(name, where, values)
     return params
 
 

@@ -1,23 +1,25 @@
-"""Stage `configure`: params.yaml -> configs/<variant>.yaml."""
+"""Stage `configure`: params.yaml -> candidates/<variant>.yaml."""
 
 import argparse
 
 from pipeline.atomic import write_text
+from pipeline.candidates import dump_candidates, resolve_candidates
 from pipeline.command import run_command
-from pipeline.config import dump_config, resolve
-from pipeline.layout import config_file
+from pipeline.layout import candidates_file
 from pipeline.params import load_params
 
 
 def main() -> None:
-    """Resolve one variant and write its configuration."""
+    """Resolve one variant and write its configuration, or all those that tuning tries."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("variant")
     variant = parser.parse_args().variant
 
-    config = resolve(load_params(), variant)
-    write_text(config_file(variant), dump_config(config))
-    print(f"{config_file(variant)}: {len(config.datasets)} datasets, specialists {config.routing.sizes or 'none'}")
+    candidates = resolve_candidates(load_params(), variant)
+    write_text(candidates_file(variant), dump_candidates(candidates))
+    config, number = candidates.tried[0].config, len(candidates.tried)
+    routing = f"{len(config.datasets)} datasets, specialists {config.routing.sizes or 'none'}"
+    print(f"{candidates_file(variant)}: {routing}{f', {number} candidates' if candidates.seed is not None else ''}")
 
 
 if __name__ == "__main__":

@@ -268,12 +268,12 @@ def test_momentum_and_image_size_follow_the_dimension_of_the_dataset():
 def test_a_file_that_is_no_configuration_names_the_stage_that_writes_it(tmp_path, text):
     path = tmp_path / "config.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(PipelineError, match=r"^[^\n]*config\.yaml: not a file of the configure stage; [^\n]*$"):
+    with pytest.raises(PipelineError, match=r"^[^\n]*config\.yaml: not a file of the tune stage; [^\n]*$"):
         load_config(path)
 
 
 def test_a_missing_configuration_names_the_stage_that_writes_it(tmp_path):
-    with pytest.raises(PipelineError, match=r"none\.yaml: no such file; `dvc repro configure` writes it"):
+    with pytest.raises(PipelineError, match=r"none\.yaml: no such file; `dvc repro tune` writes it"):
         load_config(tmp_path / "none.yaml")
 
 

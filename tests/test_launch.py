@@ -89,13 +89,13 @@ def test_a_process_that_dies_every_time_is_an_error_after_the_allowed_restarts(s
 
 REFUSES = """
 from pipeline.command import run_command
-from pipeline.errors import PipelineError
+from pipeline.errors import Diverged
 from pipeline.launch import reporting
 
 def main():
     Path(f"started-{os.environ['RANK']}-{time.monotonic_ns()}").touch()
     if os.environ["RANK"] == "1":
-        raise PipelineError("breastmnist: loss nan; lower train.lr")
+        raise Diverged("breastmnist: loss nan; lower train.lr")
     while True:
         time.sleep(0.1)
 

@@ -26,6 +26,7 @@ def tree():
         "linear_probe": {"why": "none", "adapter.kind": "none"},
     }
     tree["ablation"] |= {"run": ["mosaic", "shared", "linear_probe"], "analyse": ["mosaic"]}
+    tree["ablation"]["tune"] = {"variants": ["mosaic"], "grid": {"train.lr": [0.001, 0.01]}, "seed": 0}
     return tree
 
 
@@ -287,6 +288,52 @@ def test_an_override_that_is_not_legal_names_variant_and_key(tree, key, value, m
     assert refusal(tree).startswith(f"ablation.variants.mine: {message}")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("variants", ["best"], "tune.variants: 'best' is not one of ablation.variants: mosaic, shared, linear_probe"),
+        ("variants", ["mosaic", "mosaic"], "tune.variants: mosaic stands there more than once"),
+        ("grid", {}, "tune.grid: empty, but mosaic should be tuned"),
+        ("grid", {"train.lr": []}, "tune.grid.train.lr = []: should have at least 1 item"),
+        ("grid", {"train.lr": 0.001}, "tune.grid.train.lr = 0.001: should be a list"),
+        ("grid", {"train.lr": [[0.001]]}, "tune.grid.train.lr.0 = [0.001]: should be a single value"),
+        ("grid", {"train.lr": [1e-05, "1e-05"]}, "tune.grid: train.lr: 1e-05 stands there more than once"),
+        ("grid", {"train.lr": [0.001, -1]}, "tune.grid: mosaic: train.lr = -1: should be greater than 0"),
+        ("grid", {"train.rate": [1]}, "tune.grid: mosaic: train.rate: unknown key; known keys are num_rounds"),
+        ("grid", {"data.source": ["zenodo"]}, f"tune.grid: mosaic: data.source: {GROUPS}"),
+        ("grid", {"why": ["not"]}, f"tune.grid: mosaic: why: {GROUPS}"),
+        ("grid", {"model.image_size": [32]}, f"tune.grid: mosaic: model.image_size: {SHARED}"),
+        ("grid", {"train.monitor": ["acc", "auc"]}, "tune.grid: train.monitor: decides what the validation score is"),
+        ("grid", {"train.grade_tolerance": [0, 1]}, "tune.grid: train.grade_tolerance: decides what the validation"),
+        (
+            "grid",
+            {"train.num_rounds": [1, 2], "train.warmup_rounds": [0, 2]},
+            "tune.grid: mosaic: train.warmup_rounds: 2 must be at most num_rounds 1",
+        ),
+        ("seed", -1, "tune.seed = -1: should be greater than or equal to 0"),
+        ("variant", ["mosaic"], "tune.variant: unknown key; did you mean variants?"),
+    ],
+)
+def test_a_grid_that_is_not_legal_is_one_line(tree, key, value, message):
+    tree["ablation"]["tune"][key] = value
+    assert refusal(tree).startswith(f"ablation.{message}")
+
+
+def test_a_grid_that_no_variant_asks_for_is_checked_with_the_main_one(tree):
+    tree["ablation"]["tune"] |= {"variants": [], "grid": {"train.lr": [-1]}}
+    assert refusal(tree).startswith("ablation.tune.grid: mosaic: train.lr = -1: should be greater than 0")
+    tree["ablation"]["tune"]["grid"] = {}
+    parse(tree)
+
+
+def test_a_combination_is_refused_for_the_variant_that_cannot_run_it(tree):
+    tree["ablation"]["variants"]["gated"] = {"why": "gates", "adapter.routing": "gated", "adapter.gate_rounds": 4}
+    tree["ablation"]["tune"]["grid"] = {"train.num_rounds": [4, 8]}
+    parse(tree)
+    tree["ablation"]["tune"]["variants"] = ["mosaic", "gated"]
+    assert refusal(tree).startswith("ablation.tune.grid: gated: adapter.gate_rounds: 4 must leave")
+
+
 def test_a_variant_that_does_not_exist_is_refused_with_those_that_do(tree):
     with pytest.raises(PipelineError, match=r"variants\.best: no such variant; .* mosaic, shared, linear_probe"):
         parse(tree).variant("best")
@@ -313,7 +360,7 @@ def test_a_stage_ends_with_one_line_on_stderr_and_exit_status_2(tree, tmp_path, 
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: {message}")
     assert result.stderr.count("\n") == 1
-    assert not (tmp_path / "configs").exists()
+    assert not (tmp_path / "candidates").exists()
 
 
 def test_reading_params_and_configuring_import_nothing_heavy(tree, tmp_path):

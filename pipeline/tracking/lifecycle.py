@@ -1,4 +1,4 @@
-"""The life of an MLflow run: one per train, evaluate, analyse and report stage, linked by content.
+"""The life of an MLflow run: one per candidate, training, evaluation, analysis and report, linked by content.
 
 A training run carries the md5 of the model it wrote; what tests or analyses that model looks it up and nests under it.
 No run id stands in a file that DVC tracks, so results that DVC restores from its cache stay valid.
@@ -15,7 +15,7 @@ from pipeline.tracking.revision import git_revision
 from pipeline.tracking.run import ERROR_TAG, MODEL_TAG, Run
 from pipeline.tracking.store import Store, open_store, unusable
 
-Stage = Literal["train", "evaluate", "analyse", "report"]
+Stage = Literal["tune", "train", "evaluate", "analyse", "report"]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pipeline.atomic import atomic
+from pipeline.atomic import atomic, write_text
 from pipeline.digest import md5_code
 from pipeline.layout import root
 
@@ -102,6 +102,24 @@ class Checkpoints:
     def clear(self) -> None:
         """Delete all of them: the training is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What the training came to, where a stage of several trainings has kept that; else None."""
+        file = self._result_file
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    def keep_result(self, result: Mapping[str, Any]) -> None:
+        """Keep what the training came to until its stage is done, so that a killed stage does not repeat it."""
+        write_text(self._result_file, json.dumps(result))
+
+    def forget_result(self) -> None:
+        """Delete it: the stage is done."""
+        self._result_file.unlink(missing_ok=True)
+
+    @property
+    def _result_file(self) -> Path:
+        return self.folder.with_suffix(".json")
 
     def _files(self) -> list[Path]:
         """Newest first."""

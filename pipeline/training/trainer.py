@@ -18,7 +18,7 @@ from pipeline.compute import autocast
 from pipeline.data.augment import Draws, augment, draw, normalise, to_float
 from pipeline.data.batches import Batch, Split
 from pipeline.datasets import DATASETS
-from pipeline.errors import PipelineError
+from pipeline.errors import Diverged, PipelineError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.predict import predict
 from pipeline.evaluation.undefined import mean_of_defined
@@ -234,7 +234,7 @@ class CyclicTrainer:
         """Do the steps of a plan from `position` on; nothing waits for the device before a dataset's last one.
 
         The batches are those that an uninterrupted pass over the plan would have had. `on_step` gets dataset and number
-        of images of each step, `on_visit` each dataset that the plan is done with. Raises PipelineError if a loss or a
+        of images of each step, `on_visit` each dataset that the plan is done with. Raises Diverged if a loss or a
         gradient was not finite, StoppedByRequest when `stop_requested` says so after a step.
         """
         if self.position == 0:
@@ -322,7 +322,7 @@ class CyclicTrainer:
         self.position += 1
 
     def _checked_trace(self, plan: list[str]) -> list[list[float]]:
-        """Sum losses over processes and return the trace so far; PipelineError at the first step not finite."""
+        """Sum losses over processes and return the trace so far; Diverged at the first step not finite."""
         fresh = slice(self._summed, self.position)
         self.trace[fresh, 0] = self.processes.sum(self.trace[fresh, 0])
         self._summed = self.position
@@ -332,7 +332,7 @@ class CyclicTrainer:
                 name = plan[index]
                 number = plan[:index].count(name)
                 rate = self._learning_rate(name, number, index)
-                raise PipelineError(
+                raise Diverged(
                     f"{name}: loss {loss:.3g} and gradient norm {norm:.3g} in round {self.round + 1}, step "
                     f"{number + 1} of {self.steps[name]}, at a learning rate of {rate:.2g}; lower train.lr or "
                     "train.grad_clip"

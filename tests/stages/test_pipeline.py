@@ -50,13 +50,14 @@ def test_data_weights_and_configurations_are_the_same_bytes_in_another_run(repos
     other.run("python", "-m", "stages.weights")
     for variant in SMALL["ablation"]["run"]:
         other.run("python", "-m", "stages.configure", variant)
+        other.run("python", "-m", "stages.tune", variant)
     files = [
         path.relative_to(tmp_path)
-        for part in ("data", "weights", "configs")
+        for part in ("data", "weights", "candidates", "configs", "tuning")
         for path in (tmp_path / part).rglob("*")
         if path.is_file() and path.name != ".gitignore"
     ]
-    assert len(files) == 3 * (1 + 7) + 1 + 2
+    assert len(files) == 3 * (1 + 7) + 1 + 3 * 2
     assert [md5(tmp_path / file) for file in files] == [md5(repository.folder / file) for file in files]
 
 
@@ -104,8 +105,14 @@ def test_an_experiment_retrains_only_what_its_parameter_can_influence(experiment
     skipped = {line.split("'")[1] for line in experiment.splitlines() if "didn't change, skipping" in line}
     evaluated = {f"evaluate@mosaic-42-{specialist}" for specialist in "ABC"}
     configured = {"configure@mosaic", "configure@linear_probe"}
-    assert ran == {*configured, "train@mosaic-42", *evaluated, "analyse@mosaic", "report"}
-    assert {"train@linear_probe-42", "evaluate@linear_probe-42-C", "weights", "cache@retinamnist"} <= skipped
+    assert ran == {*configured, "tune@mosaic", "train@mosaic-42", *evaluated, "analyse@mosaic", "report"}
+    assert {
+        "tune@linear_probe",
+        "train@linear_probe-42",
+        "evaluate@linear_probe-42-C",
+        "weights",
+        "cache@retinamnist",
+    } <= skipped
 
 
 def test_an_experiments_value_stands_in_mlflow_in_exp_show_and_in_the_report(repository, experiment):
@@ -120,9 +127,15 @@ def test_an_experiments_value_stands_in_mlflow_in_exp_show_and_in_the_report(rep
 
 @pytest.mark.parametrize("written", ["0.00001", "3e-5"])
 def test_numbers_that_dvc_rewrites_are_still_numbers(restored, written):
-    restored.run("dvc", "exp", "run", "-S", f"train.lr={written}", "configure@mosaic")
-    config = yaml.safe_load((restored.folder / "configs/mosaic.yaml").read_text())
-    assert config["train"]["lr"] == float(written)
+    tuned, grid = "ablation.tune.variants=[linear_probe]", f"ablation.tune.grid={{train.lr: [0.5, {written}]}}"
+    restored.run("dvc", "exp", "run", "-S", f"train.lr={written}", "-S", tuned, "-S", grid, "configure")
+    tried = [
+        yaml.safe_load((restored.folder / f"candidates/{variant}.yaml").read_text())["tried"]
+        for variant in ("mosaic", "linear_probe")
+    ]
+    rates = [[candidate["config"]["train"]["lr"] for candidate in candidates] for candidates in tried]
+    assert rates == [[float(written)], [0.5, float(written)]]
+    assert tried[1][1]["values"] == {"train.lr": float(written)}
 
 
 @pytest.mark.parametrize(

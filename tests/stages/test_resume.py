@@ -26,7 +26,7 @@ def prepared(tmp_path_factory) -> Repository:
     """A small pipeline with all that training reads, enough rounds to be interrupted, and several steps a visit."""
     repository = copied(tmp_path_factory.mktemp("resume"), {"train": {"num_rounds": ROUNDS, "batch_size": 4}})
     repository.environment["PYTHONUNBUFFERED"] = "1"  # its lines tell when to interrupt
-    repository.run("dvc", "repro", "cache", "weights", "configure@mosaic")
+    repository.run("dvc", "repro", "tune@mosaic")
     repository.commit("inputs of the training")
     return repository
 

@@ -1,5 +1,6 @@
 """Training in two processes, as a user meets it: the results of one, and what happens when one of them dies."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from small import Repository, copied, read_until
 
@@ -24,7 +26,7 @@ def prepared(tmp_path_factory) -> Repository:
     """A small pipeline with all that training reads, configured for two processes."""
     repository = copied(tmp_path_factory.mktemp("two"), CHANGE)
     repository.environment["OMP_NUM_THREADS"] = "1"
-    repository.run("dvc", "repro", "cache", "weights", "configure@mosaic")
+    repository.run("dvc", "repro", "tune@mosaic")
     return repository
 
 
@@ -110,6 +112,26 @@ def test_two_processes_come_to_the_losses_scores_and_tensors_of_one(prepared, wh
     assert tensors[0].keys() == tensors[1].keys()
     for name, tensor in tensors[0].items():
         torch.testing.assert_close(tensor, tensors[1][name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_tuning_trains_as_the_training_does_and_goes_on_after_a_candidate_that_diverged(prepared, whole):
+    params = prepared.folder / "params.yaml"
+    committed = params.read_text()
+    tree = yaml.safe_load(committed)
+    rate = tree["train"]["lr"]
+    tree["ablation"]["tune"] = {"variants": ["mosaic"], "grid": {"train.lr": [1e30, rate]}, "seed": 42}
+    params.write_text(yaml.safe_dump(tree, sort_keys=False))
+    config = prepared.folder / "configs/mosaic.yaml"
+    untuned = config.read_bytes()
+    prepared.run("python", "-m", "stages.configure", "mosaic")
+    prepared.run("python", "-m", "stages.tune", "mosaic")
+    params.write_text(committed)
+    tuning = json.loads((prepared.folder / "tuning/mosaic.json").read_text())
+    assert (tuning["chosen"], tuning["candidates"][0]["score"]) == (1, None)
+    assert tuning["candidates"][1]["score"] == json.loads(whole["train.json"])["score"]
+    assert config.read_bytes() == untuned
+    assert [run.data.tags["processes"] for run in prepared.runs(stage="tune")] == ["2", "2"]
+    assert not left_over(prepared)
 
 
 def test_a_training_that_is_terminated_and_then_loses_a_process_ends_with_the_files_of_an_uninterrupted_one(

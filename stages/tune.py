@@ -1,0 +1,126 @@
+"""Stage `tune`: candidates/<variant>.yaml -> configs/<variant>.yaml, the best one, and tuning/<variant>.json."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.atomic import write_text
+from pipeline.candidates import Candidates, load_candidates
+from pipeline.command import GracefulStop, run_command
+from pipeline.config import dump_config
+from pipeline.errors import Diverged
+from pipeline.launch import launch, launched, reporting
+from pipeline.layout import candidates_file, config_file, tuning_file
+from pipeline.params import Params, load_params
+from pipeline.training.tuning import DIVERGED, Trial, choose, trial_of, write_tuning
+
+if TYPE_CHECKING:
+    from pipeline.lineage import Lineage
+    from pipeline.training.checkpoint import Checkpoints
+    from pipeline.training.trainer import CyclicTrainer
+
+
+def main() -> None:
+    """Train what is to be tried for a variant, if anything, and write the configuration that validates best."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("variant")
+    variant = parser.parse_args().variant
+    params, candidates = load_params(), load_candidates(candidates_file(variant))
+    seed, compute = candidates.seed, params.compute
+    if seed is None:
+        write_choice(variant, candidates, [])
+        return
+    if compute.processes > 1 and not launched():
+        launch("stages.tune", sys.argv[1:], processes=compute.processes, restarts=compute.max_restarts)
+        return
+
+    # Heavy imports wait until it is known that there is something to do.
+    from pipeline.compute import pick_device
+    from pipeline.data.batches import open_splits
+    from pipeline.digest import md5_text
+    from pipeline.layout import CACHED
+    from pipeline.lineage import read_lineage
+    from pipeline.processes import joined
+    from pipeline.training.build import build_trainer
+    from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
+
+    datasets, device = candidates.tried[0].config.datasets, pick_device(compute)
+    train, val = open_splits(
+        CACHED, datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
+    )
+    lineages = [read_lineage(md5_text(dump_config(each.config)), datasets) for each in candidates.tried]
+    places = [
+        Checkpoints(checkpoint_folder(lineage.determinants | {"seed": seed, "stage": "tune"})) for lineage in lineages
+    ]
+    with joined(device) as processes, GracefulStop() as stop:
+        trials = []
+        for index, (candidate, lineage, checkpoints) in enumerate(zip(candidates.tried, lineages, places, strict=True)):
+            trial = processes.agree(checkpoints.result)
+            if trial is None:
+                if processes.leads:
+                    print(f"candidate {index + 1} of {len(places)}: {described(candidate.values)}", flush=True)
+                trainer = build_trainer(
+                    candidate.config,
+                    train=train,
+                    val=val,
+                    seed=seed,
+                    device=device,
+                    compute=compute,
+                    processes=processes,
+                )
+                trial = tried(trainer, f"{variant}-tune-{index}", checkpoints, stop, params, variant, lineage)
+            trials.append(trial)
+        if processes.leads:
+            write_choice(variant, candidates, trials)
+            for checkpoints in places:
+                checkpoints.forget_result()
+
+
+def tried(
+    trainer: "CyclicTrainer",
+    name: str,
+    checkpoints: "Checkpoints",
+    stop: GracefulStop,
+    params: Params,
+    variant: str,
+    lineage: "Lineage",
+) -> Trial:
+    """Train a candidate, as the MLflow run `name`, and return what it came to, which the checkpoints' place keeps."""
+    from pipeline.tracking.training import tracked_training
+    from pipeline.training.resume import follow
+
+    try:
+        if not trainer.processes.leads:
+            follow(trainer, stop)
+            return trial_of(trainer)
+        with tracked_training(
+            "tune", name, trainer, checkpoints, stop, params.tracking, variant=variant, lineage=lineage
+        ):
+            trial = trial_of(trainer)
+            checkpoints.keep_result(trial)
+    except Diverged as error:
+        trial = DIVERGED
+        if trainer.processes.leads:
+            print(f"{name} diverged: {error}", file=sys.stderr, flush=True)
+            checkpoints.keep_result(trial)
+            checkpoints.clear()
+    return trial
+
+
+def write_choice(variant: str, candidates: Candidates, trials: Sequence[Trial]) -> None:
+    """Write the configuration with the best trial, the only one if there are none, and the trials."""
+    chosen = choose(variant, trials) if trials else 0
+    candidate = candidates.tried[chosen]
+    write_tuning(tuning_file(variant), variant, candidates, trials, chosen)
+    write_text(config_file(variant), dump_config(candidate.config))
+    print(f"{config_file(variant)}: {f'chosen {described(candidate.values)}' if trials else 'not tuned'}")
+
+
+def described(values: dict) -> str:
+    """Values by key, for a line of output."""
+    return ", ".join(f"{key} = {value}" for key, value in values.items()) or "as it is"
+
+
+if __name__ == "__main__":
+    run_command(reporting(main) if launched() else main)
