@@ -8,12 +8,14 @@ from pipeline.reporting.sections.gain import gain_sentences, gain_table, multi_t
 from pipeline.reporting.sections.variants import variants_table
 from pipeline.reporting.sentences import answer, level, seeds
 from pipeline.reporting.table import Table, escape, markdown
+from pipeline.reporting.tuning import recipe, tuning_table
 
 
 def render_markdown(results: Results, revision: str) -> str:
-    """Return label, answer, table of variants, that of gains where there is one, facts and limits as Markdown."""
+    """Return label, answer, variants, gains and tuning where there are any, facts and limits as Markdown."""
     origin = describe_origin(results)
     gains = multi_task_gains(results)
+    tuning = tuning_table(results)
     parts = [
         f"# Ablation of {escape(results.main)}: {origin.label}",
         f"**{origin.label}.** {escape(origin.sentence)}",
@@ -28,6 +30,8 @@ def render_markdown(results: Results, revision: str) -> str:
             _list(gain_sentences(results, gains)),
             _titled(gain_table(results, gains)),
         ]
+    if tuning:
+        parts += [f"## Tuning ({origin.label})", _list(recipe(results)), _titled(tuning)]
     parts += [
         "## What was run",
         _list([METHOD, describe_run(results), _facts(results, revision), *level(results)]),

@@ -1,6 +1,7 @@
 """The JSON files that the report reads, as typed values; keys that it does not use are ignored."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -130,6 +131,24 @@ class Training(Record):
     def deployed_on(self, dataset: str) -> str:
         """Which of the models, student or teacher, the dataset is tested with."""
         return self.best_rounds[dataset].deployed if self.best_rounds else self.deployed
+
+
+class Trial(Record):
+    """Values of a candidate by dotted key, and its best round on the validation splits; None where it diverged."""
+
+    values: dict[str, Any]
+    score: float | None
+    acc: float | None
+    auc: float | None
+    best_round: int | None
+
+
+class Tuning(Record):
+    """Content of tuning/<variant>.json: what was tried, and the index of what was chosen; nothing if not tuned."""
+
+    seed: int | None
+    chosen: int | None
+    candidates: list[Trial]
 
 
 class Counterfactual(Record):

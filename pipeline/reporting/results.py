@@ -1,4 +1,4 @@
-"""What the report is made from: configurations, trainings, evaluations and analyses, read and checked."""
+"""What the report is made from: configurations, tuning, trainings, evaluations and analyses, read and checked."""
 
 import csv
 import json
@@ -18,8 +18,8 @@ from pipeline.config import Config, load_config
 from pipeline.datasets import DATASETS, SPECIALISTS
 from pipeline.errors import PipelineError
 from pipeline.evaluation.inference import covariance_of_means
-from pipeline.layout import analysis_file, config_file, evaluation_file, run_folder
-from pipeline.reporting.records import Analysis, DataOrigin, DatasetResult, Evaluation, Record, Training
+from pipeline.layout import analysis_file, config_file, evaluation_file, run_folder, tuning_file
+from pipeline.reporting.records import Analysis, DataOrigin, DatasetResult, Evaluation, Record, Training, Tuning
 
 METRICS = ("acc", "auc")
 MAX_SAMPLES = 4
@@ -82,6 +82,7 @@ class Results:
     reasons: Mapping[str, str] = field(default_factory=dict)
     analyses: Mapping[str, Analysis] = field(default_factory=dict)
     margin: float | None = None
+    tuning: Mapping[str, Tuning] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
@@ -186,6 +187,7 @@ def load_results(
         reasons=dict(reasons),
         analyses={name: _read_json(root / analysis_file(name), Analysis) for name in analysed if name in variants},
         margin=margin,
+        tuning={name: _read_json(root / tuning_file(name), Tuning) for name in variants},
     )
 
 

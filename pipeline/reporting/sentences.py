@@ -8,6 +8,7 @@ from pipeline.reporting.means import Mean, above_constant, defined, mean_over
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.records import Analysis
 from pipeline.reporting.results import METRICS, Results
+from pipeline.reporting.tuning import recipe
 from pipeline.reporting.wording import (
     bounds,
     count,
@@ -352,8 +353,7 @@ def limits(results: Results) -> list[str]:
         *_dependent(results),
         "The round, and whether student or teacher is deployed, were chosen by the validation score; the test split "
         "was read once, by the evaluation, after that choice.",
-        "Every variant was trained with the same recipe, that of the main variant, except for the settings in which "
-        "they differ; tuned on its own, a variant might rank otherwise.",
+        *recipe(results),
     ]
 
 

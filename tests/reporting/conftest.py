@@ -26,7 +26,8 @@ class Inputs:
     `contributions` maps the same to arrays [N, 2]; without an entry they scatter around the metrics, the same way for
     all trainings, so that differences do not vary with the cases. `analyses` maps variants to what
     analysis/<variant>.json holds. `after_visits` gives the variants whose history has the validation after each visit,
-    and how much of ACC is lost until the end of the round.
+    and how much of ACC is lost until the end of the round. `tuning` maps
+    variants to (values, score) of each candidate and the index of the chosen one.
     """
 
     root: Path
@@ -45,11 +46,13 @@ class Inputs:
     analyses: dict[str, dict[str, Any]] = field(default_factory=dict)
     after_visits: dict[str, float] = field(default_factory=dict)
     trainable: dict[str, int] = field(default_factory=dict)
+    tuning: dict[str, tuple[list[tuple[dict[str, Any], float | None]], int]] = field(default_factory=dict)
     weights: str = "random"
 
     def write(self) -> Path:
         for index, variant in enumerate(self.variants):
             self._write_config(variant, ROUTINGS[index % len(ROUTINGS)])
+            self._write_tuning(variant)
             for seed in self.seeds:
                 generator = np.random.default_rng([index, seed])
                 self._write_run(variant, seed, index, generator)
@@ -72,6 +75,19 @@ class Inputs:
         path = self.root / "configs" / f"{variant}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dump_config(resolve(Params.model_validate(tree), "any")), encoding="utf-8")
+
+    def _write_tuning(self, variant: str) -> None:
+        tried, chosen = self.tuning.get(variant, ([], None))
+        candidates = [
+            {"values": values}
+            | dict.fromkeys(("score", "acc", "auc", "best_round"))
+            | ({"score": score, "acc": score - 0.1, "auc": score + 0.1, "best_round": 2} if score is not None else {})
+            for values, score in tried
+        ]
+        record = {"variant": variant, "seed": 7 if tried else None, "chosen": chosen, "candidates": candidates}
+        path = self.root / "tuning" / f"{variant}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(record), encoding="utf-8")
 
     def _write_run(self, variant: str, seed: int, index: int, generator: np.random.Generator) -> None:
         folder = self.root / "runs" / variant / str(seed)

@@ -18,6 +18,7 @@ def _load(inputs, **changes):
     "path",
     [
         "configs/shared.yaml",
+        "tuning/shared.json",
         "runs/shared/42/train.json",
         "runs/shared/42/history.csv",
         "evaluation/shared/42/B.json",

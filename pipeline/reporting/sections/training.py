@@ -11,6 +11,7 @@ from pipeline.reporting.figures.rounds import dots
 from pipeline.reporting.results import Results, Run
 from pipeline.reporting.svg import DASHES, SERIES, inline_svg, styled
 from pipeline.reporting.table import Cell, Table
+from pipeline.reporting.tuning import tuning_table
 from pipeline.reporting.wording import count, percent
 
 BY_DATASET = "by dataset"  # each dataset's own
@@ -19,6 +20,7 @@ BY_DATASET = "by dataset"  # each dataset's own
 def build(results: Results) -> dict[str, Any]:
     """Content of the section."""
     return {
+        "tuning": tuning_table(results),
         "runs": runs_table(results),
         "curves": [
             (variant, _curves(results, variant, f"curves-{index}")) for index, variant in enumerate(results.variants)
