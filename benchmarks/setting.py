@@ -66,6 +66,7 @@ class Train:
     grade_tolerance: int = 0
     prompt_strength_lr: float | None = None
     validate_visits: bool = False
+    conflict_cases: int | None = None
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,9 @@ class Recipe(Train):
     """The training recipe; None is what cannot matter.
 
     Those are tau with another order than `balanced`, the form of a consistency without weight, `flip_sided` without
-    left and right organs, the choice of a round where datasets share what is trained, the tolerance without grades, and
-    the rate of a strength of prompts that is not learned.
+    left and right organs, the choice of a round where datasets share what is trained, the tolerance without grades, the
+    rate of a strength of prompts that is not learned, and `conflict_cases` where the datasets do not share one
+    specialist.
     """
 
     consist_form: Literal["mix", "add"] | None
@@ -59,6 +60,7 @@ class Recipe(Train):
     deploy: Literal["joint", "dataset"] | None
     grade_tolerance: int | None
     prompt_strength_lr: float | None
+    conflict_cases: int | None
 
 
 class Momentum(BaseModel):
@@ -118,6 +120,7 @@ def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = Non
         "deploy": resolved.apart,
         "grade_tolerance": graded,
         "prompt_strength_lr": prompt and resolved.adapter.prompt_strength != 1,
+        "conflict_cases": len(routing.sizes) == 1 < len(datasets),
     }
     recipe = train.model_dump() | {"prompt_strength_lr": resolved.adapter.prompt_strength_lr}
     return Config(

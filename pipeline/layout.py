@@ -40,7 +40,7 @@ def tuning_file(variant: str) -> Path:
 
 
 def run_folder(variant: str, seed: int) -> Path:
-    """Folder of one training: model.safetensors, history.csv, train.json."""
+    """Folder of one training: model.safetensors, history.csv, conflicts.json, train.json."""
     return RUNS / variant / str(seed)
 
 

@@ -186,6 +186,7 @@ class Train(Section):
     deploy: Literal["joint", "dataset"]
     grade_tolerance: Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
     validate_visits: bool
+    conflict_cases: Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:

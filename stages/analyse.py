@@ -27,7 +27,6 @@ def main() -> None:
     from pipeline.analysis.branch_ratio import branch_ratio
     from pipeline.analysis.counterfactual import counterfactual
     from pipeline.analysis.gate_weights import gate_weights
-    from pipeline.analysis.gradients import gradients
     from pipeline.analysis.similarity import similarity
     from pipeline.analysis.subject import Cases, Subject
     from pipeline.analysis.summary import summarise
@@ -65,7 +64,7 @@ def main() -> None:
         for name in config.datasets:
             run.log_dataset(name, read_meta(CACHED / name)["source"], data_digest(CACHED / name), "validation")
         results = {}
-        analyses = (counterfactual, gradients, similarity, branch_ratio, gate_weights)
+        analyses = (counterfactual, similarity, branch_ratio, gate_weights)
         for name, analyse in zip(ANALYSES, analyses, strict=True):
             results[name] = analyse(subject)
             shown = summarise(name, results[name])

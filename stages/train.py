@@ -1,4 +1,7 @@
-"""Stage `train`: one variant and seed -> runs/<variant>/<seed>/{model.safetensors,history.csv,train.json}."""
+"""Stage `train`: one variant and seed -> runs/<variant>/<seed>/.
+
+model.safetensors, history.csv, conflicts.json and train.json.
+"""
 
 import argparse
 import sys

@@ -67,6 +67,7 @@ SLICES = {"tokenizer_3d__kind": "slices"}
         ({"adapter__gate_start": "routing"}, {"gated"}),
         ({"adapter__gate_rounds": 2}, {"gated"}),
         ({"train__tau": 0.25}, {"balanced"}),
+        ({"train__conflict_cases": 8}, {"shared", "prompt_joint", "prompt_from_zero"}),
         ({"backbone__frozen": False}, set(VARIANTS)),
         ({"tokenizer_3d__init": "inflate"}, set(VARIANTS)),
         ({"tokenizer_3d__kind": "slices"}, set(VARIANTS)),
@@ -96,7 +97,7 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("key", [key for key in TREE["train"] if key not in ("tau", "deploy")])
+@pytest.mark.parametrize("key", [key for key in TREE["train"] if key not in ("tau", "deploy", "conflict_cases")])
 def test_every_training_parameter_stands_in_the_configuration(key):
     other = OTHER[key] if key in OTHER else TREE["train"][key] + 1
     overriding = {"order": {"balanced"}, "schedule": {"per_dataset", "lora_per_dataset_r8"}}.get(key, set())
@@ -149,6 +150,7 @@ def test_what_does_not_decide_a_training_is_no_part_of_its_configuration(changes
         (THREE_D, {"model__normalisation": "imagenet"}),
         (TWO_D, {"train__flip_sided": True}),
         (THREE_D, {"train__grade_tolerance": 1}),
+        (THREE_D, {"train__conflict_cases": 8}),  # nothing to compare one dataset with
         ({"train__consist_weight": 0}, {"train__consist_form": "add"}),
         ({}, {"tokenizer_3d__slices": 4}),
         (TWO_D, {"tokenizer_3d__kind": "slices"}),
@@ -171,6 +173,7 @@ def test_a_configuration_lists_no_key_without_influence():
     assert "prompt_strength" not in dumps()["mosaic"]
     assert "prompt_strength_lr" not in dumps()["prompt_joint"]
     assert "tau" not in dumps()["mosaic"]
+    assert "conflict_cases" not in dumps()["mosaic"]
 
 
 def test_the_file_of_random_groups_is_the_same_for_all_seeds_and_each_draws_its_own(tmp_path):

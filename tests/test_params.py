@@ -109,6 +109,7 @@ FRACTIONS = ("train/consist_weight", "ema/momentum", "ema/momentum_3d")
         ("train/order", "random", "should be 'registry', 'interleaved' or 'balanced'"),
         ("train/tau", 1.5, "should be less than or equal to 1"),
         ("train/grade_tolerance", -1, "should be greater than or equal to 0"),
+        ("train/conflict_cases", -1, "should be greater than or equal to 0"),
         ("train/monitor", "loss", "should be 'acc', 'auc' or 'acc_auc'"),
         ("seeds", [], "should have at least 1 item"),
         ("seeds", 42, "should be a list"),

@@ -67,7 +67,7 @@ def observe(subject: Subject, name: str) -> Iterator[Seen]:
     """Run the cases of a dataset through the model, routed as trained; yield each block's view, batch after batch."""
     model = subject.model
     last = len(model.backbone.blocks) - 1
-    for images, _ in subject.batches(name):
+    for images in subject.batches(name):
         with subject.autocast():
             x = model.embed(images, name)
         for layer, (block, adapter) in enumerate(zip(model.backbone.blocks, model.adapters(name), strict=True)):

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.atomic import write_text
 from pipeline.layout import analysis_file
 
-ANALYSES = ("counterfactual", "gradients", "similarity", "branch_ratio", "gate")
+ANALYSES = ("counterfactual", "similarity", "branch_ratio", "gate")
 # What is kept of a number: more than anyone reads, and fewer than the digits in which ways of summing differ.
 DIGITS = 6
 

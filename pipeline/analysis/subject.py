@@ -32,11 +32,6 @@ class Cases:
         """Choose at most `limit` cases by the labels alone, always the same; every class occurs, if `limit` allows."""
         return cls(split, stratified_subset(split.labels.cpu().numpy(), limit))
 
-    def halves(self) -> tuple["Cases", "Cases"]:
-        """Return every second case of each class, and the others."""
-        by_class = self._rows.numpy()[np.lexsort(self.labels.cpu().numpy().T)]
-        return Cases(self._split, np.sort(by_class[::2])), Cases(self._split, np.sort(by_class[1::2]))
-
     def __len__(self) -> int:
         """Return the number of cases."""
         return len(self._rows)
@@ -60,12 +55,12 @@ class Subject:
         """Where the model is."""
         return self.model.backbone.cls_token.device
 
-    def batches(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the cases of a dataset as the ViT sees them, not augmented, with their labels int64 [B, L]."""
+    def batches(self, name: str) -> Iterator[Tensor]:
+        """Yield the cases of a dataset as the ViT sees them, not augmented."""
         cases, model, dimension = self.cases[name], self.config.model, DATASETS[name].dimension
         for batch in cases.batches(consecutive(slice(0, len(cases)), self.batch_size)):
             images = to_float(batch.images, dimension, model.size(dimension))
-            yield normalise(images, model.normalisation), batch.labels
+            yield normalise(images, model.normalisation)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the model computes in the precision that it was trained in."""

@@ -11,8 +11,8 @@ def summarise(name: str, result: dict[str, Any] | None) -> dict[str, float]:
     """Return the scalars that sum up a result of the analysis `name`, by name; none where there is no result.
 
     counterfactual: mean ACC with the own specialist and with the others, and the share of datasets that no other one
-    serves better. gradients: the means within and between groups that have pairs, and of the halves of one dataset.
-    similarity: the mean CKA of different specialists. branch_ratio: the mean. gate: the mean entropy in nats.
+    serves better. similarity: the mean CKA of different specialists. branch_ratio: the mean. gate: the mean entropy in
+    nats.
     """
     return {} if result is None else {key: float(value) for key, value in _OF[name](result) if not math.isnan(value)}
 
@@ -31,10 +31,6 @@ def _counterfactual(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
     ]
 
 
-def _gradients(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
-    return [*result["groups"].items(), ("halves", mean_of_defined(result["halves"]))]
-
-
 def _similarity(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
     pairs = [value for layer in result["layers"] for row, values in enumerate(layer) for value in values[:row]]
     return [("cka", mean_of_defined(pairs))]
@@ -50,7 +46,6 @@ def _gate(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
 
 _OF = {
     "counterfactual": _counterfactual,
-    "gradients": _gradients,
     "similarity": _similarity,
     "branch_ratio": _branch_ratio,
     "gate": _gate,

@@ -159,16 +159,29 @@ class Counterfactual(Record):
     acc: dict[str, list[float | None]]
 
 
-class Gradients(Record):
-    """Cosine [D, D] between the gradients that datasets give the specialist they share.
+class Alignment(Record):
+    """Cosine [D, D] between the gradients that datasets give the specialist they share, after a round.
 
     `halves` [D] is the cosine between the gradients of two halves of a dataset's cases.
     """
 
-    specialist: str
-    datasets: list[str]
     cosine: list[list[float | None]]
     halves: list[float | None]
+
+
+class Conflicts(Record):
+    """How the gradients of datasets that share one specialist lie along a training, on `cases` images of each."""
+
+    specialist: str
+    datasets: list[str]
+    cases: int
+    rounds: list[Alignment]
+
+
+class ConflictFile(Record):
+    """Content of runs/<variant>/<seed>/conflicts.json; None where nothing was measured."""
+
+    conflicts: Conflicts | None
 
 
 class Similarity(Record):
@@ -195,7 +208,6 @@ class Analysis(Record):
     seed: int
     cases: int
     counterfactual: Counterfactual | None = None
-    gradients: Gradients | None = None
     similarity: Similarity | None = None
     branch_ratio: dict[str, list[float]] | None = None
     gate: Gate | None = None

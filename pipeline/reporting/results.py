@@ -19,7 +19,17 @@ from pipeline.datasets import DATASETS, SPECIALISTS
 from pipeline.errors import PipelineError
 from pipeline.evaluation.inference import covariance_of_means
 from pipeline.layout import analysis_file, config_file, evaluation_file, run_folder, tuning_file
-from pipeline.reporting.records import Analysis, DataOrigin, DatasetResult, Evaluation, Record, Training, Tuning
+from pipeline.reporting.records import (
+    Analysis,
+    ConflictFile,
+    Conflicts,
+    DataOrigin,
+    DatasetResult,
+    Evaluation,
+    Record,
+    Training,
+    Tuning,
+)
 
 METRICS = ("acc", "auc")
 MAX_SAMPLES = 4
@@ -67,8 +77,9 @@ class Published:
 class Results:
     """All that the report shows. `samples`, `hardest` and `roc` (fpr, tpr) are of the main variant's first seed.
 
-    `reasons` says in a line why a variant is there; `analyses` holds the variants that were analysed. `margin` is the
-    fraction by which the main variant may be below another and still count as no worse; None asks no such question.
+    `reasons` says in a line why a variant is there; `analyses` holds the variants that were analysed, `conflicts` those
+    whose gradients were compared while they trained, seed by seed. `margin` is the fraction by which the main variant may
+    be below another and still count as no worse; None asks no such question.
     """
 
     variants: tuple[str, ...]
@@ -83,6 +94,7 @@ class Results:
     analyses: Mapping[str, Analysis] = field(default_factory=dict)
     margin: float | None = None
     tuning: Mapping[str, Tuning] = field(default_factory=dict)
+    conflicts: Mapping[str, tuple[Conflicts, ...]] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
@@ -188,6 +200,7 @@ def load_results(
         analyses={name: _read_json(root / analysis_file(name), Analysis) for name in analysed if name in variants},
         margin=margin,
         tuning={name: _read_json(root / tuning_file(name), Tuning) for name in variants},
+        conflicts={name: found for name in variants if (found := _load_conflicts(root, name, seeds))},
     )
 
 
@@ -232,6 +245,11 @@ def _load_run(root: Path, variant: str, seed: int, datasets: tuple[str, ...]) ->
         contributions |= _load_contributions(root / evaluation_file(variant, seed, specialist, "npz"), cases)
     training = _read_json(folder / "train.json", Training)
     return Run(variant, seed, training, _read_history(folder / "history.csv"), results, contributions, md5)
+
+
+def _load_conflicts(root: Path, variant: str, seeds: Sequence[int]) -> tuple[Conflicts, ...]:
+    files = [_read_json(root / run_folder(variant, seed) / "conflicts.json", ConflictFile) for seed in seeds]
+    return tuple(file.conflicts for file in files if file.conflicts)
 
 
 RecordType = TypeVar("RecordType", bound=Record)

@@ -30,6 +30,7 @@ CODE = (
     "model",
     "data/augment.py",
     "data/batches.py",
+    "data/subset.py",
     "evaluation/metrics.py",
     "evaluation/predict.py",
     "evaluation/undefined.py",

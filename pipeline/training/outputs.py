@@ -13,13 +13,23 @@ from pipeline.training.trainer import CyclicTrainer
 
 
 def write_outputs(folder: Path, trainer: CyclicTrainer, head: dict[str, Any], tail: dict[str, Any]) -> None:
-    """Write model.safetensors, history.csv and, last, train.json: `head`, what the training came to, and `tail`.
+    """Write the model, the history, the conflicts and, last, train.json: `head`, what the training came to, `tail`.
 
-    With a round for each dataset there is no `best_round`, and the score is the mean of the datasets' own.
+    conflicts.json is null but for its head where gradients were not compared. With a round for each dataset there is no
+    `best_round`, and the score is the mean of the datasets' own.
     """
     best, own = trainer.best, trainer.own_rounds.outcome() if trainer.own_rounds else {}
     save_model(folder / "model.safetensors", **trainer.models)
     write_text(folder / "history.csv", pd.DataFrame(trainer.history).to_csv(index=False, lineterminator="\n"))
+    conflicts = None
+    if trainer.conflicts:
+        conflicts = {
+            "specialist": next(iter(trainer.student.specialists)),
+            "datasets": trainer.config.datasets,
+            "cases": trainer.config.train.conflict_cases,
+            "rounds": trainer.conflicts,
+        }
+    write_text(folder / "conflicts.json", json.dumps(head | {"conflicts": conflicts}, allow_nan=False) + "\n")
     outcome = {
         "deployed": trainer.deployed,
         "best_round": None if own else best.round,

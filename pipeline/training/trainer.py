@@ -26,6 +26,7 @@ from pipeline.model.mosaic import Mosaic
 from pipeline.model.teacher import Ema, build_teacher
 from pipeline.processes import Processes, Share
 from pipeline.streams import stream
+from pipeline.training.conflicts import measure_conflicts
 from pipeline.training.losses import classification_loss, mosaic_loss
 from pipeline.training.order import plan_round, steps_of_round
 from pipeline.training.own_rounds import COMPOSED, OwnRounds
@@ -59,10 +60,11 @@ class Best:
 class CyclicTrainer:
     """Trains the student on one dataset after another, with its EMA teacher, until patience or rounds run out.
 
-    `history` has one flat row per finished round, the same for the same inputs; `best` is what to deploy, unless each
-    dataset is deployed from one of its `own_rounds`; `seconds` is the time spent training, validation aside. Several
-    `processes` each build one on the same inputs and run it in step: they share the work of every batch and every
-    validation, and end in the same state.
+    `history` has one flat row per finished round, the same for the same inputs, and `conflicts` what each round's
+    gradients have in common, where that is measured; `best` is what to deploy, unless each dataset is deployed from one
+    of its `own_rounds`; `seconds` is the time spent training, validation aside. Several `processes` each build one on
+    the same inputs and run it in step: they share the work of every batch and every validation, and end in the same
+    state.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class CyclicTrainer:
         self.losses: dict[str, float] = {}
         self.visits: dict[str, dict[str, float]] = {}
         self.history: list[dict[str, float]] = []
+        self.conflicts: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.round_seconds = 0.0
         self._summed = 0
@@ -190,6 +193,8 @@ class CyclicTrainer:
                 images, speed = sum(self.trace[:, 2].tolist()), 1 / self.round_seconds
                 row = self._validation_row()
                 self.history.append(row)
+                if self.config.train.conflict_cases:
+                    self.conflicts.append(self._measured_conflicts())
                 self.losses, self.visits, self.round_seconds = {}, {}, 0.0
                 on_round(row | {"images_per_second": images * speed})
                 on_visit()
@@ -361,6 +366,11 @@ class CyclicTrainer:
         self._keep_if_best(row)
         return row
 
+    def _measured_conflicts(self) -> dict[str, Any]:
+        """Compare the datasets' gradients at the student's weights: in the leading process, the others wait."""
+        found = measure_conflicts(self.student, self.config, self.train) if self.processes.leads else {}
+        return self.processes.agree(found)
+
     def _loss(self, images: Tensor, draws: Draws, labels: Tensor, name: str) -> Tensor:
         """Mean loss of a batch of images in [0, 1]: the student sees them augmented, the teacher as they are."""
         dataset, train, statistics = DATASETS[name], self.config.train, self.config.model.normalisation
@@ -446,6 +456,7 @@ class CyclicTrainer:
             "stopping": [self.stopping.best, self.stopping.waited],
             "best": [self.best.round, self.best.deployed, self.best.score],
             "history": self.history,
+            "conflicts": self.conflicts,
         }
         if self.own_rounds:
             tensors |= {f"{COMPOSED}.{name}": tensor for name, tensor in self.own_rounds.tensors.items()}
@@ -478,6 +489,7 @@ class CyclicTrainer:
             "seconds",
             "round_seconds",
             "history",
+            "conflicts",
         ):
             setattr(self, key, values[key])
         self.trace, self._summed = tensors["trace"].to(self.device), self.position

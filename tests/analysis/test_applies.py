@@ -5,12 +5,10 @@ import pytest
 from pipeline.analysis.branch_ratio import branch_ratio
 from pipeline.analysis.counterfactual import counterfactual
 from pipeline.analysis.gate_weights import gate_weights
-from pipeline.analysis.gradients import gradients
 from pipeline.analysis.similarity import similarity
 
 ANALYSES = {
     "counterfactual": counterfactual,
-    "gradients": gradients,
     "similarity": similarity,
     "branch_ratio": branch_ratio,
     "gate": gate_weights,
@@ -21,7 +19,7 @@ BY_ROUTING = {
     "modality": SEVERAL,
     "per_dataset": SEVERAL,
     "random": SEVERAL,
-    "shared": {"gradients"},
+    "shared": set(),
     "gated": {"similarity", "gate"},
 }
 # What a kind has beyond that, and what it lacks of that.
@@ -52,7 +50,6 @@ def test_without_specialists_there_is_nothing_to_analyse(make_subject, routing):
     assert not any(analyse(subject) for analyse in ANALYSES.values())
 
 
-def test_one_group_alone_is_a_shared_specialist(make_subject):
+def test_one_group_alone_has_no_specialist_to_go_to_instead(make_subject):
     subject = make_subject(("breastmnist", "chestmnist"), limit=3)
-    assert gradients(subject)["specialist"] == "B"
     assert counterfactual(subject) is None

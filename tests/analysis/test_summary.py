@@ -20,11 +20,6 @@ def test_different_specialists_alone_count_in_the_mean_similarity_and_undefined_
     assert summarise("similarity", {"specialists": ["A", "B"], "layers": layers}) == {"cka": 0.2}
 
 
-def test_groups_without_pairs_are_left_out():
-    result = {"groups": {"A-A": 0.1, "A-B": math.nan}, "halves": [0.2, math.nan, 0.4]}
-    assert summarise("gradients", result) == pytest.approx({"A-A": 0.1, "halves": 0.3})
-
-
 def test_ratios_and_entropies_are_averaged_over_datasets_and_layers():
     by_layer = {"retinamnist": [0.1, 0.3], "breastmnist": [0.5, 0.7]}
     assert summarise("branch_ratio", by_layer) == pytest.approx({"mean": 0.4})

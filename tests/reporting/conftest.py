@@ -25,9 +25,10 @@ class Inputs:
 
     `contributions` maps the same to arrays [N, 2]; without an entry they scatter around the metrics, the same way for
     all trainings, so that differences do not vary with the cases. `analyses` maps variants to what
-    analysis/<variant>.json holds. `after_visits` gives the variants whose history has the validation after each visit,
-    and how much of ACC is lost until the end of the round. `tuning` maps
-    variants to (values, score) of each candidate and the index of the chosen one.
+    analysis/<variant>.json holds, `conflicts` (variant, seed) to what stands under that key in conflicts.json.
+    `after_visits` gives the variants whose history has the validation after each visit, and how much of ACC is lost
+    until the end of the round. `tuning` maps variants to (values, score) of each candidate and the index of the chosen
+    one.
     """
 
     root: Path
@@ -44,6 +45,7 @@ class Inputs:
     metrics: dict[tuple[str, int, str], dict[str, float | None]] = field(default_factory=dict)
     contributions: dict[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
     analyses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    conflicts: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     after_visits: dict[str, float] = field(default_factory=dict)
     trainable: dict[str, int] = field(default_factory=dict)
     tuning: dict[str, tuple[list[tuple[dict[str, Any], float | None]], int]] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class Inputs:
             path = self.root / "analysis" / f"{variant}.json"
             path.parent.mkdir(exist_ok=True)
             head = {"variant": variant, "seed": self.seeds[0], "cases": 16}
-            missing = dict.fromkeys(("counterfactual", "gradients", "similarity", "branch_ratio", "gate"))
+            missing = dict.fromkeys(("counterfactual", "similarity", "branch_ratio", "gate"))
             path.write_text(json.dumps(head | missing | parts), encoding="utf-8")
         return self.root
 
@@ -134,6 +136,8 @@ class Inputs:
             "precision": "fp32",
             "md5": {"config": "c" * 32, "weights": "d" * 32},
         }
+        conflicts = {"variant": variant, "seed": seed, "conflicts": self.conflicts.get((variant, seed))}
+        (folder / "conflicts.json").write_text(json.dumps(conflicts), encoding="utf-8")
         (folder / "train.json").write_text(json.dumps(training), encoding="utf-8")
 
     def _write_evaluation(self, variant: str, seed: int, specialist: str, generator: np.random.Generator) -> None:

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets import DATASETS
 from pipeline.evaluation.temperature import BOUNDS
-from pipeline.reporting.records import Gradients
 from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import branch, counterfactual, forgetting, gain, gates, gradients, metrics, similarity
+from pipeline.reporting.sections import branch, counterfactual, forgetting, gain, gates, metrics, similarity
 from pipeline.reporting.wording import MINUS
 
 SIX = ("pathmnist", "bloodmnist", "octmnist", "organamnist", "nodulemnist3d", "vesselmnist3d")
@@ -139,79 +137,6 @@ def test_the_own_specialist_is_counted_against_the_best_other_one(inputs):
     assert [cell.side for cell in signs] == ["", "above", "under"]
 
 
-def _cosines(names, inside, outside, noise=0.0) -> list[list[float]]:
-    groups = [DATASETS[name].specialist for name in names]
-    drawn = noise * np.random.default_rng(1).standard_normal((len(names), len(names)))
-    same = np.equal.outer(groups, groups)
-    return (np.where(same, inside, outside) + drawn + drawn.T).tolist()
-
-
-def _found(names, cosine, halves=()) -> Gradients:
-    """Gradients of one shared specialist; unless given, the halves of each dataset agree by 0.5."""
-    return Gradients(
-        specialist="shared", datasets=list(names), cosine=cosine, halves=list(halves) or [0.5] * len(names)
-    )
-
-
-ALL = list(DATASETS)
-
-
-@pytest.mark.parametrize(
-    ("names", "inside", "outside", "noise", "said"),
-    [
-        (ALL, 0.3, 0.1, 0.05, "The partition follows the conflicts."),
-        (ALL, 0.1, 0.3, 0.05, "less alike than datasets of different groups do"),
-        # Higher or lower within, but as random groups would be; and clear, but on too few datasets to tell.
-        (ALL, 0.15, 0.1, 0.2, "is not shown"),
-        (ALL, 0.12, 0.15, 0.2, "is not shown"),
-        (list(SIX), 0.3, 0.1, 0.0, "is not shown"),
-    ],
-)
-def test_the_partition_follows_the_conflicts_only_if_random_groups_would_not(names, inside, outside, noise, said):
-    cosine = _cosines(names, inside, outside, noise)
-    sentence = gradients.partition_sentence(_found(names, cosine))
-    assert said in sentence
-    assert "permutation p" in sentence
-
-
-def test_the_permutation_p_is_that_of_all_partitions(inputs):
-    # Of 15 partitions of six datasets into three pairs, the groups' own sets them farthest apart.
-    found = _found(SIX, _cosines(SIX, 0.3, 0.1))
-    assert gradients.partition_p(found) == pytest.approx(1 / 15, abs=0.02)
-
-
-def test_gradients_are_shown_with_the_means_of_their_groups(inputs):
-    found = _found(SIX, _cosines(SIX, 0.3, 0.1)).model_dump()
-    ((_, (sentence, _), groups, heat),) = gradients.build(_analysed(inputs, {"gradients": found}, "shared"))["parts"]
-    assert "0.300 within a group and 0.100 between groups" in sentence
-    assert [cell.text for cell in groups.rows[0]] == ["Group A", "0.300", "0.100", "0.100"]
-    assert heat.rules == heat.column_rules == (2, 4)
-
-
-def test_gradients_are_shown_by_group_whatever_their_order_in_the_file(inputs):
-    names = list(reversed(SIX))
-    cosine = [[1.0 if a == b else 0.5 if {a, b} == {"pathmnist", "octmnist"} else 0.0 for b in names] for a in names]
-    found = _found(names, cosine, [0.9, 0.1, 0.1, 0.1, 0.1, 0.2]).model_dump()
-    ((_, _, _, heat),) = gradients.build(_analysed(inputs, {"gradients": found}))["parts"]
-    assert heat.header[0] == "PathMNIST"
-    rows = {
-        title: {head: cell.text for head, cell in zip(heat.header, cells, strict=True)} for title, cells in heat.rows
-    }
-    assert rows["PathMNIST"]["OCTMNIST"] == rows["OCTMNIST"]["PathMNIST"] == ".50"
-    assert rows["PathMNIST"]["BloodMNIST"] == ".00"
-    assert rows[DATASETS[names[0]].title][DATASETS[names[0]].title] == ".90"
-    framed = [[head for head, cell in zip(heat.header, cells, strict=True) if cell.own] for _, cells in heat.rows]
-    assert framed == [[title] for title, _ in heat.rows]
-
-
-def test_the_noise_of_gradients_is_told_by_halves_of_one_dataset():
-    sentence = gradients.noise_sentence(_found(SIX[:3], _cosines(SIX[:3], 0.3, 0.1), [0.5, 1.0, -0.3]))
-    assert f"a mean cosine of 0.400 ({MINUS}0.300 to 1.000, framed in the map)" in sentence
-    assert f"about {(2 / 3 + 1 + 0) / 3:.3f} here" in sentence
-    unknown = gradients.noise_sentence(_found(SIX[:3], _cosines(SIX[:3], 0.3, 0.1), [None] * 3))
-    assert "unknown" in unknown
-
-
 def test_forgetting_is_what_is_lost_from_the_visit_to_the_end_of_the_round(inputs):
     inputs.after_visits = {"mosaic": 0.03, "shared": -0.01}
     content = forgetting.build(_load(inputs))
@@ -284,7 +209,7 @@ def test_many_specialists_are_summed_up_in_one_line(inputs):
     assert "mean of 36 pairs" in figure
 
 
-@pytest.mark.parametrize("section", [gain, counterfactual, gradients, similarity, branch, forgetting, gates])
+@pytest.mark.parametrize("section", [gain, counterfactual, similarity, branch, forgetting, gates])
 def test_a_section_without_its_data_is_absent(inputs, section):
     inputs.analyses = {"mosaic": {}}
     assert section.build(_load(inputs, ("mosaic",))) is None

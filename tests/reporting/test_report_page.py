@@ -78,7 +78,7 @@ def _every_kind(inputs):
     inputs.metrics["mosaic", 1, "breastmnist"] = {"auc": None, "loss": None, "confusion": [[24, 0], [0, 0]]}
     inputs.after_visits = {"mosaic": 0.02}
     own = dict(zip(inputs.datasets, "ABBC", strict=True))
-    names, by_layer = list(inputs.datasets), {name: [0.1, 0.3] for name in inputs.datasets}
+    by_layer = {name: [0.1, 0.3] for name in inputs.datasets}
     inputs.analyses = {
         "mosaic": {
             "counterfactual": {"specialists": list("ABC"), "own": own, "acc": {name: [0.5, 0.6, None] for name in own}},
@@ -91,10 +91,12 @@ def _every_kind(inputs):
             },
         },
         "shared": {
-            "gradients": {"specialist": "shared", "datasets": names, "cosine": np.eye(4).tolist(), "halves": [0.5] * 4},
             "branch_ratio": by_layer,
         },
     }
+    rounds = [{"cosine": np.eye(4).tolist(), "halves": [0.5] * 4}] * 2
+    found = {"specialist": "shared", "datasets": list(own), "cases": 32, "rounds": rounds}
+    inputs.conflicts = {("shared", seed): found for seed in inputs.seeds}
     return inputs
 
 

@@ -17,7 +17,7 @@ from small import Repository, copied, read_until
 
 # Random kills; MOSAIC_KILLS=20 looks harder than a test run has time for.
 KILLS = int(os.environ.get("MOSAIC_KILLS", "2"))
-OUTPUTS = ("model.safetensors", "history.csv", "train.json")
+OUTPUTS = ("model.safetensors", "history.csv", "conflicts.json", "train.json")
 ROUNDS = 4
 
 

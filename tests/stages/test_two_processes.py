@@ -18,6 +18,7 @@ from small import Repository, copied, read_until
 
 # Batches of seven are four images for one process and three for the other.
 CHANGE = {"train": {"num_rounds": 3, "batch_size": 7}, "compute": {"device": "cpu", "processes": 2}}
+FILES = ("model.safetensors", "history.csv", "conflicts.json", "train.json")
 COMMAND = ("python", "-m", "stages.train", "mosaic", "42")
 
 
@@ -39,7 +40,7 @@ def whole(prepared) -> dict[str, bytes]:
 
 def files(repository: Repository) -> dict[str, bytes]:
     folder = repository.folder / "runs/mosaic/42"
-    return {name: (folder / name).read_bytes() for name in ("model.safetensors", "history.csv", "train.json")}
+    return {name: (folder / name).read_bytes() for name in FILES}
 
 
 def left_over(repository: Repository) -> list:

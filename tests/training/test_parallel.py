@@ -31,6 +31,7 @@ def train(config, backbone, cached: Path, processes: Processes) -> dict:
     traces = []
     trainer.run(on_round=lambda row: traces.append(trainer.trace.clone()))
     found = {"traces": torch.cat(traces), "history": json.dumps(trainer.history)}
+    found["conflicts"] = trainer.conflicts
     found["tensors"] = {name: tensor.clone() for name, tensor in trainer.state()[0].items() if name != "trace"}
     found["changed"] = {}
     for name in config.datasets:
@@ -61,6 +62,7 @@ def train_as_one_of_two(rank: int, folder: Path, *inputs) -> None:
 @pytest.fixture(
     params=[
         ("mosaic", ONE_OF_EACH),
+        ("shared", ONE_OF_EACH),
         ("gated", ONE_OF_EACH),
         ("per_dataset_own_round", ONE_OF_EACH),
         ("full_finetune", ONE_OF_EACH),
@@ -84,9 +86,12 @@ def test_two_processes_train_what_one_does(inputs, tmp_path, monkeypatch):
     torch.testing.assert_close(first["traces"], alone["traces"], rtol=1e-4, atol=0)
     for name, tensor in first["tensors"].items():
         torch.testing.assert_close(tensor, alone["tensors"][name], rtol=1e-3, atol=1e-5, msg=name)
+    for two, one in zip(first["conflicts"], alone["conflicts"], strict=True):
+        torch.testing.assert_close(torch.tensor(two["cosine"]), torch.tensor(one["cosine"]), rtol=0, atol=1e-3)
     # Among themselves they do not differ by a bit: nothing would bring them together again.
     assert second["history"] == first["history"]
     assert torch.equal(second["traces"], first["traces"])
+    assert second["conflicts"] == first["conflicts"]
     assert all(torch.equal(tensor, second["tensors"][name]) for name, tensor in first["tensors"].items())
 
     config, backbone, _ = inputs

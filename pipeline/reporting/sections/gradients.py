@@ -1,81 +1,181 @@
 """Section: whether datasets of one group pull a shared specialist the same way, and other groups another."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from pipeline.datasets import DATASETS
+from pipeline.evaluation.significance import holm
 from pipeline.reporting.comparisons import ALPHA
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, decimal, full_scale, tint
 from pipeline.reporting.means import TIE
-from pipeline.reporting.records import Gradients
+from pipeline.reporting.records import Conflicts
 from pipeline.reporting.results import Results
 from pipeline.reporting.table import NONE, Cell, Table
-from pipeline.reporting.wording import MINUS, p_value
+from pipeline.reporting.trainings import mean_of, seed_list
+from pipeline.reporting.wording import MINUS, listing, p_value, plural
 
 PERMUTATIONS = 2000
+GROUPS, FLAT = "All groups", "A against B among 2D datasets"
+# What of the groups is then said to follow the conflicts.
+_SUBJECTS = {GROUPS: "The partition", FLAT: "The division of 2D datasets into A and B"}
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Datasets in `groups` [D], and the cosines between their gradients in each training, [S, D, D].
+
+    A cosine is nan where it is undefined.
+    """
+
+    groups: np.ndarray
+    cosines: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Cosines [D, D], mean over trainings."""
+        return self.cosines.mean(axis=0)
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """By how much the mean cosine within groups is above that between them, training by training [S]."""
+        return np.array([gap(cosine, self.groups) for cosine in self.cosines])
+
+    @cached_property
+    def p(self) -> float:
+        """Share of partitions drawn at random, in groups of the same sizes, that set the two means as far apart.
+
+        Two-sided, whichever is the higher one, and with the add-one rule; nan where one of the means has no pairs.
+        """
+        drawn = np.random.default_rng(0).permuted(np.tile(self.groups, (PERMUTATIONS, 1)), axis=1)
+        observed, others = (abs(gap(self.mean, groups)) for groups in (self.groups, drawn))
+        return float("nan") if np.isnan(observed) else float(1 + np.sum(others >= observed - TIE)) / (1 + PERMUTATIONS)
+
+
+def gap(cosine: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Mean cosine within groups minus that between them; nan without pairs of either kind."""
+    return np.subtract(*within_and_between(cosine, groups))
+
+
+def within_and_between(cosine: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean cosine over pairs of different datasets of one group, and over those of different groups; nan for none.
+
+    `cosine` is [D, D] and `groups` [..., D]: for each of many partitions at once.
+    """
+    row, column = np.tril_indices(len(cosine), k=-1)
+    defined = np.isfinite(cosine[row, column])
+    row, column = row[defined], column[defined]
+    same = groups[..., row] == groups[..., column]
+    with np.errstate(invalid="ignore"):
+        return tuple(pairs @ cosine[row, column] / pairs.sum(axis=-1) for pairs in (same, ~same))
+
+
+def directions(partitions: Sequence[Partition]) -> list[tuple[int, float]]:
+    """Return what is shown of each partition, and its p, adjusted by Holm over all of them.
+
+    1: datasets of a group pull more alike; -1: less alike; 0: neither, for want of a second training, because trainings
+    disagree on the sign, or because groups drawn at random would do as much.
+    """
+    adjusted = holm([partition.p for partition in partitions])
+    return [(_direction(partition.gaps, p), p) for partition, p in zip(partitions, adjusted, strict=True)]
+
+
+def _direction(gaps: np.ndarray, p: float) -> int:
+    signs = set(np.sign(gaps))
+    return int(signs.pop()) if len(gaps) > 1 and len(signs) == 1 and p < ALPHA else 0
 
 
 def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentences, group means, map) for each variant with a shared specialist."""
+    tested = {
+        variant: partitions(conflicts[0].datasets, [mean_cosines(each) for each in conflicts])
+        for variant, conflicts in results.conflicts.items()
+    }
+    if not tested:
+        return None
+    # One family: all that the section may claim, of whichever variant.
+    shown = iter(directions([partition for table in tested.values() for partition in table.values()]))
     parts = []
-    for index, (variant, analysis) in enumerate(results.analyses.items()):
-        found = analysis.gradients
-        if found and len(found.datasets) > 1:
-            parts.append(
-                (
-                    variant,
-                    [partition_sentence(found), noise_sentence(found)],
-                    groups_table(found, index),
-                    cosine_map(results, variant, found, index),
-                )
-            )
-    return {"parts": parts} if parts else None
+    for index, (variant, table) in enumerate(tested.items()):
+        conflicts = results.conflicts[variant]
+        sentences = [partition_sentence(what, partition, *next(shown)) for what, partition in table.items()]
+        sentences += [rounds_sentence(conflicts), noise_sentence(mean_halves(conflicts))]
+        means = groups_table(table[GROUPS], index)
+        parts.append((variant, sentences, means, cosine_map(results, variant, table[GROUPS].mean, index)))
+    return {"parts": parts}
 
 
-def pairs_by_group(found: Gradients) -> dict[tuple[str, str], list[float]]:
-    """Cosines of all pairs of different datasets, by the groups of the two in order."""
-    pairs: dict[tuple[str, str], list[float]] = {}
-    for row, first in enumerate(found.datasets):
-        for column in range(row):
-            value = found.cosine[row][column]
-            if value is not None:
-                key = tuple(sorted((DATASETS[first].specialist, DATASETS[found.datasets[column]].specialist)))
-                pairs.setdefault(key, []).append(value)
-    return dict(sorted(pairs.items()))
+def partitions(datasets: Sequence[str], cosines: Sequence[np.ndarray]) -> dict[str, Partition]:
+    """Return what is asked of the cosines [D, D] of each training: all groups, and A against B if there is more."""
+    groups, by_training = np.array([DATASETS[name].specialist for name in datasets]), np.array(cosines)
+    flat = np.array([DATASETS[name].dimension == 2 for name in datasets])
+    asked = {GROUPS: Partition(groups, by_training)}
+    if not flat.all() and len(set(groups[flat])) > 1:
+        asked[FLAT] = Partition(groups[flat], by_training[:, flat][:, :, flat])
+    return asked
 
 
-def partition_sentence(found: Gradients) -> str:
+def mean_cosines(conflicts: Conflicts) -> np.ndarray:
+    """Cosines [D, D] of a training, mean over its rounds; nan where one of them is undefined."""
+    return np.array(mean_of([each.cosine for each in conflicts.rounds]))
+
+
+def mean_halves(conflicts: Sequence[Conflicts]) -> list[float]:
+    """Cosine [D] between the gradients of two halves of a dataset's cases, mean over rounds and then over trainings."""
+    return mean_of([mean_of([each.halves for each in training.rounds]) for training in conflicts])
+
+
+def partition_sentence(what: str, partition: Partition, direction: int, p: float) -> str:
     """Compare the mean cosine within groups with that between groups, and with groups drawn at random."""
-    pairs = pairs_by_group(found)
-    within = [value for (one, other), values in pairs.items() if one == other for value in values]
-    between = [value for (one, other), values in pairs.items() if one != other for value in values]
-    if not within or not between:
-        return "There are no pairs of datasets both within a group and between groups, so the groups cannot be judged."
-    means = f"mean cosine {_number(fmean(within))} within a group and {_number(fmean(between))} between groups"
-    p = partition_p(found)
-    drawn = f"two-sided permutation p {p_value(p)} among groups of these sizes drawn at random"
-    if p >= ALPHA:
+    within, between = within_and_between(partition.mean, partition.groups)
+    gaps = partition.gaps
+    if np.isnan(within - between):
+        return f"{what}: there are no pairs of datasets both within a group and between groups, so nothing is compared."
+    means = f"mean cosine {_number(within)} within a group and {_number(between)} between groups"
+    if len(gaps) == 1:
+        return f"{what}: {means}; one training, by which neither is called higher."
+    if direction:
+        subject, alike = _SUBJECTS[what], "more" if direction > 0 else "less"
+        verdict = "follows the conflicts" if direction > 0 else "sets together datasets that conflict more than others"
         return (
-            f"Whether datasets of one group pull the shared specialist more alike cannot be told from chance: {means} "
-            f"({drawn}). That the partition follows the conflicts is not shown."
+            f"{what}: datasets of one group pull the shared specialist {alike} alike than datasets of different groups "
+            f"in each of {len(gaps)} trainings: {means} ({_test(p)}). {subject} {verdict}."
         )
-    if fmean(within) > fmean(between):
-        return (
-            f"Datasets of one group pull the shared specialist more alike: {means} ({drawn}). The partition follows "
-            "the conflicts."
-        )
-    return (
-        f"Datasets of one group pull the shared specialist less alike than datasets of different groups do: {means} "
-        f"({drawn}). The partition sets together datasets that conflict more than others."
+    if len(set(np.sign(gaps))) > 1:
+        by_training = listing([_signed(each) for each in gaps])
+        return f"{what}: {means}. Trainings disagree on which is higher (by {by_training}), so neither is shown to be."
+    return f"{what}: {means}. That they differ by more than chance is not shown ({_test(p)})."
+
+
+def _test(p: float) -> str:
+    return f"permutation p {p_value(p)} among groups of these sizes drawn at random, adjusted by Holm"
+
+
+def rounds_sentence(conflicts: Sequence[Conflicts]) -> str:
+    """How far the means were apart after the first round and after the last, mean over trainings."""
+    counts = sorted({len(each.rounds) for each in conflicts})
+    if counts == [1]:
+        return "There was one round to measure after."
+    first, last = (
+        partitions(conflicts[0].datasets, [np.array(each.rounds[place].cosine, dtype=float) for each in conflicts])
+        for place in (0, -1)
     )
+    told = [
+        f"{_signed(gap(first[what].mean, first[what].groups))} and {_signed(gap(last[what].mean, last[what].groups))} "
+        f"({what})"
+        for what in first
+    ]
+    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"Within minus between, after round 1 and after the last one ({number}): {'; '.join(told)}."
 
 
-def noise_sentence(found: Gradients) -> str:
+def noise_sentence(halves: Sequence[float]) -> str:
     """Tell how alike two halves of the same cases are, with which other cosines are to be compared."""
-    halves = [value for value in found.halves if value is not None]
+    halves = [value for value in halves if np.isfinite(value)]
     if not halves:
         return "How much of this is noise is unknown: no dataset has a gradient in both halves of its cases."
     # Spearman-Brown: what samples of twice the size would show of the same agreement.
@@ -87,32 +187,13 @@ def noise_sentence(found: Gradients) -> str:
     )
 
 
-def partition_p(found: Gradients) -> float:
-    """Share of random partitions into groups of the same sizes that set within and between as far apart (add-one).
-
-    Two-sided: whichever of the two is above the other.
-    """
-    cosine = np.array(found.cosine, dtype=np.float64)  # None becomes nan
-    groups = np.array([DATASETS[name].specialist for name in found.datasets])
-    below = np.tri(len(groups), k=-1, dtype=bool)
-
-    def gap(labels: np.ndarray) -> float:
-        same = labels[:, None] == labels[None, :]
-        return abs(float(np.nanmean(cosine[same & below]) - np.nanmean(cosine[~same & below])))
-
-    generator, observed = np.random.default_rng(0), gap(groups)
-    drawn = sum(gap(generator.permutation(groups)) >= observed - TIE for _ in range(PERMUTATIONS))
-    return (1 + drawn) / (1 + PERMUTATIONS)
-
-
-def groups_table(found: Gradients, index: int) -> Table:
+def groups_table(partition: Partition, index: int) -> Table:
     """Mean cosine of every pair of groups."""
-    pairs = pairs_by_group(found)
-    names = sorted({name for key in pairs for name in key})
+    names, cosine = sorted(set(partition.groups)), partition.mean
     rows = []
     for one in names:
-        values = [pairs.get(tuple(sorted((one, other)))) for other in names]
-        rows.append([Cell(f"Group {one}"), *(Cell(_number(fmean(each)) if each else NONE) for each in values)])
+        cells = [_mean_of_pairs(cosine, partition.groups == one, partition.groups == other) for other in names]
+        rows.append([Cell(f"Group {one}"), *cells])
     return Table(
         name=f"cosine-groups-{index}",
         caption="Mean cosine over pairs of different datasets, by their groups.",
@@ -121,33 +202,50 @@ def groups_table(found: Gradients, index: int) -> Table:
     )
 
 
+def _mean_of_pairs(cosine: np.ndarray, one: np.ndarray, other: np.ndarray) -> Cell:
+    values = cosine[np.outer(one, other) & ~np.eye(len(one), dtype=bool)]
+    values = values[np.isfinite(values)]
+    return Cell(_number(values.mean()) if len(values) else NONE)
+
+
 def _number(value: float) -> str:
     return f"{value:.3f}".replace("-", MINUS)
 
 
-def cosine_map(results: Results, variant: str, found: Gradients, index: int) -> HeatMap:
-    """Rows and columns: datasets by group."""
-    analysis = results.analyses[variant]
+def _signed(value: float) -> str:
+    return "undefined" if np.isnan(value) else f"{value:+.3f}".replace("-", MINUS)
+
+
+def cosine_map(results: Results, variant: str, mean: np.ndarray, index: int) -> HeatMap:
+    """Rows and columns: datasets by group; mean cosines [D, D] in the order in which they were measured."""
+    conflicts = results.conflicts[variant]
+    found, halves = conflicts[0], mean_halves(conflicts)
     names = [name for name in results.datasets if name in found.datasets]
-    place = {name: found.datasets.index(name) for name in names}
-    cosine = [[found.cosine[place[row]][place[column]] for column in names] for row in names]
-    scale = full_scale([value for row, values in enumerate(cosine) for value in values[:row]])
+    places = [found.datasets.index(name) for name in names]
+    cosine = mean[np.ix_(places, places)]
+    below = cosine[np.tril_indices(len(names), k=-1)]
+    scale = full_scale(below[np.isfinite(below)].tolist())
+    cosine[np.diag_indices(len(names))] = [halves[place] for place in places]
     rows = []
-    for row, (name, values) in enumerate(zip(names, cosine, strict=True)):
-        values[row] = found.halves[place[name]]
-        cells = [HeatCell(NONE if value is None else decimal(value), tint(value, scale)) for value in values]
-        rows.append((DATASETS[name].title, cells))
+    for row, (name, values) in enumerate(zip(names, cosine.tolist(), strict=True)):
+        cells = [_cell(value, scale) for value in values]
         cells[row] = replace(cells[row], own=True)
+        rows.append((DATASETS[name].title, cells))
     groups = breaks([DATASETS[name].specialist for name in names])
+    averaged = "rounds" if len(conflicts) == 1 else "rounds and trainings"
     return HeatMap(
         name=f"cosine-{index}",
-        caption=f"{variant}, seed {analysis.seed}: cosine between the gradients of two datasets in specialist "
-        f"{found.specialist} once trained, on at most {analysis.cases} validation images each. Blue: they pull the "
-        f"same way; orange: against each other; full colour at {scale:.2f}. Framed: between two halves of the "
-        "dataset's own cases. Lines set A, B and C apart.",
+        caption=f"{variant}, {seed_list(results.seeds)}: cosine between the gradients of two datasets in specialist "
+        f"{found.specialist}, on {plural(found.cases, 'training image')} of each at most, mean over {averaged}. Blue: "
+        f"they pull the same way; orange: against each other; full colour at {scale:.2f}. Framed: between two halves "
+        "of the dataset's own cases. Lines set A, B and C apart.",
         corner="Dataset",
         header=[DATASETS[name].title for name in names],
         rows=rows,
         rules=groups,
         column_rules=groups,
     )
+
+
+def _cell(value: float, scale: float) -> HeatCell:
+    return HeatCell(NONE) if np.isnan(value) else HeatCell(decimal(value), tint(value, scale))

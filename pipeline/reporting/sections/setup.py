@@ -132,6 +132,7 @@ _SETTINGS = {
     "train.grade_tolerance": "Grades off that validate as right",
     "train.validate_visits": "Validated after each visit",
     "train.prompt_strength_lr": "Learning rate of prompt strengths, times peak",
+    "train.conflict_cases": "Images for gradient conflicts",
     "momentum.d2": "EMA momentum, 2D",
     "momentum.d3": "EMA momentum, 3D",
     "momentum.update": "EMA moves each",
