@@ -49,6 +49,6 @@ def evaluation_file(variant: str, seed: int, specialist: str, suffix: str) -> Pa
     return EVALUATION / variant / str(seed) / f"{specialist}.{suffix}"
 
 
-def analysis_file(variant: str) -> Path:
-    """What was looked into of one variant, beyond its test results."""
-    return ANALYSIS / f"{variant}.json"
+def analysis_file(variant: str, seed: int) -> Path:
+    """What was looked into of one training, beyond its test results."""
+    return ANALYSIS / variant / f"{seed}.json"

@@ -1,4 +1,4 @@
-"""Stage `analyse`: look inside one variant, trained with the first seed -> analysis/<variant>.json."""
+"""Stage `analyse`: look inside one variant and seed -> analysis/<variant>/<seed>.json."""
 
 import argparse
 
@@ -10,10 +10,12 @@ def main() -> None:
     """Analyse the deployed model on a few validation cases of every dataset, if the variant is to be analysed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("variant")
-    variant = parser.parse_args().variant
+    parser.add_argument("seed", type=int)
+    arguments = parser.parse_args()
+    variant, seed = arguments.variant, arguments.seed
     params = load_params()
     params.variant(variant)  # one that does not exist is told here
-    seed, limit = params.seeds[0], params.ablation.analyse_cases
+    limit = params.ablation.analyse_cases
     head = {"variant": variant, "seed": seed, "cases": limit}
 
     from pipeline.analysis.outputs import ANALYSES, write_analyses

@@ -13,8 +13,8 @@ from pipeline.model.mosaic import Mosaic
 def counterfactual(subject: Subject) -> dict[str, Any] | None:
     """Send every dataset through every specialist, with its own head and its own 3D tokenizer.
 
-    Returns the specialists, each dataset's own one, and ACC and AUC [S] by dataset, AUC nan where undefined. None with
-    fewer than two specialists, or when a gate mixes them.
+    Returns the specialists, each dataset's own one, and by dataset ACC and AUC [S], AUC nan where undefined, and how
+    many labels of each case are right, [S, N]. None with fewer than two specialists, or when a gate mixes them.
     """
     model = subject.model
     specialists = list(model.specialists)
@@ -22,6 +22,7 @@ def counterfactual(subject: Subject) -> dict[str, Any] | None:
         return None
     acc: dict[str, list[float]] = {}
     auc: dict[str, list[float]] = {}
+    right: dict[str, list[list[int]]] = {}
     for name, cases in subject.cases.items():
         dataset, labels = DATASETS[name], cases.labels.cpu().numpy()
         scores = [
@@ -36,8 +37,9 @@ def counterfactual(subject: Subject) -> dict[str, Any] | None:
         ]
         acc[name] = [metrics.accuracy(dataset, labels, by_one) for by_one in scores]
         auc[name] = [metrics.auc(dataset, labels, by_one) for by_one in scores]
+        right[name] = [(metrics.predictions(dataset, by_one) == labels).sum(axis=1).tolist() for by_one in scores]
     own = {name: model.routing.datasets[name] for name in subject.cases}
-    return {"specialists": specialists, "own": own, "acc": acc, "auc": auc}
+    return {"specialists": specialists, "own": own, "acc": acc, "auc": auc, "right": right}
 
 
 def rerouted(model: Mosaic, name: str, specialist: str) -> Mosaic:

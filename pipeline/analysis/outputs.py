@@ -14,12 +14,12 @@ DIGITS = 6
 
 
 def write_analyses(head: Mapping[str, Any], results: Mapping[str, Any]) -> None:
-    """Write analysis/<variant>.json: `head` (variant, seed, cases) and every analysis, null where it has no result.
+    """Write analysis/<variant>/<seed>.json: `head` (variant, seed, cases) and every analysis.
 
-    Numbers have DIGITS significant digits; one that is not finite is null.
+    One without a result is null. Numbers have DIGITS significant digits; one that is not finite is null.
     """
     tree = dict(head) | {name: _plain(results.get(name)) for name in ANALYSES}
-    write_text(analysis_file(head["variant"]), json.dumps(tree, indent=1, allow_nan=False) + "\n")
+    write_text(analysis_file(head["variant"], head["seed"]), json.dumps(tree, indent=1, allow_nan=False) + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -152,11 +152,15 @@ class Tuning(Record):
 
 
 class Counterfactual(Record):
-    """Validation metrics of each dataset under every specialist, in their order; `own` is the routed one."""
+    """Validation of each dataset under every specialist, in their order; `own` is the routed one.
+
+    `right` [S, N] counts the right labels of each case; the cases are the same in every training.
+    """
 
     specialists: list[str]
-    own: Mapping[str, str | None]
-    acc: dict[str, list[float | None]]
+    own: Mapping[str, str]
+    acc: dict[str, list[float]]
+    right: dict[str, list[list[int]]]
 
 
 class Alignment(Record):
@@ -200,7 +204,7 @@ class Gate(Record):
 
 
 class Analysis(Record):
-    """Content of analysis/<variant>.json; a part that the variant's routing does not have is None.
+    """Content of analysis/<variant>/<seed>.json; a part that the variant's routing does not have is None.
 
     `branch_ratio` is, by dataset and layer, the norm of the specialist's branch over that of the MLP's output.
     """

@@ -77,9 +77,9 @@ class Published:
 class Results:
     """All that the report shows. `samples`, `hardest` and `roc` (fpr, tpr) are of the main variant's first seed.
 
-    `reasons` says in a line why a variant is there; `analyses` holds the variants that were analysed, `conflicts` those
-    whose gradients were compared while they trained, seed by seed. `margin` is the fraction by which the main variant may
-    be below another and still count as no worse; None asks no such question.
+    `reasons` says in a line why a variant is there; seed by seed, `analyses` holds the variants that were analysed and
+    `conflicts` those whose gradients were compared while they trained. `margin` is the fraction by which the main
+    variant may be below another and still count as no worse; None asks no such question.
     """
 
     variants: tuple[str, ...]
@@ -91,7 +91,7 @@ class Results:
     roc: dict[str, tuple[list[float], list[float]]]
     published: tuple[Published, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
-    analyses: Mapping[str, Analysis] = field(default_factory=dict)
+    analyses: Mapping[str, tuple[Analysis, ...]] = field(default_factory=dict)
     margin: float | None = None
     tuning: Mapping[str, Tuning] = field(default_factory=dict)
     conflicts: Mapping[str, tuple[Conflicts, ...]] = field(default_factory=dict)
@@ -197,7 +197,11 @@ def load_results(
         roc=roc,
         published=load_published(published) if published else (),
         reasons=dict(reasons),
-        analyses={name: _read_json(root / analysis_file(name), Analysis) for name in analysed if name in variants},
+        analyses={
+            name: tuple(_read_json(root / analysis_file(name, seed), Analysis) for seed in seeds)
+            for name in analysed
+            if name in variants
+        },
         margin=margin,
         tuning={name: _read_json(root / tuning_file(name), Tuning) for name in variants},
         conflicts={name: found for name in variants if (found := _load_conflicts(root, name, seeds))},

@@ -65,9 +65,9 @@ def deploy(which: str) -> None:
 
 
 def run(variant: str, monkeypatch) -> bytes:
-    monkeypatch.setattr(sys, "argv", ["analyse", variant])
+    monkeypatch.setattr(sys, "argv", ["analyse", variant, "42"])
     analyse.main()
-    return Path(f"analysis/{variant}.json").read_bytes()
+    return Path(f"analysis/{variant}/42.json").read_bytes()
 
 
 def test_the_same_model_gives_the_same_bytes_and_another_one_others(workplace, params, monkeypatch, capsys):
@@ -98,7 +98,7 @@ def test_the_same_model_gives_the_same_bytes_and_another_one_others(workplace, p
 def test_a_variant_that_is_not_analysed_needs_no_model_and_nothing_heavy(workplace):
     heavy = ("torch", "timm", "mlflow", "medmnist", "matplotlib", "sklearn", "pandas", "numpy")
     code = (
-        "import sys; sys.argv = ['analyse', 'shared']; import stages.analyse; stages.analyse.main();"
+        "import sys; sys.argv = ['analyse', 'shared', '7']; import stages.analyse; stages.analyse.main();"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -106,13 +106,13 @@ def test_a_variant_that_is_not_analysed_needs_no_model_and_nothing_heavy(workpla
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "[]"
     assert not Path("mlflow.db").exists()
-    expected = {"variant": "shared", "seed": 42, "cases": 6} | dict.fromkeys(ANALYSES)
-    assert json.loads(Path("analysis/shared.json").read_text()) == expected
+    expected = {"variant": "shared", "seed": 7, "cases": 6} | dict.fromkeys(ANALYSES)
+    assert json.loads(Path("analysis/shared/7.json").read_text()) == expected
 
 
 def test_a_variant_that_does_not_exist_is_told(workplace):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "stages.analyse", "msaic"]
+    command = [sys.executable, "-m", "stages.analyse", "msaic", "42"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stderr.startswith("error: params.yaml: ablation.variants.msaic: no such variant")
@@ -123,6 +123,6 @@ def test_what_is_undefined_is_null_and_numbers_have_six_digits(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     ratios = {"retinamnist": [float("nan"), 1 / 3, 1e-9 / 3, float("inf"), 0.0]}
     write_analyses({"variant": "mosaic", "seed": 1, "cases": 2}, {"branch_ratio": ratios})
-    written = json.loads(Path("analysis/mosaic.json").read_text())
+    written = json.loads(Path("analysis/mosaic/1.json").read_text())
     assert written["branch_ratio"] == {"retinamnist": [None, 0.333333, 3.33333e-10, None, 0.0]}
     assert written["gate"] is None

@@ -25,6 +25,9 @@ def test_a_datasets_own_specialist_scores_what_the_model_does(make_subject, kind
         labels, predicted = subject.cases[name].labels.numpy(), scores(subject, subject.model, name)
         assert result["acc"][name][column] == metrics.accuracy(DATASETS[name], labels, predicted)
         assert result["auc"][name][column] == pytest.approx(metrics.auc(DATASETS[name], labels, predicted), nan_ok=True)
+        for right, acc in zip(result["right"][name], result["acc"][name], strict=True):
+            assert len(right) == len(labels)
+            assert sum(right) / labels.size == pytest.approx(acc)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -25,10 +25,10 @@ class Inputs:
 
     `contributions` maps the same to arrays [N, 2]; without an entry they scatter around the metrics, the same way for
     all trainings, so that differences do not vary with the cases. `analyses` maps variants to what
-    analysis/<variant>.json holds, `conflicts` (variant, seed) to what stands under that key in conflicts.json.
-    `after_visits` gives the variants whose history has the validation after each visit, and how much of ACC is lost
-    until the end of the round. `tuning` maps variants to (values, score) of each candidate and the index of the chosen
-    one.
+    analysis/<variant>/<seed>.json holds, or a function of the seed that says it, `conflicts` (variant, seed) to what
+    stands under that key in conflicts.json. `after_visits` gives the variants whose history has the validation after
+    each visit, and how much of ACC is lost until the end of the round. `tuning` maps variants to (values, score) of
+    each candidate and the index of the chosen one.
     """
 
     root: Path
@@ -44,9 +44,9 @@ class Inputs:
     class_name: Callable[[str, int], str] = lambda dataset, index: f"class {index}"
     metrics: dict[tuple[str, int, str], dict[str, float | None]] = field(default_factory=dict)
     contributions: dict[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
-    analyses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    analyses: dict[str, dict[str, Any] | Callable[[int], dict[str, Any]]] = field(default_factory=dict)
     conflicts: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
-    after_visits: dict[str, float] = field(default_factory=dict)
+    after_visits: dict[str, float | Callable[[int], float]] = field(default_factory=dict)
     trainable: dict[str, int] = field(default_factory=dict)
     tuning: dict[str, tuple[list[tuple[dict[str, Any], float | None]], int]] = field(default_factory=dict)
     weights: str = "random"
@@ -61,11 +61,13 @@ class Inputs:
                 for specialist in SPECIALISTS:
                     self._write_evaluation(variant, seed, specialist, generator)
         for variant, parts in self.analyses.items():
-            path = self.root / "analysis" / f"{variant}.json"
-            path.parent.mkdir(exist_ok=True)
-            head = {"variant": variant, "seed": self.seeds[0], "cases": 16}
-            missing = dict.fromkeys(("counterfactual", "similarity", "branch_ratio", "gate"))
-            path.write_text(json.dumps(head | missing | parts), encoding="utf-8")
+            for seed in self.seeds:
+                path = self.root / "analysis" / variant / f"{seed}.json"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                head = {"variant": variant, "seed": seed, "cases": 16}
+                missing = dict.fromkeys(("counterfactual", "similarity", "branch_ratio", "gate"))
+                found = parts(seed) if callable(parts) else parts
+                path.write_text(json.dumps(head | missing | found), encoding="utf-8")
         return self.root
 
     def _write_config(self, variant: str, routing: str) -> None:
@@ -101,6 +103,7 @@ class Inputs:
             columns += [f"{name}/{model}_{metric}" for model in ("student", "teacher") for metric in ("acc", "auc")]
         visits = [f"{name}/visit_{metric}" for name in self.datasets for metric in ("acc", "auc")]
         lost = self.after_visits.get(variant)
+        lost = lost(seed) if callable(lost) else lost
         with open(folder / "history.csv", "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(columns if lost is None else columns + visits)

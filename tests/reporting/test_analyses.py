@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.evaluation.temperature import BOUNDS
 from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import branch, counterfactual, forgetting, gain, gates, metrics, similarity
+from pipeline.reporting.sections import branch, gain, gates, metrics, similarity
 from pipeline.reporting.wording import MINUS
 
 SIX = ("pathmnist", "bloodmnist", "octmnist", "organamnist", "nodulemnist3d", "vesselmnist3d")
@@ -118,48 +118,6 @@ def _analysed(inputs, parts, variant="mosaic"):
 OWN = dict(zip(SIX, "AABBCC", strict=True))
 
 
-def test_the_own_specialist_is_counted_against_the_best_other_one(inputs):
-    acc = {name: [0.9 if s == OWN[name] else 0.8 if s == "B" else 0.6 for s in "ABC"] for name in SIX}
-    acc["pathmnist"] = [0.7, 0.8, 0.1]
-    acc["octmnist"] = [0.9, 0.9, 0.1]
-    found = {"specialists": ["A", "B", "C"], "own": OWN, "acc": acc, "auc": acc}
-    ((variant, sentence, heat),) = counterfactual.build(_analysed(inputs, {"counterfactual": found}))["parts"]
-    assert variant == "mosaic"
-    assert "the best on 4 of 6 datasets, level with the best other one on 1; another one is better on 1 " in sentence
-    assert "(largest: PathMNIST, +10.0 points)" in sentence
-    assert sentence.endswith("In accuracy, one case is 6.2 points.")  # of 16 validation images
-    # 10 lost on four, 30 on one (OrganA against A), 10 gained, 0: bloodmnist 10, organa 30, nodule 10, vessel 10.
-    assert f"accuracy loses {100 * (-0.1 + 0.1 + 0 + 0.3 + 0.1 + 0.1) / 6:.1f} points on average" in sentence
-    framed = {title: [cell.own for cell in cells].index(True) for title, cells in heat.rows}
-    assert framed["PathMNIST"] == 0
-    assert framed["VesselMNIST3D"] == 2
-    signs = dict(heat.rows)["PathMNIST"]
-    assert [cell.side for cell in signs] == ["", "above", "under"]
-
-
-def test_forgetting_is_what_is_lost_from_the_visit_to_the_end_of_the_round(inputs):
-    inputs.after_visits = {"mosaic": 0.03, "shared": -0.01}
-    content = forgetting.build(_load(inputs))
-    assert content["map"].header == ["mosaic", "shared"]  # the third was not validated after its visits
-    cells = dict(content["map"].rows)
-    assert [cell.text.replace(MINUS, "-") for cell in cells["BreastMNIST"]] == ["+3.0", "-1.0"]
-    assert [cell.side for cell in cells["BreastMNIST"]] == ["under", "above"]
-    text = _text(content["sentences"])
-    assert (
-        "mosaic loses 3.0 points a round on average over 3 datasets; RetinaMNIST loses most, 3.0 points a round."
-        in text
-    )
-    assert "shared gains 1.0 points a round on average over 3 datasets; no dataset loses" in text
-    assert "Each number is a mean over 3 rounds (seed 42), of 16 validation cases; one case is 6.2 points." in text
-
-
-def test_where_nothing_is_shared_nothing_is_forgotten(inputs):
-    inputs.after_visits = {"mosaic": 0.0}
-    content = forgetting.build(_load(inputs))
-    assert content["sentences"][0] == "mosaic loses nothing within a round."
-    assert {cell.side for _, cells in content["map"].rows for cell in cells} == {""}
-
-
 def test_a_gate_is_held_against_hard_routing(inputs):
     weights = {name: [[0.8 if s == OWN[name] else 0.1 for s in "ABC"]] * 2 for name in SIX}
     weights["octmnist"] = [[0.1, 0.2, 0.7]] * 2
@@ -167,8 +125,8 @@ def test_a_gate_is_held_against_hard_routing(inputs):
     weights["pathmnist"] = [[0.38, 0.3, 0.32]] * 2
     ((_, sentence, maps, source, figure),) = gates.build(_analysed(inputs, {"gate": found}))["parts"]
     assert (
-        "prefers the specialist of hard routing on 4 of 6 datasets, another one on 1, and has no clear preference on 1 "
-        "(no specialist leads the next by 0.1 of the weight)"
+        "In this one training, averaged over layers, most weight is given to the specialist of hard routing on 4 of 6 "
+        "datasets, to another one on 1, and to none on 1 (where no specialist leads the next by 0.1 of the weight)"
     ) in sentence
     assert source == "seed 42, up to 16 validation images of each dataset"
     assert source in maps[0].caption
@@ -186,20 +144,53 @@ def test_similarity_and_branch_say_the_layer_that_stands_out(inputs):
     ((_, sentence, source, figure),) = similarity.build(results)["parts"]
     assert source == "seed 42, up to 16 validation images of each dataset"
     assert (
-        "is 0.90 in layer 1 and 0.50 in layer 4; they are most alike in layer 3 (0.95), least alike in layer 2"
-        in sentence
-    )
+        "In this one training, the mean CKA over pairs of specialists is 0.90 in layer 1 and 0.50 in layer 4; highest "
+        "in layer 3 (0.95), lowest in layer 2"
+    ) in sentence
     assert "A and C: 0.90, 0.30, 0.95, 0.50" in figure
     ((_, sentence, source, figure),) = branch.build(results)["parts"]
     assert source == "seed 42, up to 16 validation images of each dataset"
-    assert "0.30 for group A, 0.20 for group B and 0.20 for group C" in sentence
+    assert "the branch measures 0.30 for group A, 0.20 for group B and 0.20 for group C" in sentence
     assert "most in layer 3 (0.33)" in sentence
+
+
+def test_several_trainings_are_shown_by_their_mean(inputs):
+    """By twice the value in the second seed, so that the mean is half as much again."""
+    inputs.variants, inputs.datasets, inputs.seeds = ("mosaic",), SIX, (1, 2)
+    inputs.analyses = {
+        "mosaic": lambda seed: {
+            "similarity": {
+                "specialists": ["A", "B"],
+                "layers": [[[1, seed * value], [seed * value, 1]] for value in (0.2, 0.4)],
+            },
+            "branch_ratio": {name: [seed * 0.1, seed * 0.2] for name in SIX},
+            "gate": {
+                "specialists": ["A", "B"],
+                "weights": {name: [[seed * 0.3, 1 - seed * 0.3]] for name in SIX},
+                "entropy": {name: [seed * 0.2] for name in SIX},
+            },
+        }
+    }
+    results = _load(inputs, ("mosaic",))
+    looked_at = "mean over seeds 1 and 2, up to 16 validation images of each dataset"
+    ((_, sentence, source, figure),) = similarity.build(results)["parts"]
+    assert "On average over 2 trainings, the mean CKA over pairs of specialists is 0.30 in layer 1 and 0.60" in sentence
+    assert source == looked_at
+    assert "A and B: 0.30, 0.60" in figure
+    ((_, sentence, source, _),) = branch.build(results)["parts"]
+    assert "On average over 2 trainings, relative to the output of the MLP, the branch measures 0.23 for" in sentence
+    assert source == looked_at
+    ((_, sentence, maps, source, figure),) = gates.build(results)["parts"]
+    assert sentence.startswith("On average over 2 trainings, averaged over layers")
+    assert "entropy is 0.30 nats" in sentence
+    assert looked_at in maps[0].caption
+    assert [cell.text for cell in dict(maps[0].rows)["OCTMNIST"]] == [".45", ".55", "0.30"]
 
 
 def test_a_gate_with_a_single_specialist_prefers_it(inputs):
     found = {"specialists": ["B"], "weights": {"octmnist": [[1.0]] * 2}, "entropy": {"octmnist": [0.0, 0.0]}}
     ((_, sentence, *_),) = gates.build(_analysed(inputs, {"gate": found}))["parts"]
-    assert "prefers the specialist of hard routing on 1 of 1 dataset, another one on 0" in sentence
+    assert "given to the specialist of hard routing on 1 of 1 dataset, to another one on 0" in sentence
 
 
 def test_many_specialists_are_summed_up_in_one_line(inputs):
@@ -209,7 +200,7 @@ def test_many_specialists_are_summed_up_in_one_line(inputs):
     assert "mean of 36 pairs" in figure
 
 
-@pytest.mark.parametrize("section", [gain, counterfactual, similarity, branch, forgetting, gates])
+@pytest.mark.parametrize("section", [gain, similarity, branch, gates])
 def test_a_section_without_its_data_is_absent(inputs, section):
     inputs.analyses = {"mosaic": {}}
     assert section.build(_load(inputs, ("mosaic",))) is None

@@ -81,7 +81,12 @@ def _every_kind(inputs):
     by_layer = {name: [0.1, 0.3] for name in inputs.datasets}
     inputs.analyses = {
         "mosaic": {
-            "counterfactual": {"specialists": list("ABC"), "own": own, "acc": {name: [0.5, 0.6, None] for name in own}},
+            "counterfactual": {
+                "specialists": list("ABC"),
+                "own": own,
+                "acc": {name: [0.5, 0.75, 0.25] for name in own},
+                "right": {name: [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 0, 0]] for name in own},
+            },
             "similarity": {"specialists": list("ABC"), "layers": [np.eye(3).tolist()] * 2},
             "branch_ratio": by_layer,
             "gate": {

@@ -1,96 +1,165 @@
 """Section: what a dataset's accuracy becomes when another specialist answers for it."""
 
-from statistics import fmean
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from pipeline.datasets import DATASETS
+from pipeline.evaluation.inference import Estimate, contrast, covariance_of_means
+from pipeline.evaluation.significance import holm, sign_test
+from pipeline.reporting.comparisons import ALPHA
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
-from pipeline.reporting.means import TIE
-from pipeline.reporting.records import Counterfactual
+from pipeline.reporting.records import Analysis, Counterfactual
 from pipeline.reporting.results import Results
-from pipeline.reporting.sentences import analysed, one_case
-from pipeline.reporting.table import NONE
-from pipeline.reporting.wording import percent, plural, points, signed
+from pipeline.reporting.sentences import one_case
+from pipeline.reporting.trainings import analysed_cases, mean_of, on_average
+from pipeline.reporting.wording import bounds, listing, percent, plural, signed
+
+
+@dataclass(frozen=True)
+class Lead:
+    """By how much a dataset's own specialist answers better than the mean of the others, case by case.
+
+    `counts` [S, N] are whole numbers for each training and case, `unit` of which are an accuracy of one: what is level
+    is exactly 0.
+    """
+
+    counts: np.ndarray
+    unit: int
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The difference in accuracy, over trainings and cases."""
+        return mean_lead([self])
+
+    @property
+    def p(self) -> float:
+        """The larger p of two tests, over trainings and over cases; nan with one training.
+
+        The second is the sign test of the mean over trainings, 1.0 if it points the other way.
+        """
+        if not self.estimate.repeated:
+            return float("nan")
+        over_cases = self.counts.sum(axis=0)
+        agrees = np.sign(over_cases).sum() * self.estimate.value > 0
+        return max(self.estimate.p, sign_test(over_cases)) if agrees else 1.0
+
+
+def lead(right: np.ndarray, own: int, labels: int = 1) -> Lead:
+    """Return the lead of specialist `own` from how many of each case's `labels` are right, [S, specialists, N]."""
+    others = right.shape[1] - 1
+    return Lead(right[:, own] * (others + 1) - right.sum(axis=1), others * labels)
+
+
+def mean_lead(leads: Collection[Lead]) -> Estimate:
+    """Estimate the mean over datasets, whose cases are not the same ones."""
+    shares = [each.counts / each.unit for each in leads]
+    values = np.mean([share.mean(axis=1) for share in shares], axis=0)
+    covariance = np.sum([covariance_of_means(share) for share in shares], axis=0) / len(shares) ** 2
+    return contrast(values[None, :], covariance[None, :, None, :], [1.0])
+
+
+def directions(leads: Sequence[Lead]) -> list[int]:
+    """Return 1 where the own specialist is shown to be better, -1 worse, 0 neither: by Holm over all of them."""
+    adjusted = holm([each.p for each in leads])
+    return [int(np.sign(each.estimate.value)) if p < ALPHA else 0 for each, p in zip(leads, adjusted, strict=True)]
 
 
 def build(results: Results) -> dict[str, Any] | None:
-    """Content of the section: (variant, sentence, map) for each variant that has specialists to swap."""
-    parts = []
-    for index, (variant, analysis) in enumerate(results.analyses.items()):
-        found = analysis.counterfactual
-        if found and len(found.specialists) > 1:
-            parts.append((variant, _sentence(results, variant), routing_map(results, variant, found, index)))
-    return {"parts": parts} if parts else None
-
-
-def _by_specialist(found: Counterfactual, name: str) -> dict[str, float | None]:
-    return dict(zip(found.specialists, found.acc[name], strict=True))
-
-
-def _own_and_best_other(found: Counterfactual, name: str) -> tuple[float, float] | None:
-    """Accuracy of a dataset under its own specialist and under the best other one; None if either is missing."""
-    own, values = found.own.get(name), _by_specialist(found, name)
-    others = [value for specialist, value in values.items() if specialist != own and value is not None]
-    if values.get(own) is None or not others:
+    """Content of the section: (variant, sentences, map) for each variant that has specialists to swap."""
+    swapped = {
+        variant: analyses
+        for variant, analyses in results.analyses.items()
+        if analyses[0].counterfactual and len(analyses[0].counterfactual.specialists) > 1
+    }
+    if not swapped:
         return None
-    return values[own], max(others)
+    leads = {variant: leads_of([each.counterfactual for each in analyses]) for variant, analyses in swapped.items()}
+    # One family: whatever the section claims, of whichever variant and dataset.
+    shown = iter(directions([each for by_dataset in leads.values() for each in by_dataset.values()]))
+    parts = []
+    for index, (variant, analyses) in enumerate(swapped.items()):
+        called = {name: next(shown) for name in leads[variant]}
+        specialists = len(analyses[0].counterfactual.specialists)
+        sentences = routing_sentences(leads[variant], called, specialists, _one_case(results, analyses))
+        parts.append((variant, sentences, routing_map(results, variant, called, index)))
+    return {"parts": parts}
 
 
-def _sentence(results: Results, variant: str) -> str:
-    """The finding, and how little one case is."""
-    analysis = results.analyses[variant]
-    sizes = [min(analysis.cases, results.origin(name).splits["val"].n) for name in analysis.counterfactual.acc]
-    return f"{routing_sentence(analysis.counterfactual)} In accuracy, {one_case(sizes)}."
+def leads_of(found: Sequence[Counterfactual]) -> dict[str, Lead]:
+    """Leads by dataset, of one variant trained several times."""
+    leads = {}
+    for name in found[0].right:
+        right = np.array([each.right[name] for each in found])
+        labels = DATASETS[name].num_classes if DATASETS[name].multi_label else 1
+        leads[name] = lead(right, found[0].specialists.index(found[0].own[name]), labels)
+    return leads
 
 
-def routing_sentence(found: Counterfactual) -> str:
-    """On how many datasets the own specialist is the best or another is, and what the best other one costs."""
-    pairs = {name: pair for name in found.acc if (pair := _own_and_best_other(found, name))}
-    if not pairs:
-        return "No dataset has a specialist of its own."
-    leads = {name: own - other for name, (own, other) in pairs.items()}
-    ahead, level = sum(lead > TIE for lead in leads.values()), sum(abs(lead) <= TIE for lead in leads.values())
-    ties = f", level with the best other one on {level}" if level else ""
-    largest = min(leads, key=leads.__getitem__)
-    better = len(leads) - ahead - level
-    other = f" (largest: {DATASETS[largest].title}, {signed(-leads[largest])} points)" if better else ""
-    loss = fmean(leads.values())
-    change = "loses" if loss >= 0 else "gains"
-    return (
-        f"The own specialist is the best on {ahead} of {plural(len(pairs), 'dataset')}{ties}; another one is better on "
-        f"{better or 'none'}{other}. Routed to the best other one, accuracy {change} {points(loss)} on average."
-    )
+def _one_case(results: Results, analyses: Sequence[Analysis]) -> str:
+    cases = [min(analyses[0].cases, results.origin(name).splits["val"].n) for name in analyses[0].counterfactual.right]
+    return one_case(cases)
 
 
-def routing_map(results: Results, variant: str, found: Counterfactual, index: int) -> HeatMap:
+def routing_sentences(
+    leads: Mapping[str, Lead], called: Mapping[str, int], specialists: int, one_case: str
+) -> list[str]:
+    """On which datasets the own specialist is shown to differ from the others; with one training, how many lead."""
+    mean, trainings = mean_lead(leads.values()), len(next(iter(leads.values())).counts)
+    others = "the other one" if specialists == 2 else "the mean of the others"
+    datasets = plural(len(leads), "dataset")
+    if trainings == 1:
+        signs = [np.sign(each.counts.sum()) for each in leads.values()]
+        above, level, below = (signs.count(sign) for sign in (1, 0, -1))
+        return [
+            f"{on_average(1)}, accuracy with the own specialist is above that with {others} on {above} of {datasets}, "
+            f"level on {level} and below on {below}, by {signed(mean.value)} points on average; {one_case}. Nothing is "
+            "called by one training."
+        ]
+    better, worse = ([DATASETS[name].title for name in called if called[name] == sign] for sign in (1, -1))
+    interval = f" (95 % interval over trainings and cases {bounds(mean.interval)})" if mean.interval else ""
+    return [
+        f"Accuracy with the own specialist is shown to be above that with {others} on {_named(better)} of {datasets} "
+        f"and below it on {_named(worse)}, over {trainings} trainings and the cases, adjusted by Holm.",
+        f"On average over datasets, the own one minus {others} is {signed(mean.value)} points{interval}; {one_case}.",
+    ]
+
+
+def _named(titles: list[str]) -> str:
+    return f"{len(titles)} ({listing(titles)})" if titles else "none"
+
+
+def routing_map(results: Results, variant: str, called: Mapping[str, int], index: int) -> HeatMap:
     """Rows: datasets; columns: specialists; accuracy in percent, tinted by its difference to the own specialist's."""
-    names = [name for name in results.datasets if name in found.acc]
-    table = {name: _by_specialist(found, name) for name in names}
-    own = {name: values.get(found.own.get(name)) for name, values in table.items()}
-    scale = full_scale([_minus(value, own[name]) for name in names for value in table[name].values()])
+    analyses = results.analyses[variant]
+    found, acc = analyses[0].counterfactual, mean_of([each.counterfactual.acc for each in analyses])
+    names = [name for name in results.datasets if name in acc]
+    places = {name: found.specialists.index(found.own[name]) for name in names}
+    scale = full_scale([value - acc[name][places[name]] for name in names for value in acc[name]])
     rows = []
-    for name, values in table.items():
+    for name in names:
+        own = places[name]
         cells = [
             HeatCell(
-                NONE if value is None else percent(value),
-                tint(_minus(value, own[name]), scale),
-                own=specialist == found.own.get(name),
+                percent(value),
+                tint(value - acc[name][own], scale),
+                mark=place == own and called[name] != 0,
+                own=place == own,
             )
-            for specialist, value in values.items()
+            for place, value in enumerate(acc[name])
         ]
         rows.append((DATASETS[name].title, cells))
-    analysis = results.analyses[variant]
+    stars = " Bold with a star: shown to differ from the mean of the others." if len(analyses) > 1 else ""
     return HeatMap(
         name=f"counterfactual-{index}",
-        caption=f"{variant}, {analysed(analysis)}: accuracy in percent with every specialist in turn under "
+        caption=f"{variant}, {analysed_cases(analyses)}: accuracy in percent with every specialist in turn under "
         "its own head. Framed: the own specialist. Orange: lower than with the own one, blue: higher; full colour at "
-        f"{100 * scale:.1f} points. The head was trained with the own specialist, which is a part of the loss.",
+        f"{100 * scale:.1f} points.{stars} The head was trained with the own specialist, which is a part of the loss.",
         corner="Dataset",
         header=[f"Specialist {name}" if len(name) == 1 else name for name in found.specialists],
         rows=rows,
-        rules=breaks([found.own.get(name) for name in names]),
+        rules=breaks([found.own[name] for name in names]),
     )
-
-
-def _minus(value: float | None, reference: float | None) -> float | None:
-    return None if value is None or reference is None else value - reference

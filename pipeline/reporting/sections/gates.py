@@ -12,7 +12,7 @@ from pipeline.reporting.figures.layers import by_group, group_lines, layer_plot
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, decimal
 from pipeline.reporting.records import Gate
 from pipeline.reporting.results import Results
-from pipeline.reporting.sentences import analysed
+from pipeline.reporting.trainings import analysed_cases, mean_of, on_average
 from pipeline.reporting.wording import plural
 
 MARGIN = 0.1  # of the gate's whole weight, by which a specialist leads the next one where it is preferred
@@ -21,30 +21,36 @@ MARGIN = 0.1  # of the gate's whole weight, by which a specialist leads the next
 def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentence, maps, what was looked at, figure) for each gated variant."""
     parts = []
-    for index, (variant, analysis) in enumerate(results.analyses.items()):
-        found = analysis.gate
-        if found and found.weights:
+    for index, (variant, analyses) in enumerate(results.analyses.items()):
+        if analyses[0].gate and analyses[0].gate.weights:
+            found = mean_gate([analysis.gate for analysis in analyses])
             maps = [mean_map(results, variant, found, index), layer_map(results, variant, found, index)]
             figure = _entropy_figure(variant, found, index)
-            parts.append((variant, gate_sentence(found), maps, analysed(analysis), figure))
+            parts.append((variant, gate_sentence(found, len(analyses)), maps, analysed_cases(analyses), figure))
     return {"parts": parts} if parts else None
 
 
-def gate_sentence(found: Gate) -> str:
-    """On how many datasets the gate prefers the specialist of hard routing, and how decided it is."""
+def mean_gate(gates: list[Gate]) -> Gate:
+    """The mean over trainings, of weights and of entropies."""
+    weights, entropy = (mean_of([getattr(gate, key) for gate in gates]) for key in ("weights", "entropy"))
+    return Gate(specialists=gates[0].specialists, weights=weights, entropy=entropy)
+
+
+def gate_sentence(found: Gate, trainings: int) -> str:
+    """On how many datasets most weight is the hard-routed specialist's, and how decided the gate is."""
     known = [name for name in found.weights if DATASETS[name].specialist in found.specialists]
     preferred = [preference(found, name) for name in known]
     agree = sum(specialist == DATASETS[name].specialist for name, specialist in zip(known, preferred, strict=True))
     undecided = preferred.count(None)
     entropy, most = fmean(fmean(values) for values in found.entropy.values()), math.log(len(found.specialists))
     routed = (
-        f"Averaged over layers, the gate prefers the specialist of hard routing on {agree} of "
-        f"{plural(len(known), 'dataset')}, another one on {len(known) - agree - undecided}, and has no clear "
-        f"preference on {undecided} (no specialist leads the next by {MARGIN} of the weight). "
+        f"{on_average(trainings)}, averaged over layers, most weight is given to the specialist of hard routing on "
+        f"{agree} of {plural(len(known), 'dataset')}, to another one on {len(known) - agree - undecided}, and to none "
+        f"on {undecided} (where no specialist leads the next by {MARGIN} of the weight). "
         if known
         else ""
     )
-    return f"{routed}Its entropy is {entropy:.2f} nats on average, of {most:.2f} for weights that are all alike."
+    return f"{routed}The gate's entropy is {entropy:.2f} nats on average, of {most:.2f} for weights that are all alike."
 
 
 def preference(found: Gate, name: str) -> str | None:
@@ -73,7 +79,7 @@ def mean_map(results: Results, variant: str, found: Gate, index: int) -> HeatMap
         rows.append((DATASETS[name].title, [*cells, HeatCell(f"{fmean(found.entropy[name]):.2f}")]))
     return HeatMap(
         name=f"gate-{index}",
-        caption=f"{variant}, {analysed(results.analyses[variant])}: mean gate weight over layers and images, and "
+        caption=f"{variant}, {analysed_cases(results.analyses[variant])}: mean gate weight over layers and images, and "
         "entropy in nats. Framed: the specialist of hard routing.",
         corner="Dataset",
         header=[*found.specialists, "Entropy"],
