@@ -105,7 +105,7 @@ def test_every_training_parameter_stands_in_the_configuration(key):
 
 
 def test_whose_best_round_is_deployed_stands_only_where_datasets_share_nothing_trained():
-    assert {name for name, text in dumps().items() if "deploy: joint" in text} == {"lora_per_dataset_r8"}
+    assert {name for name, text in dumps().items() if "deploy: joint" in text} == {"per_dataset", "lora_per_dataset_r8"}
     assert not [name for name, text in dumps(backbone__frozen=False).items() if "deploy" in text]
     assert resolve(params(), "per_dataset_own_round").train.deploy == "dataset"
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from pipeline.datasets import DATASETS, SPECIALISTS
 from pipeline.evaluation.inference import Estimate, contrast, wilson
+from pipeline.evaluation.undefined import mean_of_defined
 from pipeline.reporting.records import DatasetResult
-from pipeline.reporting.results import METRICS, Results
+from pipeline.reporting.results import METRICS, Results, Run
 
 CHANCE_AUC = 0.5
 # Equal counts of right answers can differ in the last bit after averaging.
@@ -124,13 +125,20 @@ def validation(results: Results, variant: str) -> dict[str, float | None]:
     """Score, ACC and AUC of what a variant deploys on the validation splits, means over seeds: what to choose by."""
     found = {}
     for measure in ("score", *METRICS):
-        values = []
-        for seed in results.seeds:
-            run = results.runs[variant, seed]
-            values.append(run.history[f"{run.training.deployed}_{measure}"][run.training.best_round - 1])
-        mean = fmean(values)
+        mean = fmean(_validated(results.runs[variant, seed], measure) for seed in results.seeds)
         found[f"val_{measure}"] = mean if math.isfinite(mean) else None
     return found
+
+
+def _validated(run: Run, measure: str) -> float:
+    """Score, ACC or AUC of what one training deploys, mean over datasets; nan where it has none."""
+    training, history = run.training, run.history
+    if training.best_round is not None:
+        return history[f"{training.deployed}_{measure}"][training.best_round - 1]
+    if measure == "score":
+        return math.nan if training.score is None else training.score
+    own = training.best_rounds.items()
+    return float(mean_of_defined([history[f"{name}/{best.deployed}_{measure}"][best.round - 1] for name, best in own]))
 
 
 def summary(results: Results) -> dict[str, float | None]:

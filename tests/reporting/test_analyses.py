@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from pipeline.datasets import DATASETS
 from pipeline.evaluation.temperature import BOUNDS
 from pipeline.reporting.results import load_results
 from pipeline.reporting.sections import branch, gain, gates, metrics, similarity
+from pipeline.reporting.table import NONE
 from pipeline.reporting.wording import MINUS
 
 SIX = ("pathmnist", "bloodmnist", "octmnist", "organamnist", "nodulemnist3d", "vesselmnist3d")

@@ -164,6 +164,21 @@ def test_what_one_chooses_by_is_the_deployed_round_s_mean_over_seeds(inputs):
     assert flat["val_auc"] is None
 
 
+def test_with_a_round_for_each_dataset_one_chooses_by_the_datasets_own_rounds(inputs):
+    inputs.variants, inputs.datasets = ("mosaic",), ("pathmnist", "bloodmnist")
+    path = inputs.write() / "runs/mosaic/42/train.json"
+    own = {"pathmnist": ("student", 1), "bloodmnist": ("teacher", 3)}
+    rounds = {name: {"round": number, "deployed": which, "score": 0.6} for name, (which, number) in own.items()}
+    tree = json.loads(path.read_text()) | {"deployed": "composed", "best_round": None, "best_rounds": rounds}
+    path.write_text(json.dumps(tree))
+    results = load_results(inputs.variants, inputs.seeds, root=inputs.root)
+    history = results.main_run.history
+    flat = summary(results)
+    assert flat["val_score"] == tree["score"]
+    expected = [history[f"{name}/{which}_acc"][number - 1] for name, (which, number) in own.items()]
+    assert flat["val_acc"] == pytest.approx(sum(expected) / 2)
+
+
 def test_a_group_without_a_defined_metric_is_null_in_the_summary(inputs):
     inputs.variants, inputs.datasets = ("mosaic",), ("retinamnist", "vesselmnist3d")
     inputs.metrics["mosaic", 42, "vesselmnist3d"] = {"auc": None}
