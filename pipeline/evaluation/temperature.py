@@ -14,9 +14,9 @@ BOUNDS = (0.05, 20.0)
 def choose_temperature(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> float:
     """Return the T within BOUNDS at which labels int64 [N, L] are likeliest under scores float [N, C].
 
-    The likelihood has one peak in log T. Where the cases hold no peak T is the bound they point to: the lower one if
-    every answer is right, be it that all are of one class, the upper one if answers are no better than chance. nan
-    when a score is nan.
+    The likelihood has one peak in log T. Where that is not within BOUNDS, T is the bound next to it: the lower one if
+    every answer is right, be it that all are of one class, or if scores hardly differ; the upper one if answers are no
+    better than chance. nan when a score is nan.
     """
     # Not at the top: with scipy.optimize a third of a second at every start of the report, which needs the bounds only.
     from scipy.optimize import minimize_scalar

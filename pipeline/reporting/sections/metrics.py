@@ -70,7 +70,7 @@ def calibration_table(results: Results) -> Table:
 
 
 def bound_sentences(results: Results) -> list[str]:
-    """Say for which datasets no temperature was likeliest, if there are any."""
+    """Say for which datasets the likeliest temperature is out of range, if there are any."""
     at_bound = [
         DATASETS[name].title
         for name in results.datasets
@@ -80,8 +80,8 @@ def bound_sentences(results: Results) -> list[str]:
         return []
     low, high = map(plain, BOUNDS)
     return [
-        f"The temperature of {listing(at_bound)} is a bound of its range, {low} to {high}: the validation cases are "
-        "all right, or no better than chance, and say nothing about how sure to be."
+        f"The temperature of {listing(at_bound)} is a bound of its range, {low} to {high}: validation would have it "
+        "further out, as where all answers are right or no better than chance; what is scaled by it means little."
     ]
 
 
