@@ -1,6 +1,7 @@
 """Measure the training engine: `python -m benchmarks` for all, or name what to measure.
 
-Needs torch, timm and numpy alone. Prints tables and, with --json, writes every single measurement.
+Needs torch, timm and numpy alone; what measures the report's statistics (calibration, power, margin) needs the whole
+environment. Prints tables and, with --json, writes every single measurement.
 """
 
 import argparse
@@ -8,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -22,13 +24,19 @@ def main() -> None:
     """Run the chosen benchmarks one after the other."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "benchmark", nargs="*", metavar="benchmark", help="training, products, changes, startup, scaling, cost, memory"
+        "benchmark",
+        nargs="*",
+        metavar="benchmark",
+        help="training, products, changes, startup, scaling, cost, memory; and of the report's statistics, only where "
+        "named: calibration, power, margin",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--setting", action="append", choices=NAMES, help="measure only this one; may be repeated")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each measurement (default 3)")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="of the engine (default bf16)")
     parser.add_argument("--compile", action="store_true", help="torch.compile in training and cost")
+    parser.add_argument("--families", type=int, default=400, help="simulated families of each setting (default 400)")
+    parser.add_argument("--root", type=Path, help="checkout whose trainings calibration sets against each other too")
     parser.add_argument("--json", type=Path, help="file for all measurements")
     options = parser.parse_args()
     device, names = torch.device(options.device), options.setting or list(NAMES)
@@ -42,17 +50,29 @@ def main() -> None:
         "cost": lambda: cost.run(device, repeats, precision, options.compile),
         "memory": lambda: memory.run(device, precision),
     }
-    if unknown := set(options.benchmark) - set(benchmarks):
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(benchmarks)}")
+    statistics: dict[str, Callable[[], Result]] = {
+        "calibration": lambda: _calibration().run(options.families, options.root),
+        "power": lambda: _calibration().run_power(options.families),
+        "margin": lambda: _calibration().run_margin(options.families),
+    }
+    if unknown := set(options.benchmark) - set(benchmarks) - set(statistics):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*benchmarks, *statistics])}")
     described = machine(device)
     print(", ".join(f"{key} {value}" for key, value in described.items()), flush=True)
     results = []
     for name in options.benchmark or benchmarks:
-        results.append(benchmarks[name]())
+        results.append((benchmarks | statistics)[name]())
         print(f"\n{results[-1].table()}\n", flush=True)
         if options.json:
             document = {"machine": described, "results": [asdict(result) for result in results]}
             options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _calibration() -> ModuleType:
+    """Import what needs the whole environment, which the others do not."""
+    from benchmarks import calibration
+
+    return calibration
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Simple Sequentially Rejective Multiple Test Procedure, 1979).
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 
 def signed_rank(differences: np.ndarray) -> float:
@@ -43,7 +43,7 @@ def rank_direction(differences: np.ndarray) -> int:
 def sign_test(differences: np.ndarray) -> float:
     """Return the two-sided exact p of the sign test on one difference per case [N]; 1.0 where none differs."""
     positive, negative = int(np.sum(differences > 0)), int(np.sum(differences < 0))
-    return float(stats.binomtest(positive, positive + negative).pvalue) if positive + negative else 1.0
+    return float(min(1.0, 2 * special.bdtr(min(positive, negative), positive + negative, 0.5)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -101,7 +101,7 @@ class Difference:
     """Difference of two variants on one dataset, as a fraction; `value` is None if undefined.
 
     `p` is that of the estimate over trainings and cases; of ACC the larger of it and of the sign test over cases, which
-    holds where few answers differ. nan with one training each.
+    holds where few answers differ, 1.0 if that points the other way. nan with one training each.
     """
 
     value: float | None
@@ -187,7 +187,9 @@ def on_dataset(results: Results, variant: str, reference: str, metric: str, data
     if metric == "acc":
         rows = [results.contributions(name, dataset, metric).mean(axis=0) for name in (variant, reference)]
         # Shares of labels are stored in single precision; a whole answer is never less than this apart.
-        p = float(np.maximum(p, sign_test(np.round(rows[0] - rows[1], 6))))
+        over_cases = np.round(rows[0] - rows[1], 6)
+        agrees = np.sign(over_cases).sum() * found.value > 0
+        p = float(np.maximum(p, sign_test(over_cases) if agrees else 1.0))
     return Difference(found.value, found.interval, p)
 
 
