@@ -60,16 +60,24 @@ def main() -> None:
             if trial is None:
                 if processes.leads:
                     print(f"candidate {index + 1} of {len(places)}: {described(candidate.values)}", flush=True)
-                trainer = build_trainer(
-                    candidate.config,
-                    train=train,
-                    val=val,
-                    seed=seed,
-                    device=device,
-                    compute=compute,
-                    processes=processes,
+                # Held by no name here, so that the next one does not share the device with it.
+                trial = tried(
+                    build_trainer(
+                        candidate.config,
+                        train=train,
+                        val=val,
+                        seed=seed,
+                        device=device,
+                        compute=compute,
+                        processes=processes,
+                    ),
+                    f"{variant}-tune-{index}",
+                    checkpoints,
+                    stop,
+                    params,
+                    variant,
+                    lineage,
                 )
-                trial = tried(trainer, f"{variant}-tune-{index}", checkpoints, stop, params, variant, lineage)
             trials.append(trial)
         if processes.leads:
             write_choice(variant, candidates, trials)

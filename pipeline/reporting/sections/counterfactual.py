@@ -109,22 +109,22 @@ def routing_sentences(
 ) -> list[str]:
     """On which datasets the own specialist is shown to differ from the others; with one training, how many lead."""
     mean, trainings = mean_lead(leads.values()), len(next(iter(leads.values())).counts)
-    others = "the other one" if specialists == 2 else "the mean of the others"
+    others = "the other one's" if specialists == 2 else "the others' mean"
     datasets = plural(len(leads), "dataset")
     if trainings == 1:
         signs = [np.sign(each.counts.sum()) for each in leads.values()]
         above, level, below = (signs.count(sign) for sign in (1, 0, -1))
         return [
-            f"{on_average(1)}, accuracy with the own specialist is above that with {others} on {above} of {datasets}, "
-            f"level on {level} and below on {below}, by {signed(mean.value)} points on average; {one_case}. Nothing is "
-            "called by one training."
+            f"{on_average(1)}, the own specialist's accuracy is above {others} on {above} of {datasets}, level on "
+            f"{level} and below on {below}, by {signed(mean.value)} points on average; {one_case}. Nothing is called "
+            "by one training."
         ]
     better, worse = ([DATASETS[name].title for name in called if called[name] == sign] for sign in (1, -1))
     interval = f" (95 % interval over trainings and cases {bounds(mean.interval)})" if mean.interval else ""
     return [
-        f"Accuracy with the own specialist is shown to be above that with {others} on {_named(better)} of {datasets} "
-        f"and below it on {_named(worse)}, over {trainings} trainings and the cases, adjusted by Holm.",
-        f"On average over datasets, the own one minus {others} is {signed(mean.value)} points{interval}; {one_case}.",
+        f"The own specialist's accuracy is shown to be above {others} on {_named(better)} of {datasets} and below it "
+        f"on {_named(worse)}, over {trainings} trainings and the cases, adjusted by Holm.",
+        f"On average over datasets, it is {signed(mean.value)} points from {others}{interval}; {one_case}.",
     ]
 
 
