@@ -1,7 +1,7 @@
 """Measure the training engine: `python -m benchmarks` for all, or name what to measure.
 
-Needs torch, timm and numpy alone; what measures the report's statistics (calibration, power, margin) needs the whole
-environment. Prints tables and, with --json, writes every single measurement.
+Needs torch, timm and numpy alone; what measures the report's statistics (calibration, power, margin, rules) needs the
+whole environment. Prints tables and, with --json, writes every single measurement.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
         nargs="*",
         metavar="benchmark",
         help="training, products, changes, startup, scaling, cost, memory; and of the report's statistics, only where "
-        "named: calibration, power, margin",
+        "named: calibration, power, margin, rules",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--setting", action="append", choices=NAMES, help="measure only this one; may be repeated")
@@ -54,6 +54,7 @@ def main() -> None:
         "calibration": lambda: _calibration().run(options.families, options.root),
         "power": lambda: _calibration().run_power(options.families),
         "margin": lambda: _calibration().run_margin(options.families),
+        "rules": lambda: _calibration().run_rules(options.families),
     }
     if unknown := set(options.benchmark) - set(benchmarks) - set(statistics):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*benchmarks, *statistics])}")

@@ -20,6 +20,7 @@ from pipeline.datasets import DATASETS
 from pipeline.evaluation.contributions import contributions
 from pipeline.evaluation.inference import wilson
 from pipeline.reporting.comparisons import ALPHA, compare_all, on_every_dataset
+from pipeline.reporting.means import estimate
 from pipeline.reporting.results import METRICS, Results, Run, load_results
 from pipeline.reporting.sections import counterfactual, forgetting, gradients
 from pipeline.reporting.sections.gain import ALONE, multi_task_gains
@@ -93,6 +94,42 @@ def run_power(repeats: int) -> Result:
         rows,
         ["Share, in percent with its 95 % interval, in which the planned comparison of means is called rightly."],
     )
+
+
+def run_rules(repeats: int) -> Result:
+    """Call a difference of two methods' means that is none by other rules than the report's, on the same families."""
+    rows = []
+    for seeds, cases in product((2, 3, 5), (50, 500, 5000)):
+        for null, spread in NULLS.items():
+            generator = np.random.default_rng([seeds, cases, len(null)])
+            found: dict[str, list[bool]] = {}
+            for _ in range(max(50, repeats // 4) if cases == 5000 else repeats):
+                results = simulate(generator, spread, seeds, 18, cases, (0.0,))
+                for rule, p in rules(results, "acc").items():
+                    found.setdefault(rule, []).append(p < ALPHA)
+            rows.append({"seeds": seeds, "test cases": cases, "null": null} | {k: share(v) for k, v in found.items()})
+            print(rows[-1], flush=True)
+    return Result("rules", rows, ["Share, in percent, in which the mean ACC of two methods is called, 18 datasets."])
+
+
+def rules(results: Results, metric: str) -> dict[str, float]:
+    """Two-sided p of the difference of the first two variants' means, by rule."""
+    names, pair = results.datasets, results.variants[:2]
+    found = estimate(results, pair, metric, names, (-1.0, 1.0))
+    covariance = sum(results.covariance(name, metric) for name in names) / len(names) ** 2
+    # Redrawing the cases of all trainings at once: what a bootstrap of paired means sees.
+    means = covariance[:2, :, :2].mean(axis=(1, 3))
+    resampled = math.sqrt(means[0, 0] + means[1, 1] - 2 * means[0, 1])
+    both = math.hypot(found.trainings, found.cases)
+    satterthwaite = found.freedom * both**4 / found.trainings**4
+    size = abs(found.value)
+    return {
+        "cases alone": 2 * stats.norm.sf(size / resampled),
+        "trainings alone": 2 * stats.t.sf(size / found.trainings, found.freedom),
+        "sum, Satterthwaite": 2 * stats.t.sf(size / both, satterthwaite),
+        "sum, trainings' t": 2 * stats.t.sf(size / both, found.freedom),
+        "Howe": found.p,
+    }
 
 
 def run_margin(repeats: int) -> Result:

@@ -63,6 +63,7 @@ class Train:
     early_stopping_patience: int = 5
     min_delta: float = 0.0
     monitor: str = "acc"
+    deploy: str | None = None
     grade_tolerance: int = 0
     prompt_strength_lr: float | None = None
     validate_visits: bool = False
