@@ -6,7 +6,6 @@ from pipeline.datasets import DATASETS
 from pipeline.reporting.comparisons import Comparison, compare_all, planned
 from pipeline.reporting.means import Mean, above_constant, defined, mean_over
 from pipeline.reporting.origin import describe_origin
-from pipeline.reporting.records import Analysis
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.tuning import recipe
 from pipeline.reporting.wording import (
@@ -312,11 +311,6 @@ def _why_undefined(results: Results, name: str) -> str:
     if everywhere := [title for title, (_, negative) in classes if negative == 0]:
         return f"every test image is “{everywhere[0]}”"
     return "not every run has a finite value"
-
-
-def analysed(analysis: Analysis) -> str:
-    """What an analysis looked at, for captions."""
-    return f"seed {analysis.seed}, up to {plural(analysis.cases, 'validation image')} of each dataset"
 
 
 def one_case(sizes: Collection[int]) -> str:
