@@ -58,7 +58,7 @@ NULLS = {"one method": Spread(), "two methods, level": Spread(case=0.6, method=0
 def run(repeats: int, root: Path | None = None) -> Result:
     """Simulate families without a difference; with `root`, also set its trainings of one variant against each other."""
     rows = []
-    for seeds, datasets, cases in product((1, 3, 5), (3, 18), (50, 500, 5000)):
+    for seeds, datasets, cases in product((1, 2, 3, 5), (3, 18), (50, 500, 5000)):
         for null, spread in NULLS.items():
             generator = np.random.default_rng([seeds, datasets, cases, len(null)])
             found = [
@@ -249,7 +249,13 @@ def of_trainings(root: Path) -> list[dict[str, Any]]:
         for one, other in pairs:
             sets = {"main": [lost[seed] for seed in one], "other": [lost[seed] for seed in other]}
             differs = bool(forgetting.findings(sets, "main")["other"].differs)
-            found[one, other] = claims(_against(results, one, other)) | {"forgetting": differs}
+            found[one, other] = claims(_against(results, one, other, "shared"))
+            found[one, other] |= {
+                section: called
+                for section, called in claims(_against(results, one, other, ALONE)).items()
+                if section.startswith("gain")
+            }
+            found[one, other]["forgetting"] = differs
         setting = {"seeds": size, "datasets": len(results.datasets), "test cases": "real"}
         setting |= {"null": f"{len(seeds)} trainings of {folder.name}, {len(pairs)} pairs"}
         sections = next(iter(found.values()))
@@ -259,12 +265,12 @@ def of_trainings(root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _against(results: Results, one: tuple[int, ...], other: tuple[int, ...]) -> Results:
-    """Two sets of trainings of the main variant, as the main variant and as both that it is compared with."""
-    names, seeds = ("mosaic", "shared", ALONE), tuple(range(len(one)))
+def _against(results: Results, one: tuple[int, ...], other: tuple[int, ...], name: str) -> Results:
+    """Two sets of trainings of the main variant, as the main variant and as another one of this name."""
+    names, seeds = ("mosaic", name), tuple(range(len(one)))
     runs = {
         (name, place): replace(results.runs[results.main, seed], variant=name, seed=place)
-        for name, side in zip(names, (one, other, other), strict=True)
+        for name, side in zip(names, (one, other), strict=True)
         for place, seed in enumerate(side)
     }
     return _results(names, seeds, runs)
@@ -275,4 +281,7 @@ def _jackknifed(flags: Mapping[tuple[tuple[int, ...], tuple[int, ...]], bool], s
     rate = float(np.mean(list(flags.values())))
     without = [np.mean([flag for pair, flag in flags.items() if seed not in pair[0] + pair[1]]) for seed in seeds]
     error = math.sqrt((len(seeds) - 1) * np.var(without))
-    return f"{100 * rate:.1f} ({max(0, 100 * (rate - 2 * error)):.1f} to {100 * (rate + 2 * error):.1f})"
+    called = f"{sum(flags.values())} of {len(flags)}"
+    if not rate:  # of which the trainings left out show nothing
+        return called
+    return f"{called}: {100 * rate:.1f} ({max(0, 100 * (rate - 2 * error)):.1f} to {100 * (rate + 2 * error):.1f})"

@@ -15,7 +15,8 @@ from pipeline.evaluation.metrics import predictions, roc_columns
 def contributions(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return the contributions to ACC and to AUC, float64 [N, 2], for labels int64 [N, L] and scores [N, C].
 
-    Those to AUC are nan throughout where it is undefined.
+    Those to AUC are nan throughout where it is undefined, and where a class or its opposite has a single case: how such
+    cases vary is then unknown.
     """
     right = (predictions(dataset, scores) == labels).mean(axis=1)
     columns = zip(*(column.T for column in roc_columns(dataset, labels, scores)), strict=True)
@@ -30,7 +31,7 @@ def _area_contributions(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
     cases, positives = len(positive), int(positive.sum())
     negatives = cases - positives
-    if not positives or not negatives:
+    if min(positives, negatives) < 2:
         return np.full(cases, np.nan)
     above = rankdata(scores)
     placed = np.empty(cases)
@@ -42,5 +43,5 @@ def _area_contributions(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def _weight(cases: int) -> float:
-    """Weight of a case among its like that makes squares sum up to an unbiased variance; of a single one 1."""
-    return 1 / cases if cases == 1 else 1 / np.sqrt(cases * (cases - 1))
+    """Weight of a case among its like that makes squares sum up to an unbiased variance."""
+    return 1 / np.sqrt(cases * (cases - 1))

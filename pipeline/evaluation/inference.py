@@ -65,13 +65,18 @@ class Estimate:
         return self._tail(abs(self.value), sides=2)
 
     def p_above(self, bound: float) -> float:
-        """One-sided p of the hypothesis that the value is at most `bound`; nan with one training each."""
+        """One-sided p of the hypothesis that the value is at most `bound`; nan and 1.0 as for `p`."""
+        if not self.reach(TAIL):
+            return self.p
         p = self._tail(abs(self.value - bound), sides=1)
         return p if self.value > bound else 1 - p
 
     def reach(self, tail: float) -> float:
-        """How far the interval reaches to each side if a share `tail` is left out there; 0.0 where it has no width."""
-        if self.trainings is None or max(self.trainings, self.cases) < NOTHING:
+        """How far the interval reaches to each side if a share `tail` is left out there.
+
+        0.0 where nothing varies, and where nothing is known of either source.
+        """
+        if self.trainings is None or math.isnan(self.cases) or max(self.trainings, self.cases) < NOTHING:
             return 0.0
         # The functions beneath scipy.stats, which takes a hundred times as long; a p solves for the tail.
         normal = -special.ndtri(tail)
@@ -105,8 +110,8 @@ def contrast(values: np.ndarray, covariance: np.ndarray, weights: Sequence[float
     trainings = values.shape[1]
     value = float(weights @ values.mean(axis=1))
     if trainings == 1:
-        cases = weights @ covariance[:, 0, :, 0] @ weights
-        return Estimate(value, None, math.nan, math.sqrt(max(0.0, float(cases))))
+        cases = np.maximum(0.0, weights @ covariance[:, 0, :, 0] @ weights)
+        return Estimate(value, None, math.nan, math.sqrt(cases))
     own = np.einsum("ksks->k", covariance) / trainings
     same = np.einsum("ksls->kl", covariance)
     common = (covariance.sum(axis=(1, 3)) - same) / (trainings * (trainings - 1))
@@ -114,7 +119,8 @@ def contrast(values: np.ndarray, covariance: np.ndarray, weights: Sequence[float
     parts = weights**2 * between / trainings
     square = float(parts.sum())
     freedom = (trainings - 1) * square**2 / float((parts**2).sum()) if square else math.inf
-    cases = max(0.0, float(weights @ common @ weights))
+    # np.maximum, unlike max, keeps a nan: what cases do is then unknown, and so is the whole.
+    cases = np.maximum(0.0, weights @ common @ weights)
     return Estimate(value, math.sqrt(square), freedom, math.sqrt(cases))
 
 

@@ -78,8 +78,11 @@ class Comparison:
 
     @property
     def no_worse(self) -> bool:
-        """Whether the main variant is shown to be worse by less than the margin."""
-        return self.margin_p < ALPHA
+        """Whether the main variant is shown to be worse by less than the margin, if at all.
+
+        One-sided at half of the level, so that it goes with the end of the two-sided interval.
+        """
+        return self.margin_p < ALPHA / 2
 
     @property
     def verdict(self) -> Verdict:

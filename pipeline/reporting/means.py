@@ -72,10 +72,8 @@ def mean_over(results: Results, variant: str, metric: str, datasets: tuple[str, 
     by_seed = [fmean(seed) for seed in zip(*(results.values(variant, name, metric) for name in used), strict=True)]
     std = stdev(by_seed) if len(by_seed) > 1 else None
     value, found = fmean(by_seed), estimate(results, (variant,), metric, used, (1.0,))
-    if len(used) > 1:
-        interval = found.interval if found.repeated else found.of_these_models.interval
-    elif found.repeated:
-        interval = found.share_interval
+    if len(used) > 1 or found.repeated:
+        interval = (found if found.repeated else found.of_these_models).share_interval
     else:
         interval = model_interval(metric, value, results.contributions(variant, used[0], metric)[0])
     return Mean(value, std, used, interval)
@@ -93,7 +91,7 @@ def model_interval(metric: str, value: float, contributions: np.ndarray) -> tupl
     variance.
     """
     cases = len(contributions)
-    variance = float(np.var(contributions, ddof=1)) / cases if cases > 1 else 0.0
+    variance = float(np.var(contributions)) / cases
     if metric == "acc":
         answers = value * (1 - value)
         return wilson(value, answers / variance if answers and variance else cases)

@@ -60,12 +60,14 @@ def _range_of(compared: list[Comparison]) -> str:
     """How many other variants ended above and below the main one, and the smallest and largest difference."""
     above = sum(each.difference > 0 and not _is_level(each) for each in compared)
     below = sum(each.difference < 0 and not _is_level(each) for each in compared)
+    level = len(compared) - above - below
+    same = f", {level} level with it" if level else ""
     ends = [signed(pick(each.difference for each in compared)) for pick in (min, max)]
     reach = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
     others = plural(len(compared), "other variant")
     return (
         f"In {TITLES[compared[0].metric]}, of {others} {above or 'none'} ended above {compared[0].main} and "
-        f"{below or 'none'} below ({reach} points)."
+        f"{below or 'none'} below{same} ({reach} points)."
     )
 
 
@@ -74,7 +76,7 @@ def _routing_or_sharing(compared: list[Comparison]) -> str:
     hard, shared = f"hard routing ({compared[0].main})", f"one shared adapter ({compared[0].other})"
     if not compared[0].estimate.repeated:
         found = [f"{_standing(each)} in {TITLES[each.metric]}" for each in compared]
-        return f"H{hard[1:]} against {shared}, the planned comparison: in this one training each {listing(found)}."
+        return f"H{hard[1:]} against {shared}, the planned comparison: with one training each, it is {listing(found)}."
     by_verdict = {"beats": "lower", "loses to": "higher"}
     claims = []
     for verb, verdict in by_verdict.items():
@@ -102,7 +104,7 @@ def _unclear(comparison: Comparison) -> str:
     if comparison.interval is None:
         return "without an interval"
     if comparison.direction and (comparison.direction > 0) != (comparison.difference > 0):
-        return "most datasets say the opposite"
+        return "the ranks over datasets point the other way"
     if comparison.rank_p >= comparison.p:
         return "not consistently over datasets"
     return "not beyond chance among so many comparisons"
@@ -123,8 +125,16 @@ def no_worse(results: Results) -> list[str]:
         shown = [each.other for each in compared if each.no_worse]
         rest = [each.other for each in compared if not each.no_worse]
         text = f"Non-inferiority in {TITLES[metric]}, by a margin of {points(results.margin)}: {results.main} is"
-        parts = [f"shown to be no worse than {listing(shown)}"] if shown else []
-        parts += [f"not shown to be no worse than {listing(rest)}"] if rest else []
+        parts = [f"shown to be worse by less than that, if at all, than {listing(shown)}"] if shown else []
+        parts += (
+            [
+                f"not shown to be so than {listing(rest)}"
+                if shown
+                else f"not shown to be worse by less than that than {listing(rest)}"
+            ]
+            if rest
+            else []
+        )
         sentences.append(f"{text} {' and '.join(parts)}.")
     return sentences
 
@@ -203,7 +213,7 @@ def comparison_sentence(comparison: Comparison) -> str:
 
 
 def _is_level(comparison: Comparison) -> bool:
-    return points(comparison.difference) == points(0)
+    return points(comparison.difference) == points(0) and not comparison.called
 
 
 def _standing(comparison: Comparison, by: str = "") -> str:
@@ -330,6 +340,14 @@ def limits(results: Results) -> list[str]:
         if results.others and len(results.seeds) > 1
         else []
     )
+    across = (
+        [
+            "The signed-rank test asks whether variants differ across datasets like these; with the recipes and the "
+            "backbone at hand it says nothing about other datasets, recipes or backbones."
+        ]
+        if results.others and len(results.seeds) > 1
+        else []
+    )
     pretrained = (
         ["The backbone's weights are random. What adapters and their routing bring to a pretrained one may differ."]
         if results.main_run.training.weights.random
@@ -342,8 +360,7 @@ def limits(results: Results) -> list[str]:
         "over datasets weighs each of them alike, however many images it has.",
         seeds(results),
         *looks,
-        "The signed-rank test asks whether variants differ across datasets like these; with one recipe and one "
-        "backbone it says nothing about other datasets, recipes or backbones.",
+        *across,
         *_dependent(results),
         "The round, and whether student or teacher is deployed, were chosen by the validation score; the test split "
         "was read once, by the evaluation, after that choice.",
@@ -358,8 +375,10 @@ def _dependent(results: Results) -> list[str]:
     scans = [DATASETS[name].title for name in SAME_SCANS if name in results.datasets]
     shared = f"{listing(scans)} show the same scans and are no independent datasets; " if len(scans) > 1 else ""
     text = f"{shared}several images of a set can be of one patient, and the intervals take them for independent."
-    more = "Both make" if shared else "That makes"
-    return [f"{text[0].upper()}{text[1:]} {more} the tests call more than they should."]
+    more, what = "Both make" if shared else "That makes", "intervals shorter than they should be"
+    if len(results.seeds) > 1:
+        what = f"{what} and tests call more than they should"
+    return [f"{text[0].upper()}{text[1:]} {more} {what}."]
 
 
 def _range(numbers: Collection[int]) -> str:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.reporting.wording import UNDEFINED
-
 NONE = "\N{EN DASH}"
 # Headings of numbers of which less is better.
 LOW_IS_BETTER = ("Trainable", "p")
@@ -46,15 +44,6 @@ class Table:
         """How a first click sorts a column (from 0): best numbers on top, words from A to Z."""
         up = column == 0 or column in self.text_columns or self.header[column] in LOW_IS_BETTER
         return "ascending" if up else "descending"
-
-
-def highest(texts: list[str]) -> set[str]:
-    """Texts of the highest value, ties as printed included; none where there is nothing to compare."""
-    numbers = {text: float(text.split()[0]) for text in texts if text != UNDEFINED}
-    if len(texts) < 2 or not numbers:
-        return set()
-    highest = max(numbers.values())
-    return {text for text, number in numbers.items() if number == highest}
 
 
 def markdown(table: Table) -> str:

@@ -71,11 +71,14 @@ def test_a_class_that_is_absent_leaves_auc_undefined_and_acc_as_it_is():
     assert found[:, 0].mean() == pytest.approx(accuracy(dataset, labels, scores))
 
 
-def test_the_only_case_of_a_class_has_a_finite_contribution():
+def test_how_the_only_case_of_a_class_varies_is_unknown():
     dataset, labels, (scores,) = _made("breastmnist", 30)
-    labels[:] = 0
-    labels[3] = 1
-    assert np.isfinite(contributions(dataset, labels, scores)).all()
+    for only, rest in ((1, 0), (0, 1)):
+        labels[:] = rest
+        labels[3] = only
+        found = contributions(dataset, labels, scores)
+        assert np.isnan(found[:, 1]).all()
+        assert np.isfinite(found[:, 0]).all()
 
 
 def test_a_constant_answer_varies_in_accuracy_with_the_class_mix():

@@ -89,6 +89,15 @@ def test_the_one_sided_p_goes_with_the_two_sided_one_and_with_the_interval():
 def test_nothing_is_shown_by_what_never_varies():
     found = Estimate(0.3, 0.0, math.inf, 1e-16)
     assert (found.interval, found.share_interval, found.p) == (None, None, 1.0)
+    # Nor that it is above a bound, be it below or above.
+    assert found.p_above(0.1) == found.p_above(0.9) == 1.0
+
+
+def test_what_other_cases_would_do_being_unknown_nothing_is_shown():
+    covariance = np.full((2, 3, 2, 3), np.nan)
+    found = contrast(np.array([[0.9, 0.91, 0.92], [0.1, 0.11, 0.12]]), covariance, (1, -1))
+    assert (found.interval, found.p, found.p_above(0.0)) == (None, 1.0, 1.0)
+    assert contrast(np.array([[0.9], [0.1]]), covariance[:, :1, :, :1], (1, -1)).of_these_models.interval is None
 
 
 def test_far_beyond_any_threshold_p_is_small_and_not_zero():

@@ -83,8 +83,8 @@ def test_with_one_training_each_nothing_is_called_however_clear(inputs):
     text = answer(results)
     assert text[0].startswith("One training each (seed 42) says nothing about methods")
     assert text[1] == (
-        "Hard routing (mosaic) against one shared adapter (shared), the planned comparison: in this one training each "
-        "2.8 points ahead in ACC and 2.8 points ahead in AUC."
+        "Hard routing (mosaic) against one shared adapter (shared), the planned comparison: with one training each, it "
+        "is 2.8 points ahead in ACC and 2.8 points ahead in AUC."
     )
     assert text[2].replace("\N{MINUS SIGN}", "-") == (
         "In ACC, of 2 other variants none ended above mosaic and 2 below (-2.8 points)."
@@ -106,7 +106,7 @@ def test_a_mean_that_one_dataset_makes_is_not_called_against_what_the_others_say
     assert comparison.rank_p < 0.01
     assert comparison.p < 0.01
     assert comparison.verdict == "unclear"
-    assert _says(comparison).endswith("unclear, most datasets say the opposite.")
+    assert _says(comparison).endswith("unclear, the ranks over datasets point the other way.")
 
 
 def test_trainings_that_never_vary_give_no_interval(inputs):
@@ -321,7 +321,7 @@ def test_no_worse_needs_the_whole_interval_within_the_margin(inputs):
         assert comparison.no_worse == shown
         assert (comparison.interval[1] < 0.01) == shown
         text = no_worse(results)[0]
-        assert ("is shown to be no worse than shared" in text) == shown
+        assert ("is shown to be worse by less than that, if at all, than shared" in text) == shown
         assert "by a margin of 1.0 points" in text
         assert no_worse(replace(results, margin=None)) == []
 

@@ -55,6 +55,19 @@ def _part(results) -> tuple[str, dict]:
 EQUAL = dict.fromkeys(SIX, (0.5, 0.5, 0.5))
 
 
+def test_where_trainings_draw_their_groups_each_one_s_own_specialist_counts(inputs):
+    # The dataset's own specialist is A in one training and B in the others, and answers most cases each time.
+    results = _load(
+        inputs, EQUAL | {"pathmnist": (0.875, 0.0, 0.0)}, seeds=(1, 2, 3), later={"pathmnist": (0.0, 0.875, 0.0)}
+    )
+    for analysis in results.analyses["mosaic"][1:]:
+        analysis.counterfactual.own["pathmnist"] = "B"
+    text, heat = _part(results)
+    assert "is shown to be above the others' mean on 1 (PathMNIST) of 6 datasets" in text
+    assert heat.header == ["Own specialist", "Mean of the others"]
+    assert [cell.text for cell in dict(heat.rows)["PathMNIST"]] == ["87.5", "0.0"]
+
+
 def test_by_one_training_the_counts_are_told_and_nothing_is_called(inputs):
     shares = EQUAL | {"pathmnist": (1.0, 0.0, 0.5), "octmnist": (0.5, 0.25, 0.5), "vesselmnist3d": (0.75, 0.5, 1.0)}
     text, heat = _part(_load(inputs, shares))

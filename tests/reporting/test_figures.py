@@ -133,7 +133,7 @@ def test_the_forest_says_its_verdicts_in_words(inputs):
 def test_the_scatter_shows_how_far_noise_reaches(inputs):
     results = _load(inputs)
     figure = scatter_plot(results, "acc")
-    assert "trainable parameters, logarithmic; band: 95 % interval of mosaic" in _texts(figure)
+    assert "trainable parameters, logarithmic; band: 95 % interval of mosaic over test cases" in _texts(figure)
     described = re.search(r"<desc[^>]*>([^<]+)</desc>", figure).group(1)
     for variant in results.variants:
         interval = mean_over(results, variant, "acc", results.datasets).interval

@@ -6,7 +6,7 @@ from statistics import stdev
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from pipeline.reporting.means import above_constant, constant_answer, groups, mean_over, model_interval, summary
 from pipeline.reporting.records import DatasetResult
@@ -61,8 +61,9 @@ def test_with_one_training_the_interval_is_over_cases_alone(inputs):
     results = _results(inputs, {("mosaic", dataset): (0.5,) for dataset in inputs.datasets})
     # Two independent sets: half the variance of one.
     reach = 1.959964 * cases.std(ddof=1) / np.sqrt(24) / np.sqrt(2)
-    found = mean_over(results, "mosaic", "acc", results.datasets)
-    assert found.interval == pytest.approx((0.5 - reach, 0.5 + reach), rel=1e-5)
+    low, high = mean_over(results, "mosaic", "acc", results.datasets).interval
+    assert (low + high) / 2 == pytest.approx(0.5)
+    assert special.logit(high) == pytest.approx(reach / 0.25, rel=1e-5)
 
 
 def test_with_several_trainings_the_interval_is_over_them_as_well(inputs):
@@ -70,11 +71,19 @@ def test_with_several_trainings_the_interval_is_over_them_as_well(inputs):
     values = (0.50, 0.53, 0.56)
     results = _results(inputs, {("mosaic", dataset): values for dataset in inputs.datasets})
     over_trainings = 4.302653 * 0.03 / np.sqrt(3)
-    low, high = mean_over(results, "mosaic", "acc", results.datasets).interval
-    assert (low + high) / 2 == pytest.approx(0.53)
-    assert (high - low) / 2 > over_trainings
+    low, high = special.logit(mean_over(results, "mosaic", "acc", results.datasets).interval)
     covariance = sum(results.covariance(name, "acc")[0, 0, 0, 1] for name in results.datasets) / 4
-    assert (high - low) / 2 == pytest.approx(np.hypot(over_trainings, 1.959964 * np.sqrt(covariance)), rel=1e-5)
+    reach = np.hypot(over_trainings, 1.959964 * np.sqrt(covariance))
+    assert reach > over_trainings
+    assert (low + high) / 2 == pytest.approx(special.logit(0.53))
+    assert (high - low) / 2 == pytest.approx(reach / (0.53 * 0.47), rel=1e-5)
+
+
+def test_an_interval_of_a_mean_stays_within_0_and_1(inputs):
+    inputs.variants, inputs.seeds = ("mosaic",), (1, 2)
+    results = _results(inputs, {("mosaic", dataset): (0.97, 0.99) for dataset in inputs.datasets})
+    low, high = mean_over(results, "mosaic", "acc", results.datasets).interval
+    assert 0 < low < 0.98 < high < 1
 
 
 def test_an_accuracy_of_one_dataset_has_wilson_s_interval_also_where_all_answers_are_right():
@@ -82,9 +91,8 @@ def test_an_accuracy_of_one_dataset_has_wilson_s_interval_also_where_all_answers
     assert high == 1.0
     assert 0.85 < low < 0.9
     right = np.arange(40) < 30
-    # As if of N - 1 cases: the variance is the unbiased one.
     expected = stats.binomtest(30, 40).proportion_ci(0.95, method="wilson")
-    assert model_interval("acc", 0.75, right.astype(float)) == pytest.approx((expected.low, expected.high), abs=0.003)
+    assert model_interval("acc", 0.75, right.astype(float)) == pytest.approx((expected.low, expected.high))
 
 
 def test_an_auc_that_no_case_varies_has_no_interval():

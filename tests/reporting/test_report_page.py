@@ -458,21 +458,19 @@ def test_latex_gives_each_difference_its_interval_where_there_is_one(inputs):
     assert "scriptsize" not in once
 
 
-def test_the_best_of_a_dataset_is_bold_only_above_the_constant_answer(inputs):
+def test_no_variant_is_marked_as_the_best_of_a_dataset_or_group(inputs):
+    """A winner would be marked in every comparison of a method with itself."""
     inputs.variants, inputs.datasets = ("mosaic", "shared"), ("octmnist", "breastmnist")
     # The most frequent of four classes makes 25 %, of two 50 %.
-    for dataset, ours, theirs in (("octmnist", 0.25, 0.2), ("breastmnist", 0.49, 0.51)):
+    for dataset, ours, theirs in (("octmnist", 0.25, 0.9), ("breastmnist", 0.49, 0.91)):
         for variant, value in (("mosaic", ours), ("shared", theirs)):
             inputs.metrics[variant, 42, dataset] = {"acc": value, "auc": value}
     inputs.contributions["mosaic", 42, "octmnist"] = np.full((24, 2), 0.25)
     tables = datasets.build(_results(inputs))
     acc, auc = tables["tables"]
-    assert [[cell.best for cell in row[2:]] for row in acc.rows] == [[False, False], [False, True]]
-    assert [[cell.best for cell in row[2:]] for row in auc.rows] == [[False, False], [False, True]]
+    assert not any(cell.best for table in (acc, auc, tables["groups"]) for row in table.rows for cell in row)
     assert "; mosaic is not above it on OCTMNIST and BreastMNIST." in acc.caption
     assert auc.rows[0][2].below == NONE
-    by_variant = {row[0].text: [cell.best for cell in row[1:3]] for row in tables["groups"].rows}
-    assert by_variant["mosaic"] == by_variant["shared"] == [False, False]  # 37.0 and 35.5 of 37.5 %
 
 
 def test_the_page_says_how_intervals_and_p_values_are_made(page):

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from pipeline.reporting.figures.labels import label_points
-from pipeline.reporting.means import mean_over
+from pipeline.reporting.means import mean_over, over
 from pipeline.reporting.results import Results
 from pipeline.reporting.sentences import TITLES
 from pipeline.reporting.svg import INK, SERIES, inline_svg, styled
@@ -40,7 +40,7 @@ def scatter_plot(results: Results, metric: str) -> Markup | None:
     label = "trainable parameters, logarithmic"
     if interval := means[results.main].interval:
         axes.axhspan(*(100 * bound for bound in interval), color=SERIES[1], alpha=0.13, linewidth=0)
-        label += f"; band: 95 % interval of {results.main}"
+        label += f"; band: 95 % interval of {results.main} over {over(results)}"
     axes.set_xlabel(label)
     axes.set_ylabel(f"mean test {TITLES[metric]}, %")
     points = [(variant, trainable[variant], 100 * means[variant].value) for variant in results.variants]

@@ -93,10 +93,16 @@ def leads_of(found: Sequence[Counterfactual]) -> dict[str, Lead]:
     """Leads by dataset, of one variant trained several times."""
     leads = {}
     for name in found[0].right:
-        right = np.array([each.right[name] for each in found])
+        # The own specialist first: trainings that draw their groups may have different ones.
+        right = np.array([_own_first(each, name, each.right[name]) for each in found])
         labels = DATASETS[name].num_classes if DATASETS[name].multi_label else 1
-        leads[name] = lead(right, found[0].specialists.index(found[0].own[name]), labels)
+        leads[name] = lead(right, 0, labels)
     return leads
+
+
+def _own_first(found: Counterfactual, name: str, by_specialist: Sequence[Any]) -> list[Any]:
+    own = found.specialists.index(found.own[name])
+    return [by_specialist[own], *by_specialist[:own], *by_specialist[own + 1 :]]
 
 
 def _one_case(results: Results, analyses: Sequence[Analysis]) -> str:
@@ -132,12 +138,27 @@ def _named(titles: list[str]) -> str:
     return f"{len(titles)} ({listing(titles)})" if titles else "none"
 
 
+def _own_and_mean(found: Counterfactual, name: str, acc: Sequence[float]) -> list[float]:
+    own, *others = _own_first(found, name, acc)
+    return [own, float(np.mean(others))]
+
+
 def routing_map(results: Results, variant: str, called: Mapping[str, int], index: int) -> HeatMap:
     """Rows: datasets; columns: specialists; accuracy in percent, tinted by its difference to the own specialist's."""
     analyses = results.analyses[variant]
-    found, acc = analyses[0].counterfactual, mean_of([each.counterfactual.acc for each in analyses])
-    names = [name for name in results.datasets if name in acc]
+    found = analyses[0].counterfactual
+    names = [name for name in results.datasets if name in found.acc]
+    columns = [f"Specialist {name}" if len(name) == 1 else name for name in found.specialists]
+    tables = [each.counterfactual.acc for each in analyses]
     places = {name: found.specialists.index(found.own[name]) for name in names}
+    if any(each.counterfactual.own != found.own for each in analyses):
+        # Each training drew groups of its own, so that one letter is not one specialist.
+        columns, places = ["Own specialist", "Mean of the others"], dict.fromkeys(names, 0)
+        tables = [
+            {name: _own_and_mean(each.counterfactual, name, values) for name, values in table.items()}
+            for each, table in zip(analyses, tables, strict=True)
+        ]
+    acc = mean_of(tables)
     scale = full_scale([value - acc[name][places[name]] for name in names for value in acc[name]])
     rows = []
     for name in names:
@@ -159,7 +180,7 @@ def routing_map(results: Results, variant: str, called: Mapping[str, int], index
         "its own head. Framed: the own specialist. Orange: lower than with the own one, blue: higher; full colour at "
         f"{100 * scale:.1f} points.{stars} The head was trained with the own specialist, which is a part of the loss.",
         corner="Dataset",
-        header=[f"Specialist {name}" if len(name) == 1 else name for name in found.specialists],
+        header=columns,
         rows=rows,
         rules=breaks([found.own[name] for name in names]),
     )

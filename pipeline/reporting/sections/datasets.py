@@ -5,10 +5,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 from pipeline.datasets import DATASETS
-from pipeline.reporting.means import above_constant, constant_mean, groups, mean_over, over
+from pipeline.reporting.means import constant_mean, groups, mean_over, over
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.sentences import TITLES, not_above_constant, undefined_metrics
-from pipeline.reporting.table import NONE, Cell, Table, highest
+from pipeline.reporting.table import NONE, Cell, Table
 from pipeline.reporting.wording import UNDEFINED, count, listing, percent, plural, spread, tight_range
 
 UNITS = {False: "class", True: "label"}
@@ -27,23 +27,17 @@ def datasets_table(results: Results, metric: str) -> Table:
         constant = constant_mean(results, metric, (name,))
         about = f"{dataset.specialist}, n {count(result.n)}, {plural(dataset.num_classes, UNITS[dataset.multi_label])}"
         row = [Cell(dataset.title, below=about), Cell(percent(constant))]
-        means = [mean_over(results, variant, metric, (name,)) for variant in results.variants]
-        texts = [seed_spread(results.values(variant, name, metric)) for variant in results.variants]
-        row += [
-            Cell(
-                text,
-                text in highest(texts) and above_constant(results, variant, metric, (name,)),
-                below=tight_range(mean.interval) if mean.interval else NONE,
-            )
-            for text, mean, variant in zip(texts, means, results.variants, strict=True)
-        ]
+        for variant in results.variants:
+            interval = mean_over(results, variant, metric, (name,)).interval
+            text = seed_spread(results.values(variant, name, metric))
+            row.append(Cell(text, below=tight_range(interval) if interval else NONE))
         rows.append(row)
     return Table(
         name=f"datasets-{metric}",
         caption=f"Test {TITLES[metric]} in percent by dataset (specialist group, test images, classes), with the "
-        f"95\u00a0% interval over {over(results)}. Bold: highest of its row, if above the constant answer, which "
-        f"always gives the most frequent class (of several labels, for each){_not_above(results, metric)}. {NONE}: no "
-        "interval, no case varies.",
+        f"95\u00a0% interval over {over(results)}. Constant: the answer that always gives the most frequent class (of "
+        f"several labels, for each){_not_above(results, metric)}. {NONE}: no interval, because no case varies or a "
+        "class has a single one. What is called a difference is in the maps above.",
         header=["Dataset", "Constant", *results.variants],
         rows=rows,
         notes=undefined_metrics(results) if metric == "auc" else [],
@@ -61,21 +55,15 @@ def groups_table(results: Results) -> Table:
     """Rows: variants; columns: ACC and AUC for all datasets, 2D, 3D and each specialist's."""
     by_group = groups(results.datasets)
     columns = [(metric, names) for names in by_group.values() for metric in METRICS]
-    values = [[mean_over(results, variant, metric, names) for metric, names in columns] for variant in results.variants]
-    best = _best_in_columns([[percent(mean.value) for mean in row] for row in values])
-    best = [
-        [mark and above_constant(results, variant, *column) for mark, column in zip(marks, columns, strict=True)]
-        for variant, marks in zip(results.variants, best, strict=True)
-    ]
-    rows = [
-        [Cell(variant), *(Cell(spread(mean.value, mean.std), mark) for mean, mark in zip(row, marks, strict=True))]
-        for variant, row, marks in zip(results.variants, values, best, strict=True)
-    ]
+    rows = []
+    for variant in results.variants:
+        means = [mean_over(results, variant, metric, names) for metric, names in columns]
+        rows.append([Cell(variant), *(Cell(spread(mean.value, mean.std)) for mean in means)])
     return Table(
         name="groups",
         caption="Mean test ACC and AUC in percent over groups of datasets"
         + (f", mean ± sample standard deviation over {len(results.seeds)} seeds" if len(results.seeds) > 1 else "")
-        + ". Bold: highest of its column, if above the constant answer.",
+        + ". Differences between groups are not tested.",
         header=["Variant", *(TITLES[metric] for metric, _ in columns)],
         spans=[("", 1), *((_group_title(group, names), len(METRICS)) for group, names in by_group.items())],
         rows=[*rows, _constant_means(results, columns)],
@@ -93,11 +81,6 @@ def _constant_means(results: Results, columns: list[tuple[str, tuple[str, ...]]]
 def _group_title(group: str, names: tuple[str, ...]) -> str:
     title = {"mean": "All", "2d": "2D", "3d": "3D"}.get(group, group)
     return f"{title} ({len(names)})"
-
-
-def _best_in_columns(texts: list[list[str]]) -> list[list[bool]]:
-    best = [highest(list(column)) for column in zip(*texts, strict=True)]
-    return [[text in highest for text, highest in zip(row, best, strict=True)] for row in texts]
 
 
 def seed_spread(values: Sequence[float | None]) -> str:

@@ -117,7 +117,10 @@ def forgetting_sentences(found: Mapping[str, Finding], main: str) -> list[str]:
 
 
 def _told(variant: str, estimate: Estimate) -> str:
-    return f"{variant} ({points(estimate.value)} a round, 95 % interval {bounds(estimate.interval)})"
+    # Sizes are positive, and so is what lies in their direction of the interval: the direction is in the words.
+    low, high = estimate.interval
+    sized = (low, high) if estimate.value > 0 else (-high, -low)
+    return f"{variant} ({points(estimate.value)} a round, 95 % interval {bounds(sized).replace('+', '')})"
 
 
 def _evidence(results: Results, table: Mapping[str, Mapping[str, list[float]]]) -> str:

@@ -98,9 +98,9 @@ def gain_sentences(results: Results, gains: dict[str, list[Gain]]) -> list[str]:
     """Mean gains, which datasets are shown to be helped and hurt, and where ACC and AUC disagree."""
     means = " and ".join(_mean(metric, of) for metric, of in gains.items())
     repeated = len(results.seeds) > 1
-    changes = "changes" if repeated else "changed"
     return [
-        f"Against a specialist for every dataset ({ALONE}), {results.main} {changes} {means}.",
+        f"{results.main} minus a specialist for every dataset ({ALONE}): {means}. Whether the means differ is in the "
+        "table of variants.",
         *(_shown(metric, of) if repeated else _seen(results.main, metric, of) for metric, of in gains.items()),
         *_opposed(gains),
         *_below_constant(results, gains),
@@ -111,18 +111,18 @@ def _mean(metric: str, gains: list[Gain]) -> str:
     relative = [gain.relative for gain in gains if gain.relative is not None]
     ratio = f" (the mean of the datasets' ratios is {_relative(fmean(relative))})" if relative else ""
     mean = signed(fmean(gain.points for gain in gains))
-    return f"{TITLES[metric]} by {mean} points on average over {plural(len(gains), 'dataset')}{ratio}"
+    return f"{TITLES[metric]} {mean} points on average over {plural(len(gains), 'dataset')}{ratio}"
 
 
 def _seen(main: str, metric: str, gains: list[Gain]) -> str:
     """On how many datasets one training ended above the other, and where the two are furthest apart."""
     above, below = sum(gain.points > TIE for gain in gains), sum(gain.points < -TIE for gain in gains)
     least, most = (pick(gains, key=lambda gain: gain.points) for pick in (min, max))
+    ends = [f"{signed(end.points)} points on {DATASETS[end.dataset].title}" for end in (least, most)]
     return (
         f"In {TITLES[metric]}, of these two trainings that of {main} is higher on {above} and lower on {below} of "
-        f"{plural(len(gains), 'dataset')}, by {signed(least.points)} points on {DATASETS[least.dataset].title} to "
-        f"{signed(most.points)} on {DATASETS[most.dataset].title}: one training each, so no dataset is called "
-        "helped or hurt."
+        f"{plural(len(gains), 'dataset')} ({ends[0] if len(gains) == 1 else ' to '.join(ends)}): one training each, so "
+        "no dataset is called helped or hurt."
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pipeline.reporting.comparisons import planned
 from pipeline.reporting.results import Results
 from pipeline.reporting.sentences import limits
 from pipeline.reporting.wording import points
@@ -9,7 +10,12 @@ from pipeline.reporting.wording import points
 
 def build(results: Results) -> dict[str, Any]:
     """Content of the section."""
-    return {"sentences": limits(results), "repeated": len(results.seeds) > 1, "margin": margin(results)}
+    return {
+        "sentences": limits(results),
+        "repeated": len(results.seeds) > 1,
+        "margin": margin(results),
+        "planned": bool(planned(results)) and len(results.others) > 1,
+    }
 
 
 def margin(results: Results) -> str | None:

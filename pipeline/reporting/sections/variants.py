@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.reporting.comparisons import ALPHA, Comparison, compare_all
+from pipeline.reporting.comparisons import ALPHA, Comparison, compare_all, planned
 from pipeline.reporting.figures.forest import forest_plot
 from pipeline.reporting.figures.scatter import scatter_plot
 from pipeline.reporting.means import mean_over, over
@@ -77,10 +77,15 @@ def _how_called(results: Results) -> str:
         return "One training each: differences are between these trainings, and none is called."
     return (
         "p: the larger one of the mean's, over trainings and test cases, and of the signed-rank test's over datasets, "
-        "each adjusted over the variants, the planned one first. A difference is called higher or lower if this p is "
+        f"each adjusted over the variants{_first(results)}. A difference is called higher or lower if this p is "
         f"below {ALPHA} and both tests point the same way; unclear: its interval alone excludes 0; within noise: it "
         f"includes 0; too few differ: so few datasets that p could not be below {ALPHA} if they all agreed."
     )
+
+
+def _first(results: Results) -> str:
+    """What is said of the planned comparison, where there is one and others beside it."""
+    return ", the planned one first" if planned(results) and len(results.others) > 1 else ""
 
 
 def no_worse_table(results: Results) -> Table | None:
@@ -101,8 +106,9 @@ def no_worse_table(results: Results) -> Table | None:
         name="no-worse",
         caption=f"Is {results.main} worse by less than {points(results.margin)} (non-inferiority)? At worst: the lower "
         f"end of the 95\u00a0% interval of {results.main} minus the variant, in points. p: one-sided, of the "
-        "hypothesis that it is worse by the margin or more, adjusted over the variants, the planned one first.",
-        header=["Variant", *len(METRICS) * ("At worst", "p", "Shown")],
+        f"hypothesis that it is worse by the margin or more, adjusted over the variants{_first(results)}, and shown if "
+        "below 0.025, which is where a single interval ends at the margin.",
+        header=["Variant", *len(METRICS) * ("At worst", "p", "Worse by less")],
         spans=[("", 1), *((TITLES[metric], 3) for metric in METRICS)],
         rows=rows,
         text_columns=(3, 6),
@@ -111,7 +117,7 @@ def no_worse_table(results: Results) -> Table | None:
 
 def _no_worse_cells(found: Comparison) -> list[Cell]:
     worst = NONE if found.interval is None else signed(-found.interval[1])
-    shown = "no worse" if found.no_worse else "not shown"
+    shown = "shown" if found.no_worse else "not shown"
     return [Cell(worst), Cell(p_value(found.margin_p).removeprefix("= ")), Cell(shown, found.no_worse)]
 
 
