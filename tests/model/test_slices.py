@@ -37,7 +37,8 @@ def stirred(model):
 
 @pytest.mark.parametrize(("kind", "routing"), [*EVERY, ("none", "specialists"), ("none", "per_dataset")])
 def test_the_feature_starts_as_the_mean_over_slices_of_the_plain_vit(make_model, make_backbone, kind, routing):
-    model, vit = make_model(VOLUMES, adapter__kind=kind, adapter__routing=routing, **SLICES), make_backbone()
+    start = {"adapter__kind": kind, "adapter__routing": routing, "adapter__prompt_strength": 0.0}
+    model, vit = make_model(VOLUMES, **start, **SLICES), make_backbone()
     expected = vit(by_hand(volumes()).flatten(0, 1)).unflatten(0, (3, 4)).mean(dim=1)
     for name in VOLUMES:
         feature, logits = model(volumes(), name)
