@@ -5,7 +5,7 @@ sizes; gains over single-task training alone are main minus other. With one trai
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
@@ -132,7 +132,9 @@ def compare_all(results: Results, metric: str) -> dict[str, Comparison]:
     others = results.others
     if not names or not others:
         return {}
-    first = others.index(planned(results)) if planned(results) else None
+    ahead = planned(results)
+    first = others.index(ahead) if ahead else None
+    main_mean = mean_over(results, results.main, metric, names)
     found = [estimate(results, (results.main, other), metric, names, (-1.0, 1.0)) for other in others]
     by_dataset = [_differences(results, other, metric, names) for other in others]
     ranks = [signed_rank(row) for row in by_dataset]
@@ -147,7 +149,7 @@ def compare_all(results: Results, metric: str) -> dict[str, Comparison]:
             metric=metric,
             main=results.main,
             other=other,
-            main_mean=mean_over(results, results.main, metric, names),
+            main_mean=main_mean,
             other_mean=mean_over(results, other, metric, names),
             estimate=found[place],
             p=p[place],
@@ -164,7 +166,7 @@ def compare_all(results: Results, metric: str) -> dict[str, Comparison]:
 
 def _no_worse_p(difference: Estimate, margin: float) -> float:
     """One-sided p of main being worse than the other by `margin` or more, from the estimate of other minus main."""
-    return Estimate(-difference.value, difference.trainings, difference.freedom, difference.cases).p_above(-margin)
+    return replace(difference, value=-difference.value).p_above(-margin)
 
 
 def _differences(results: Results, other: str, metric: str, names: tuple[str, ...]) -> np.ndarray:
@@ -204,7 +206,4 @@ def on_every_dataset(results: Results, metric: str) -> dict[tuple[str, str], Dif
         for name in results.datasets
     }
     adjusted = holm([each.p for each in found.values()])
-    return {
-        place: Difference(each.value, each.interval, p)
-        for (place, each), p in zip(found.items(), adjusted, strict=True)
-    }
+    return {place: replace(each, p=p) for (place, each), p in zip(found.items(), adjusted, strict=True)}
