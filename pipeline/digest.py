@@ -19,12 +19,6 @@ def md5_text(text: str) -> str:
     return hashlib.md5(text.encode()).hexdigest()
 
 
-def md5_code(*paths: Path) -> str:
-    """Return one hex md5 for Python code: over the names and bytes of the files and of all in the folders."""
-    files = [file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
-    return md5_text("".join(f"{file.name} {md5_file(file)}\n" for file in files))
-
-
 def _file_digest(path: Path, algorithm: str) -> str:
     """Read in blocks, so that a file may be larger than memory."""
     digest = hashlib.new(algorithm)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+CODE = Path("code")
 RAW = Path("data/raw")
 CACHED = Path("data/cached")
 BACKBONE = Path("weights/backbone.safetensors")
@@ -22,6 +23,11 @@ def root() -> Path:
     there, and what users name by a relative path is found there.
     """
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def code_file(stage: str) -> Path:
+    """Digests of the modules that decide what a stage makes."""
+    return CODE / f"{stage}.txt"
 
 
 def candidates_file(variant: str) -> Path:

@@ -20,27 +20,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.atomic import atomic, write_text
-from pipeline.digest import md5_code
+from pipeline.code import code_digest
 from pipeline.layout import root
 
 KEPT = 2
-# What in `pipeline` a training computes with.
-CODE = (
-    "training",
-    "model",
-    "data/augment.py",
-    "data/batches.py",
-    "data/subset.py",
-    "evaluation/metrics.py",
-    "evaluation/predict.py",
-    "evaluation/undefined.py",
-    "weights/load.py",
-    "compute.py",
-    "config.py",
-    "datasets.py",
-    "processes.py",
-    "streams.py",
-)
 VALUES = "values"
 # Training waits for a checkpoint at most this share of the time.
 LARGEST_SHARE = 0.05
@@ -133,6 +116,6 @@ def checkpoint_folder(determinants: Mapping[str, str | int]) -> Path:
     The code that trains is added to `determinants`. The root is DVC's main repository, also in the temporary copy in
     which a queued experiment runs, so that a second attempt finds what the first one left.
     """
-    code = md5_code(*(Path(__file__).parents[1] / part for part in CODE))
-    key = hashlib.sha256(json.dumps({**determinants, "code": code}, sort_keys=True).encode()).hexdigest()
+    determinants = {**determinants, "code": code_digest("train")}
+    key = hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()
     return root() / ".cache" / "checkpoints" / key[:32]

@@ -1,0 +1,73 @@
+"""Which code decides what a stage makes: the modules that it imports, and what lies beside them."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.digest import md5_file, md5_text
+
+ROOT = Path(__file__).parents[1]
+# How a stage runs, writes and logs, not what it makes.
+HOW = (
+    "pipeline/atomic.py",
+    "pipeline/code.py",
+    "pipeline/command.py",
+    "pipeline/digest.py",
+    "pipeline/errors.py",
+    "pipeline/launch.py",
+    "pipeline/layout.py",
+    "pipeline/tracking",
+)
+# What decides in these stages alone. Of the parameters, those that count are in files or named in dvc.yaml.
+ONLY_IN = {
+    "pipeline/params.py": ("configure",),
+    "pipeline/lineage.py": ("evaluate", "analyse"),
+}
+
+
+def list_code(stage: str, root: Path = ROOT) -> str:
+    """Return the files that decide what `stages/<stage>.py` makes: a line with md5 and path of each, sorted."""
+    todo, modules = [root / "stages" / f"{stage}.py"], set()
+    while todo:
+        module = todo.pop()
+        if module not in modules:
+            modules.add(module)
+            todo += _imported(module, root)
+    files = modules | {file for module in modules for file in _beside(module)}
+    named = {file.relative_to(root).as_posix(): file for file in files}
+    return "".join(f"{md5_file(named[name])}  {name}\n" for name in sorted(named) if _decides(name, stage))
+
+
+def code_digest(stage: str) -> str:
+    """Return one md5 for the code of a stage."""
+    return md5_text(list_code(stage))
+
+
+def _decides(name: str, stage: str) -> bool:
+    if any(name == part or name.startswith(f"{part}/") for part in HOW):
+        return False
+    return stage in ONLY_IN.get(name, (stage,))
+
+
+def _imported(module: Path, root: Path) -> Iterator[Path]:
+    """Yield the project's modules that one imports, wherever in it, but for what only types need."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node not in for_types:
+            folder = root.joinpath(*node.module.split("."))
+            for candidate in (folder, *(folder / alias.name for alias in node.names)):
+                if (file := candidate.with_suffix(".py")).is_file():
+                    yield file
+
+
+def _beside(module: Path) -> Iterator[Path]:
+    """Yield what a package has beside its modules, such as templates."""
+    for folder in module.parent.iterdir():
+        if folder.is_dir() and not folder.name.startswith(("_", ".")) and not any(folder.glob("*.py")):
+            yield from (file for file in folder.rglob("*") if file.is_file())

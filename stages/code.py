@@ -1,0 +1,23 @@
+"""Stage `code`: pipeline/ and stages/ -> code/<stage>.txt, the modules that decide what each other stage makes."""
+
+import argparse
+
+from pipeline.atomic import write_text
+from pipeline.code import list_code
+from pipeline.command import run_command
+from pipeline.layout import code_file
+
+STAGES = ("download", "cache", "weights", "configure", "tune", "train", "evaluate", "analyse", "report")
+
+
+def main() -> None:
+    """Write, for each stage, the digests of the modules that it imports."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    for stage in STAGES:
+        listed = list_code(stage)
+        write_text(code_file(stage), listed)
+        print(f"{code_file(stage)}: {len(listed.splitlines())} files")
+
+
+if __name__ == "__main__":
+    run_command(main)

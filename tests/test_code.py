@@ -1,0 +1,82 @@
+"""The code that a stage depends on: one that DVC does not run again after a change of it would show old results."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.code import list_code
+from pipeline.training.checkpoint import checkpoint_folder
+from stages.code import STAGES
+
+ROOT = Path(__file__).parents[1]
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    """The project's code, to be changed."""
+    for folder in ("pipeline", "stages"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def changed(copy: Path, file: str) -> set[str]:
+    """The stages that run again after a change of a file."""
+    before = {stage: list_code(stage, copy) for stage in STAGES}
+    path = copy / file
+    path.write_text(path.read_text() + "\n", encoding="utf-8")
+    return {stage for stage in STAGES if list_code(stage, copy) != before[stage]}
+
+
+def test_every_stage_depends_on_its_code_and_on_no_other():
+    assert set(PIPELINE) == {"code", *STAGES}
+    assert PIPELINE["code"]["outs"] == [f"code/{stage}.txt" for stage in STAGES]
+    assert PIPELINE["code"]["deps"] == ["pipeline", "stages"]
+    for stage in STAGES:
+        assert f"python -m stages.{stage}" in PIPELINE[stage]["cmd"]
+        of_code = [path for path in PIPELINE[stage]["deps"] if path.startswith(("code", "pipeline", "stages"))]
+        assert of_code == [f"code/{stage}.txt"]
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("stages/train.py", {"train"}),
+        ("pipeline/data/phantom.py", {"download"}),  # imported inside a function
+        ("pipeline/model/bottleneck.py", {"tune", "train", "evaluate", "analyse"}),
+        ("pipeline/training/schedule.py", {"tune", "train"}),
+        ("pipeline/evaluation/brier.py", {"evaluate"}),
+        ("pipeline/evaluation/metrics.py", {"tune", "train", "evaluate", "analyse", "report"}),
+        ("pipeline/candidates.py", {"configure", "tune"}),
+        ("pipeline/params.py", {"configure"}),  # what counts of it is in the configurations
+        ("pipeline/lineage.py", {"evaluate", "analyse"}),
+        ("pipeline/reporting/templates/style.css", {"report"}),
+        ("pipeline/tracking/store.py", set()),
+        ("pipeline/command.py", set()),
+        ("stages/describe.py", set()),
+    ],
+)
+def test_a_change_of_code_runs_the_stages_that_it_may_change(copy, file, stages):
+    assert changed(copy, file) == stages
+
+
+def test_what_only_types_need_decides_nothing(copy):
+    module = copy / "pipeline/evaluation/brier.py"
+    before = list_code("download", copy)
+    phantom = copy / "pipeline/data/phantom.py"
+    phantom.write_text(phantom.read_text() + "\nif TYPE_CHECKING:\n    from pipeline.evaluation.brier import brier\n")
+    assert module.is_file()
+    assert "brier" not in list_code("download", copy)
+    phantom.write_text(phantom.read_text() + "\nfrom pipeline.evaluation import brier\n")
+    assert "pipeline/evaluation/brier.py" in list_code("download", copy)
+    assert list_code("download", copy) != before
+
+
+def test_a_checkpoint_is_named_by_the_code_that_trains(monkeypatch):
+    before = checkpoint_folder({"seed": 1})
+    monkeypatch.setattr("pipeline.training.checkpoint.code_digest", lambda stage: f"another {stage}")
+    other = checkpoint_folder({"seed": 1})
+    monkeypatch.setattr("pipeline.training.checkpoint.code_digest", lambda stage: "of no stage")
+    assert len({before, other, checkpoint_folder({"seed": 1})}) == 3
