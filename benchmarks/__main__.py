@@ -13,7 +13,7 @@ from types import ModuleType
 
 import torch
 
-from benchmarks import changes, cost, memory, products, scaling, startup, training
+from benchmarks import busy, changes, cost, memory, products, scaling, startup, training
 from benchmarks.result import Result, machine
 from benchmarks.setting import settings
 
@@ -49,6 +49,7 @@ def main() -> None:
         "scaling": lambda: scaling.run(device, names, repeats, precision),
         "cost": lambda: cost.run(device, repeats, precision, options.compile),
         "memory": lambda: memory.run(device, precision),
+        "busy": lambda: busy.run(device, names, repeats, precision),
     }
     statistics: dict[str, Callable[[], Result]] = {
         "calibration": lambda: _calibration().run(options.families, options.root),

@@ -1,11 +1,11 @@
 """Self-attention of a ViT block, with what an adapter does to it."""
 
 import torch
-from timm.layers import Attention
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.model.specialist import NONE, Adapter
+from pipeline.model.vit import Attention
 
 
 def self_attention(

@@ -2,11 +2,10 @@
 
 import difflib
 
-import timm
 import torch
-from timm.models.vision_transformer import Block, VisionTransformer
 
 from pipeline.errors import PipelineError
+from pipeline.model.vit import Block, VisionTransformer, create_model, list_models
 
 _STEM = ("cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias", "norm.weight", "norm.bias")
 _BLOCK_LAYERS = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
@@ -21,7 +20,7 @@ def build_backbone(
     pre-norm blocks, and no parameter beyond those of arXiv:2010.11929), or if its patches are of another size.
     """
     _check_name(backbone)
-    model = timm.create_model(backbone, pretrained=False, num_classes=0, img_size=image_size, device=device)
+    model = create_model(backbone, pretrained=False, num_classes=0, img_size=image_size, device=device)
     if not _is_plain(model):
         raise PipelineError(
             f"model.backbone: {backbone} is not a plain ViT (class token, pre-norm blocks without extras); "
@@ -34,7 +33,7 @@ def build_backbone(
 
 
 def _check_name(backbone: str) -> None:
-    known = timm.list_models(module="vision_transformer")
+    known = list_models(module="vision_transformer")
     if backbone in known:
         return
     untagged = backbone.partition(".")[0]

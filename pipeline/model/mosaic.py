@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from pipeline.compute import store_matrices_in_bf16
@@ -18,6 +17,7 @@ from pipeline.model.prompt import Prompt
 from pipeline.model.slices import SliceAttention
 from pipeline.model.specialist import NONE, Adapter, Specialist
 from pipeline.model.tokenizer import VolumeTokenizer, inflate
+from pipeline.model.vit import Block, VisionTransformer
 from pipeline.streams import stream
 
 if TYPE_CHECKING:

@@ -3,9 +3,10 @@
 import math
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from pipeline.model.vit import VisionTransformer
 
 
 class VolumeTokenizer(nn.Module):

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
-from timm.models.vision_transformer import VisionTransformer
 
 from pipeline.atomic import atomic
+from pipeline.model.vit import VisionTransformer
 from pipeline.weights.google_npz import Contents, check_npz, layout_of
 from pipeline.weights.load import PROVENANCE
 

@@ -21,7 +21,7 @@ from pipeline.errors import PipelineError
 from pipeline.npz import write_npz
 
 if TYPE_CHECKING:
-    from timm.models.vision_transformer import VisionTransformer
+    from pipeline.model.vit import VisionTransformer
 
 # What files hold beside the backbone: the pre-training head and the layer before it.
 _HEAD = ("head/", "pre_logits/")

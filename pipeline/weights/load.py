@@ -6,11 +6,11 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from timm.models.vision_transformer import VisionTransformer
 
 from pipeline.config import Architecture
 from pipeline.errors import PipelineError
 from pipeline.model.backbone import build_backbone
+from pipeline.model.vit import VisionTransformer
 
 PROVENANCE = "provenance"
 

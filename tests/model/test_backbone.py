@@ -59,7 +59,7 @@ def test_a_vit_that_googles_layout_cannot_fill_is_refused(name):
 @pytest.mark.parametrize("oddity", [{"block_fn": ResPostBlock}, {"no_embed_class": True}], ids=str)
 def test_a_vit_that_differs_in_more_than_names_of_parameters_is_refused(monkeypatch, oddity):
     odd = VisionTransformer(32, 16, embed_dim=8, depth=1, num_heads=1, num_classes=0, **oddity)
-    monkeypatch.setattr("timm.create_model", lambda *_, **__: odd)
+    monkeypatch.setattr("pipeline.model.backbone.create_model", lambda *_, **__: odd)
     with pytest.raises(PipelineError, match="test_vit is not a plain ViT"):
         build_backbone("test_vit", 16, 32)
 

@@ -1,0 +1,17 @@
+import subprocess
+import sys
+
+SCRIPT = """
+import sys
+import pipeline.model.vit
+parts = ("torch._dynamo", "torchvision", "torchvision.ops", "torchvision.models")
+heavy = [name for name in parts if name in sys.modules]
+print(heavy)
+import torchvision
+print(torchvision.models.resnet18.__name__, torchvision.ops.misc.FrozenBatchNorm2d.__name__)
+"""
+
+
+def test_timm_brings_neither_torchvision_nor_the_compiler_and_torchvision_can_be_imported_after_it():
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "resnet18 FrozenBatchNorm2d"]
