@@ -4,9 +4,16 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.model import linear
 from pipeline.model.linear import PointwiseLinear, use_pointwise
 
 SHAPES = [(1, 1, 8), (1, 5, 8), (3, 1, 8), (3, 5, 8)]
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["in MKL", "in oneDNN"])
+def library(request, monkeypatch):
+    """Both libraries, whichever processor the tests run on."""
+    monkeypatch.setattr(linear, "IN_MKL", request.param)
 
 
 @pytest.fixture(params=[True, False], ids=["bias", "no bias"])
@@ -67,3 +74,22 @@ def test_a_layer_that_is_more_than_linear_is_left_alone():
     assert kind is not nn.Linear
     use_pointwise(attention)
     assert type(attention.out_proj) is kind
+
+
+def test_fp32_products_on_a_cpu_go_to_the_library_that_is_faster_there(monkeypatch):
+    convolved = []
+    monkeypatch.setattr(linear, "pointwise", lambda x, weight, bias: convolved.append(x) or x)
+    layer, x = PointwiseLinear(8, 8), torch.zeros(1, 2, 8)
+    layer(x)
+    assert bool(convolved) is not linear.IN_MKL
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        layer(x)
+    assert len(convolved) == (0 if linear.IN_MKL else 1)
+
+
+@pytest.mark.parametrize(("maker", "intel"), [("GenuineIntel", True), ("AuthenticAMD", False)])
+def test_the_maker_of_the_processor_is_what_the_system_tells(tmp_path, monkeypatch, maker, intel):
+    told = tmp_path / "cpuinfo"
+    told.write_text(f"processor : 0\nvendor_id : {maker}\n")
+    monkeypatch.setattr("builtins.open", lambda path, **_: told.open() if path == "/proc/cpuinfo" else None)
+    assert linear.is_intel() is intel
