@@ -5,7 +5,9 @@ from pathlib import Path
 
 CODE = Path("code")
 RAW = Path("data/raw")
-CACHED = Path("data/cached")
+# Apart, so that another test split retrains nothing: training, tuning and analyses see the first one alone.
+TRAINING_DATA = Path("data/cached/training")
+TEST_DATA = Path("data/cached/test")
 BACKBONE = Path("weights/backbone.safetensors")
 CANDIDATES = Path("candidates")
 CONFIGS = Path("configs")

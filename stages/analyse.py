@@ -36,7 +36,7 @@ def main() -> None:
     from pipeline.config import load_config
     from pipeline.data.batches import open_splits
     from pipeline.digest import md5_file
-    from pipeline.layout import BACKBONE, CACHED, config_file, run_folder
+    from pipeline.layout import BACKBONE, TRAINING_DATA, config_file, run_folder
     from pipeline.lineage import data_digest, read_meta, read_training
     from pipeline.model.mosaic import build_mosaic
     from pipeline.tracking import tracked_run
@@ -47,7 +47,7 @@ def main() -> None:
     device = pick_device(params.compute)
     folder = run_folder(variant, seed)
     training = read_training(folder)
-    (splits,) = open_splits(CACHED, config.datasets, ("val",), device)
+    (splits,) = open_splits(TRAINING_DATA, config.datasets, ("val",), device)
     model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
     load_model(folder / "model.safetensors", model, training["deployed"])
     cases = {name: Cases.choose(split, limit) for name, split in splits.items()}
@@ -64,7 +64,8 @@ def main() -> None:
         parent_model_md5=md5["model"],
     ) as run:
         for name in config.datasets:
-            run.log_dataset(name, read_meta(CACHED / name)["source"], data_digest(CACHED / name), "validation")
+            data = TRAINING_DATA / name
+            run.log_dataset(name, read_meta(data)["source"], data_digest(data), "validation")
         results = {}
         analyses = (counterfactual, similarity, branch_ratio, gate_weights)
         for name, analyse in zip(ANALYSES, analyses, strict=True):

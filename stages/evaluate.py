@@ -24,8 +24,8 @@ def main() -> None:
     from pipeline.digest import md5_file
     from pipeline.evaluation.outputs import write_outputs
     from pipeline.evaluation.test_set import run_test
-    from pipeline.layout import BACKBONE, CACHED, config_file, run_folder
-    from pipeline.lineage import data_digest, read_meta, read_training
+    from pipeline.layout import BACKBONE, TEST_DATA, TRAINING_DATA, config_file, run_folder
+    from pipeline.lineage import data_digest, read_origin, read_training
     from pipeline.model.mosaic import build_mosaic
     from pipeline.tracking import tracked_run
     from pipeline.training.model_file import load_model
@@ -36,7 +36,8 @@ def main() -> None:
     model_file = run_folder(variant, seed) / "model.safetensors"
     training = read_training(run_folder(variant, seed))
     names = [name for name in config.datasets if DATASETS[name].specialist == specialist]
-    validation, test = open_splits(CACHED, names, ("val", "test"), device)
+    (validation,) = open_splits(TRAINING_DATA, names, ("val",), device)
+    (test,) = open_splits(TEST_DATA, names, ("test",), device)
     backbone = load_backbone(BACKBONE, config.model)
     model = build_mosaic(config, backbone, seed).to(device)
     load_model(model_file, model, training["deployed"])
@@ -52,8 +53,8 @@ def main() -> None:
     ) as run:
         tested, records = [], {}
         for name in names:
-            meta = read_meta(CACHED / name)
-            run.log_dataset(name, meta["source"], data_digest(CACHED / name), "testing")
+            origin = read_origin(name)
+            run.log_dataset(name, origin["source"], data_digest(TEST_DATA / name), "testing")
             dataset = DATASETS[name]
             result = run_test(
                 model,
@@ -64,7 +65,7 @@ def main() -> None:
                 batch_size=params.compute.eval_batch_size,
             )
             tested.append(result)
-            records[name] = result.record() | {"data": meta}
+            records[name] = result.record() | {"data": origin}
             values = {key: value for key, value in result.values().items() if value is not None}
             run.log_metrics({f"test/{name}/{key}": value for key, value in values.items()}, dataset=name)
             shown = ", ".join(f"{key} {values[key]:.4f}" for key in ("acc", "auc", "loss") if key in values)

@@ -29,7 +29,7 @@ def main() -> None:
     from pipeline.config import load_config
     from pipeline.data.batches import open_splits
     from pipeline.digest import md5_file
-    from pipeline.layout import CACHED, config_file, run_folder
+    from pipeline.layout import TRAINING_DATA, config_file, run_folder
     from pipeline.lineage import read_lineage
     from pipeline.processes import joined
     from pipeline.tracking.training import tracked_training
@@ -41,7 +41,7 @@ def main() -> None:
     config = load_config(config_file(variant)).for_seed(seed)
     device = pick_device(compute)
     train, val = open_splits(
-        CACHED, config.datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
+        TRAINING_DATA, config.datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
     )
     with joined(device) as processes, GracefulStop() as stop:
         trainer = build_trainer(

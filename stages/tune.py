@@ -39,7 +39,7 @@ def main() -> None:
     from pipeline.compute import pick_device
     from pipeline.data.batches import open_splits
     from pipeline.digest import md5_text
-    from pipeline.layout import CACHED
+    from pipeline.layout import TRAINING_DATA
     from pipeline.lineage import read_lineage
     from pipeline.processes import joined
     from pipeline.training.build import build_trainer
@@ -47,7 +47,7 @@ def main() -> None:
 
     datasets, device = candidates.tried[0].config.datasets, pick_device(compute)
     train, val = open_splits(
-        CACHED, datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
+        TRAINING_DATA, datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
     )
     lineages = [read_lineage(md5_text(dump_config(each.config)), datasets) for each in candidates.tried]
     places = [

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pipeline.command import GracefulStop
 from pipeline.compute import describe_device
 from pipeline.digest import md5_text
-from pipeline.layout import CACHED
+from pipeline.layout import TRAINING_DATA
 from pipeline.lineage import Lineage, read_meta
 from pipeline.params import Tracking
 from pipeline.tracking.lifecycle import Stage, tracked_run
@@ -54,7 +54,7 @@ def tracked_training(
             system_metrics=tracking.system_metrics,
         ) as run:
             for dataset, digest in lineage.data.items():
-                run.log_dataset(dataset, read_meta(CACHED / dataset)["source"], digest, "training")
+                run.log_dataset(dataset, read_meta(TRAINING_DATA / dataset)["source"], digest, "training")
             lead(trainer, checkpoints, run.id, stop, lambda row: run.log_metrics(row, step=row["round"]))
             yield run
             # Measured times go to MLflow alone: a stage's files are the same for the same inputs.

@@ -13,7 +13,7 @@ import yaml
 from pipeline.analysis.outputs import ANALYSES, write_analyses
 from pipeline.config import dump_config
 from pipeline.digest import md5_file
-from pipeline.layout import BACKBONE, config_file, run_folder
+from pipeline.layout import BACKBONE, TRAINING_DATA, config_file, run_folder
 from pipeline.model.backbone import build_backbone
 from pipeline.model.mosaic import build_mosaic
 from pipeline.tracking import tracked_run
@@ -40,8 +40,8 @@ def workplace(tmp_path, cached, params, make_config, monkeypatch):
         for split in ("train", "test"):
             (cached / name / f"{split}_images.npy").unlink()
         (cached / name / "meta.json").write_text(json.dumps({"source": "phantom"}))
-    (tmp_path / "data").mkdir()
-    cached.rename("data/cached")
+    TRAINING_DATA.parent.mkdir(parents=True)
+    cached.rename(TRAINING_DATA)
 
     config = make_config(NAMES)
     config_file("mosaic").parent.mkdir()

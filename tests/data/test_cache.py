@@ -1,6 +1,5 @@
 """The cache: what is in it, that it is whole, the same bytes each time, and built in little memory."""
 
-import hashlib
 import json
 import os
 import tracemalloc
@@ -13,7 +12,9 @@ from pipeline.data import cache, npz, official
 from pipeline.data.cache import build_cache
 from pipeline.data.sources import fetch
 from pipeline.datasets import DATASETS
+from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
+from pipeline.lineage import data_digest
 from pipeline.params import Data
 
 COUNTS = {"train": 40, "val": 8, "test": 10}
@@ -44,17 +45,26 @@ def raw(tmp_path):
     return path
 
 
+def build(raw, folder, dataset=DATASETS["breastmnist"], **changes):
+    """Build both parts under `folder` and return what their meta.json say."""
+    return build_cache(raw, folder / "training", folder / "test", dataset, data_params(**changes))
+
+
+def load(folder, split, kind):
+    part = "test" if split == "test" else "training"
+    return np.load(folder / part / f"{split}_{kind}.npy", mmap_mode="r", allow_pickle=False)
+
+
 def tree(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", ["breastmnist", "retinamnist", "chestmnist", "adrenalmnist3d"])
 def test_the_arrays_are_those_of_the_file_and_can_be_memory_mapped(tmp_path, name):
     content = write_npz(tmp_path / "raw.npz", DATASETS[name])
-    build_cache(tmp_path / "raw.npz", tmp_path / "cached", DATASETS[name], data_params())
+    build(tmp_path / "raw.npz", tmp_path / "cached", DATASETS[name])
     for split, count in COUNTS.items():
-        images = np.load(tmp_path / "cached" / f"{split}_images.npy", mmap_mode="r", allow_pickle=False)
-        labels = np.load(tmp_path / "cached" / f"{split}_labels.npy", mmap_mode="r", allow_pickle=False)
+        images, labels = (load(tmp_path / "cached", split, kind) for kind in ("images", "labels"))
         assert (images.dtype, images.shape) == (np.uint8, (count, *DATASETS[name].image_shape(28)))
         assert (labels.dtype, labels.shape) == (np.int64, (count, DATASETS[name].label_columns))
         assert images.flags.c_contiguous
@@ -64,98 +74,134 @@ def test_the_arrays_are_those_of_the_file_and_can_be_memory_mapped(tmp_path, nam
 
 
 def test_the_arrays_are_byte_for_byte_what_numpy_would_save(tmp_path, raw):
-    build_cache(raw, tmp_path / "cached", DATASETS["breastmnist"], data_params())
+    build(raw, tmp_path)
     with np.load(raw) as content:
         np.save(tmp_path / "expected.npy", content["train_images"])
-    assert (tmp_path / "cached" / "train_images.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
+    assert (tmp_path / "training" / "train_images.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
 
 
-def test_meta_says_what_is_cached_and_where_it_came_from(tmp_path, raw):
-    meta = build_cache(raw, tmp_path / "cached", DATASETS["breastmnist"], data_params(train_limit=20, eval_limit=9))
-    assert json.loads((tmp_path / "cached" / "meta.json").read_text()) == meta
-    assert meta == {
-        "dataset": "breastmnist",
-        "source": "mirror",
-        "size": 28,
-        "official": False,
-        "raw_md5": hashlib.md5(raw.read_bytes()).hexdigest(),
-        "class_names": ["malignant", "normal, benign"],
-        "splits": {"train": {"n": 20, "of": 40}, "val": {"n": 8, "of": 8}, "test": {"n": 9, "of": 10}},
-    }
+def test_each_meta_says_what_lies_beside_it_and_where_it_came_from(tmp_path, raw):
+    metas = build(raw, tmp_path, train_limit=20, eval_limit=9)
+    counts = {"train": {"n": 20, "of": 40}, "val": {"n": 8, "of": 8}, "test": {"n": 9, "of": 10}}
+    for part, meta, splits in zip(("training", "test"), metas, (("train", "val"), ("test",)), strict=True):
+        assert json.loads((tmp_path / part / "meta.json").read_text()) == meta
+        expected = {"dataset": "breastmnist", "source": "mirror", "size": 28}
+        expected["splits"] = {
+            split: counts[split]
+            | {"md5": {kind: md5_file(tmp_path / part / f"{split}_{kind}.npy") for kind in ("labels", "images")}}
+            for split in splits
+        }
+        if part == "test":
+            raw_md5, class_names = md5_file(raw), ["malignant", "normal, benign"]
+            expected |= {"official": False, "raw_md5": raw_md5, "class_names": class_names}
+        assert meta == expected
+
+
+def test_another_test_split_leaves_every_byte_that_training_reads(tmp_path, raw):
+    build(raw, tmp_path / "one")
+    with np.load(raw) as file:
+        content = dict(file)
+    for kind in ("images", "labels"):
+        content[f"test_{kind}"] = content[f"test_{kind}"][::-1][:7]
+    np.savez_compressed(raw, **content)
+    build(raw, tmp_path / "two")
+    assert tree(tmp_path / "one" / "training") == tree(tmp_path / "two" / "training")
+    before, after = tree(tmp_path / "one" / "test"), tree(tmp_path / "two" / "test")
+    assert [name for name in before if before[name] == after[name]] == []
+
+
+def test_another_training_image_is_another_digest_of_what_training_reads_and_of_nothing_else(tmp_path, raw):
+    build(raw, tmp_path / "one")
+    with np.load(raw) as file:
+        content = dict(file)
+    content["val_images"][3, 5, 5] ^= 1
+    np.savez_compressed(raw, **content)
+    build(raw, tmp_path / "two")
+    digests = [data_digest(tmp_path / build / "training") for build in ("one", "two")]
+    assert digests[0] != digests[1]
+    before, after = tree(tmp_path / "one"), tree(tmp_path / "two")
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"training/val_images.npy", "training/meta.json", "test/meta.json"}  # the last has the file's md5
 
 
 def test_a_file_with_the_published_md5_is_called_official(tmp_path, raw, monkeypatch):
-    md5 = hashlib.md5(raw.read_bytes()).hexdigest()
+    md5 = md5_file(raw)
     monkeypatch.setattr(official, "published", lambda dataset, size: official.Published("", md5))
-    assert build_cache(raw, tmp_path / "cached", DATASETS["breastmnist"], data_params())["official"] is True
+    assert build(raw, tmp_path)[1]["official"] is True
 
 
 @pytest.mark.parametrize("block_bytes", [16 << 20, 3 * 28 * 28, 1], ids=["one block", "three images", "one image"])
 def test_a_limited_split_holds_the_subset_with_images_and_labels_in_step(tmp_path, raw, monkeypatch, block_bytes):
     monkeypatch.setattr(npz, "BLOCK_BYTES", block_bytes)
-    build_cache(raw, tmp_path / "cached", DATASETS["breastmnist"], data_params(train_limit=12))
+    build(raw, tmp_path, train_limit=12)
     with np.load(raw) as content:
         rows = cache.stratified_subset(content["train_labels"], 12)
         images, labels = content["train_images"][rows], content["train_labels"][rows]
-    np.testing.assert_array_equal(np.load(tmp_path / "cached" / "train_images.npy"), images)
-    np.testing.assert_array_equal(np.load(tmp_path / "cached" / "train_labels.npy"), labels)
+    np.testing.assert_array_equal(load(tmp_path, "train", "images"), images)
+    np.testing.assert_array_equal(load(tmp_path, "train", "labels"), labels)
 
 
 def test_two_builds_write_the_same_bytes(tmp_path, raw):
     for name in ("one", "two"):
-        build_cache(raw, tmp_path / name, DATASETS["breastmnist"], data_params(train_limit=12))
+        build(raw, tmp_path / name, train_limit=12)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
-    assert len(tree(tmp_path / "one")) == 7
+    assert len(tree(tmp_path / "one")) == 8
 
 
 def test_another_limit_writes_other_bytes(tmp_path, raw):
     for limit in (12, 13):
-        build_cache(raw, tmp_path / str(limit), DATASETS["breastmnist"], data_params(train_limit=limit))
-    assert tree(tmp_path / "12")["train_images.npy"] != tree(tmp_path / "13")["train_images.npy"]
+        build(raw, tmp_path / str(limit), train_limit=limit)
+    file = "training/train_images.npy"
+    assert tree(tmp_path / "12")[file] != tree(tmp_path / "13")[file]
 
 
-def test_a_build_that_fails_half_way_leaves_no_folder(tmp_path, raw, monkeypatch):
+@pytest.mark.parametrize("part", ["training", "test"])
+def test_a_build_that_fails_at_its_last_file_leaves_no_folder(tmp_path, raw, monkeypatch, part):
     def fail(path, text):
-        raise OSError("the last file")
+        if part in path.parent.name:
+            raise OSError("the last file")
 
     monkeypatch.setattr(cache, "write_text", fail)
     with pytest.raises(OSError, match="the last file"):
-        build_cache(raw, tmp_path / "data" / "cached", DATASETS["breastmnist"], data_params())
+        build(raw, tmp_path / "data")
+    assert tree(tmp_path / "data") == {}
     assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_a_file_that_is_refused_leaves_the_cache_that_stood_there(tmp_path, raw):
-    folder = tmp_path / "data" / "cached"
-    build_cache(raw, folder, DATASETS["breastmnist"], data_params())
+    folder = tmp_path / "data"
+    build(raw, folder)
     before = tree(folder)
     damaged = bytearray(raw.read_bytes())
     damaged[5000] ^= 0xFF  # inside the images, so that only reading them shows it
     raw.write_bytes(damaged)
     with pytest.raises(PipelineError, match="not an intact npz file"):
-        build_cache(raw, folder, DATASETS["breastmnist"], data_params())
+        build(raw, folder)
     assert tree(folder) == before
-    assert list(folder.parent.iterdir()) == [folder]
+    assert {path.name for path in folder.iterdir()} == {"training", "test"}
 
 
 def test_what_a_killed_run_left_does_not_get_into_the_next_cache(tmp_path, raw):
-    build_cache(raw, tmp_path / "clean" / "cached", DATASETS["breastmnist"], data_params())
-    folder = tmp_path / "data" / "cached"
-    leftover = folder.with_name(".cached.partial")
-    leftover.mkdir(parents=True)
-    (leftover / "train_images.npy").write_bytes(b"half")
-    (leftover / ".train_images.npy.x1.npy").write_bytes(b"half")
-    build_cache(raw, folder, DATASETS["breastmnist"], data_params())
-    assert tree(folder) == tree(tmp_path / "clean" / "cached")
-    assert list(folder.parent.iterdir()) == [folder]
+    build(raw, tmp_path / "clean")
+    folder = tmp_path / "data"
+    for part in ("training", "test"):
+        leftover = folder / f".{part}.partial"
+        leftover.mkdir(parents=True)
+        (leftover / "train_images.npy").write_bytes(b"half")
+        (leftover / ".train_images.npy.x1.npy").write_bytes(b"half")
+    build(raw, folder)
+    assert tree(folder) == tree(tmp_path / "clean")
+    assert {path.name for path in folder.iterdir()} == {"training", "test"}
 
 
-def test_a_rebuild_replaces_the_folder_with_all_that_was_in_it(tmp_path, raw):
-    build_cache(raw, tmp_path / "cached", DATASETS["breastmnist"], data_params())
-    (tmp_path / "cached" / "old.npy").write_bytes(b"")
-    meta = build_cache(raw, tmp_path / "cached", DATASETS["breastmnist"], data_params(train_limit=3))
-    assert meta["splits"]["train"]["n"] == 3
-    assert not (tmp_path / "cached" / "old.npy").exists()
-    assert len(np.load(tmp_path / "cached" / "train_images.npy")) == 3
+def test_a_rebuild_replaces_the_folders_with_all_that_was_in_them(tmp_path, raw):
+    build(raw, tmp_path)
+    for part in ("training", "test"):
+        (tmp_path / part / "old.npy").write_bytes(b"")
+    training, _ = build(raw, tmp_path, train_limit=3)
+    assert training["splits"]["train"]["n"] == 3
+    assert [name for name in tree(tmp_path) if name.endswith("old.npy")] == []
+    assert len(load(tmp_path, "train", "images")) == 3
 
 
 def test_memory_stays_at_a_few_blocks_however_large_the_array_is(tmp_path, monkeypatch):
@@ -164,7 +210,7 @@ def test_memory_stays_at_a_few_blocks_however_large_the_array_is(tmp_path, monke
     labels = {f"{split}_labels": np.zeros((20_000, 1), np.uint8) for split in COUNTS}
     np.savez_compressed(tmp_path / "raw.npz", **images, **labels)
     tracemalloc.start()
-    build_cache(tmp_path / "raw.npz", tmp_path / "cached", DATASETS["breastmnist"], data_params())
+    build(tmp_path / "raw.npz", tmp_path / "cached")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4_000_000
@@ -180,13 +226,13 @@ def test_real_files_go_from_a_mirror_into_a_cache_that_is_official_and_whole(tmp
     counts = fetch(dataset, data, phantom=None, target=tmp_path / "raw.npz")
     assert counts == {"train": dataset.num_train, "val": dataset.num_val, "test": dataset.num_test}
 
-    meta = build_cache(tmp_path / "raw.npz", tmp_path / "cached", dataset, data)
-    assert meta["official"] is True
-    assert meta["size"] == size
+    training, test = build_cache(tmp_path / "raw.npz", tmp_path / "training", tmp_path / "test", dataset, data)
+    assert test["official"] is True
     for split, count in counts.items():
-        assert meta["splits"][split] == {"n": count, "of": count}
-        images = np.load(tmp_path / "cached" / f"{split}_images.npy", mmap_mode="r")
-        labels = np.load(tmp_path / "cached" / f"{split}_labels.npy", mmap_mode="r")
+        meta = test if split == "test" else training
+        assert meta["size"] == size
+        assert (meta["splits"][split]["n"], meta["splits"][split]["of"]) == (count, count)
+        images, labels = (load(tmp_path, split, kind) for kind in ("images", "labels"))
         assert images.shape == (count, *dataset.image_shape(size))
         assert labels.shape == (count, 1)
-        assert set(np.unique(labels)) == set(range(len(meta["class_names"])))
+        assert set(np.unique(labels)) == set(range(len(test["class_names"])))

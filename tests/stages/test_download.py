@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.datasets import DATASETS
-from pipeline.layout import CACHED, RAW
+from pipeline.layout import RAW, TRAINING_DATA
 from pipeline.params import PARAMS_FILE
 from stages import cache, download
 
@@ -48,10 +48,10 @@ def test_download_then_cache_leave_the_arrays_and_a_line_each(workspace, monkeyp
     assert capsys.readouterr().out.splitlines() == [
         "data/raw/breastmnist.npz: 6 train, 2 val, 3 test images of 28x28 from mirror, "
         "not compared with the official md5",
-        "data/cached/breastmnist: 4 of 6 train, 2 of 2 val, 3 of 3 test images at 28 from mirror, not an official file",
+        "breastmnist: 4 of 6 train, 2 of 2 val, 3 of 3 test images at 28 from mirror, not an official file",
     ]
     assert (RAW / "breastmnist.npz").is_file()
-    assert len(np.load(CACHED / "breastmnist" / "train_images.npy")) == 4
+    assert len(np.load(TRAINING_DATA / "breastmnist" / "train_images.npy")) == 4
 
 
 @pytest.mark.parametrize("stage", [download, cache])

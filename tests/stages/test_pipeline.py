@@ -57,7 +57,7 @@ def test_data_weights_and_configurations_are_the_same_bytes_in_another_run(repos
         for path in (tmp_path / part).rglob("*")
         if path.is_file() and path.name != ".gitignore"
     ]
-    assert len(files) == 3 * (1 + 7) + 1 + 3 * 2
+    assert len(files) == 3 * (1 + 8) + 1 + 3 * 2
     assert [md5(tmp_path / file) for file in files] == [md5(repository.folder / file) for file in files]
 
 
@@ -68,10 +68,13 @@ def test_each_training_and_evaluation_is_a_finished_run_tied_by_the_models_conte
         assert training.data.tags["md5.model"] == md5(repository.folder / f"runs/{variant}/42/model.safetensors")
         assert len(training.data.tags["md5.data"]) == 32
         assert training.data.tags["md5.config"] == md5(repository.folder / f"configs/{variant}.yaml")
-        assert {item.dataset.name for item in training.inputs.dataset_inputs} == set(SMALL["data"]["datasets"])
         evaluations = repository.runs(stage="evaluate", variant=variant)
         assert {run.data.tags["specialist"] for run in evaluations} == {"A", "B", "C"}
         assert {run.data.tags["mlflow.parentRunId"] for run in evaluations} == {training.info.run_id}
+        for part, runs in (("training", [training]), ("test", evaluations)):
+            read = {item.dataset.name: item.dataset.digest for run in runs for item in run.inputs.dataset_inputs}
+            cached = repository.folder / "data/cached" / part
+            assert read == {name: md5(cached / name / "meta.json") for name in SMALL["data"]["datasets"]}
     (report,) = repository.runs(stage="report")
     assert (repository.folder / "mlartifacts").is_dir()
     assert report.info.status == "FINISHED"

@@ -14,7 +14,7 @@ import stages.tune
 from pipeline.candidates import dump_candidates, load_candidates, resolve_candidates
 from pipeline.config import dump_config, resolve
 from pipeline.errors import PipelineError
-from pipeline.layout import BACKBONE, candidates_file
+from pipeline.layout import BACKBONE, TRAINING_DATA, candidates_file
 from pipeline.model.backbone import build_backbone
 from pipeline.params import Params
 from pipeline.training.trainer import CyclicTrainer
@@ -46,8 +46,8 @@ def workplace(tmp_path, cached, params, monkeypatch):
         (cached / name / "test_images.npy").unlink()
         (cached / name / "test_labels.npy").unlink()
         (cached / name / "meta.json").write_text(json.dumps({"source": "phantom"}))
-    (tmp_path / "data").mkdir()
-    cached.rename("data/cached")
+    TRAINING_DATA.parent.mkdir(parents=True)
+    cached.rename(TRAINING_DATA)
     shape = {"backbone": params.model.backbone, "patch_size": params.model.patch_size, "image_size": 32}
     save_backbone(build_backbone(*shape.values()), BACKBONE, shape | {"source": "random", "sha256": "0" * 64})
     for variant in ("mosaic", "shared"):
