@@ -86,6 +86,10 @@ class Data(Section):
         _distinct("datasets", self.datasets)
         if self.source == "mirror" and not self.mirror:
             raise ValueError("mirror: source is mirror, so this must be a folder or an http(s) URL")
+        if self.source != "mirror" and self.mirror:
+            raise ValueError(
+                f"mirror: given, but source is {self.source}, which reads none; source must be mirror, or this null"
+            )
         return self
 
     def size(self, dimension: int) -> int:

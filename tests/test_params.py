@@ -141,6 +141,14 @@ def test_a_value_out_of_range_is_one_line_with_key_value_and_what_is_legal(tree,
         ),
         ("data/datasets", ["pathmnist", "pathmnist"], "data.datasets: pathmnist stands there more than once"),
         ("data/source", "mirror", "data.mirror: source is mirror, so this must be a folder or an http(s) URL"),
+        *(
+            (
+                "data",
+                DEFAULT["data"] | {"mirror": "folder", "source": source},
+                f"data.mirror: given, but source is {source}",
+            )
+            for source in ("phantom", "zenodo")
+        ),
         ("model/image_size", 72, "model.image_size: 72 is not a multiple of patch_size 16"),
         ("model/volume_size", 28, "model.volume_size: 28 is not a multiple of volume_patch_size 8"),
         ("train/warmup_rounds", 6.5, "train.warmup_rounds: 6.5 must be at most num_rounds 6"),
