@@ -75,6 +75,7 @@ class Data(Section):
     source: Literal["phantom", "mirror", "zenodo"]
     mirror: str | None
     verify: bool
+    allow_leakage: bool
     size_2d: Literal[28, 64, 128, 224]
     size_3d: Literal[28, 64]
     train_limit: Count | None

@@ -1,9 +1,11 @@
 """Stage `cache`: data/raw/<dataset>.npz -> data/cached/training/<dataset>/ and data/cached/test/<dataset>/."""
 
 import argparse
+import sys
 
 from pipeline.command import run_command
 from pipeline.data.cache import build_cache
+from pipeline.data.findings import Finding, describe
 from pipeline.datasets import DATASETS
 from pipeline.layout import RAW, TEST_DATA, TRAINING_DATA
 from pipeline.params import load_params
@@ -24,6 +26,9 @@ def main() -> None:
     images = ", ".join(f"{counts['n']} of {counts['of']} {split}" for split, counts in splits.items())
     kind = "the official file" if test["official"] else "not an official file"
     print(f"{name}: {images} images at {test['size']} from {test['source']}, {kind}")
+    for finding in (Finding(**record) for meta in (training, test) for record in meta["findings"]):
+        said = describe(finding, splits[finding.split]["n"], DATASETS[name], test["class_names"])
+        print(f"warning: {name}: {said}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from pipeline.atomic import atomic, write_text
 from pipeline.data import official
+from pipeline.data.findings import Seen, find, refuse_constant, refuse_leakage, refuse_one_class
 from pipeline.data.npz import check_npz, read_image_blocks, read_labels
 from pipeline.data.subset import stratified_subset
-from pipeline.datasets import Dataset
+from pipeline.datasets import SPLITS, Dataset
 from pipeline.digest import md5_file
 from pipeline.params import Data
 
@@ -31,28 +32,46 @@ def build_cache(
     """Unpack an npz into two folders and return what the meta.json of `training` and that of `test` say.
 
     `training` gets the splits train and val, `test` the split test: `<split>_images.npy` (uint8 [N,S,S], [N,S,S,3] or
-    [N,S,S,S]), `<split>_labels.npy` (int64 [N,L]) and meta.json with their md5s, the same bytes for the same input.
-    Images pass through in blocks, so memory stays flat whatever the size. The folders appear whole or not at all.
-    Raises PipelineError if `raw` is not in the official layout.
+    [N,S,S,S]), `<split>_labels.npy` (int64 [N,L]) and meta.json with their md5s and what is odd about them, the same
+    bytes for the same input. Images pass through in blocks, so memory stays flat whatever the size. The folders appear
+    whole or not at all. Raises PipelineError if `raw` is not in the official layout, or cannot be meant to be trained
+    and tested on: one class, constant images, test images that are seen before the test.
     """
     size = data.size(dataset.dimension)
     counts = check_npz(raw, dataset, size)
     raw_md5 = md5_file(raw)
-    head = {"dataset": dataset.name, "source": data.source, "size": size}
+    is_official = raw_md5 == official.published(dataset, size).md5
+    rows, seen = {}, {}
+    for split in SPLITS:
+        labels = read_labels(raw, split)
+        if split == "train":
+            refuse_one_class(raw, dataset, labels)
+        rows[split] = stratified_subset(labels, data.limit(split))
+        seen[split] = Seen(labels[rows[split]])
     with _appearing(training) as for_training, _appearing(test) as for_test:
-        splits = {
-            split: {"n": n, "of": counts[split], "md5": md5}
-            for split, folder in (("train", for_training), ("val", for_training), ("test", for_test))
-            for n, md5 in (_unpack(raw, split, folder, data.limit(split)),)
-        }
+        folders = {"train": for_training, "val": for_training, "test": for_test}
+        splits = {}
+        for split, folder in folders.items():
+            images = seen[split].watch(_kept(read_image_blocks(raw, split), rows[split]))
+            md5 = {
+                "labels": _write_npy(folder / f"{split}_labels.npy", [seen[split].labels], len(rows[split])),
+                "images": _write_npy(folder / f"{split}_images.npy", images, len(rows[split])),
+            }
+            splits[split] = {"n": len(rows[split]), "of": counts[split], "md5": md5}
+            refuse_constant(raw, split, seen[split])
+        if not (is_official or data.allow_leakage):
+            refuse_leakage(raw, seen, rows)
+        findings = find(dataset, seen)
+
+        def about(*names: str) -> dict[str, Any]:
+            of_names = [finding.record() for finding in findings if finding.split in names]
+            return {"splits": {name: splits[name] for name in names}, "findings": of_names}
+
+        head = {"dataset": dataset.name, "source": data.source, "size": size}
+        of_training = head | about("train", "val")
         # The md5 of the whole file, and whether it is the official one, change with the test split.
-        of_training = head | {"splits": {split: splits[split] for split in ("train", "val")}}
-        of_test = head | {
-            "official": raw_md5 == official.published(dataset, size).md5,
-            "raw_md5": raw_md5,
-            "class_names": official.class_names(dataset),
-            "splits": {"test": splits["test"]},
-        }
+        of_test = head | {"official": is_official, "raw_md5": raw_md5, "class_names": official.class_names(dataset)}
+        of_test |= about("test")
         for folder, meta in ((for_training, of_training), (for_test, of_test)):
             write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
     return of_training, of_test
@@ -72,41 +91,38 @@ def _appearing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _unpack(raw: Path, split: str, folder: Path, limit: int | None) -> tuple[int, dict[str, str]]:
-    """Write the arrays of a split; return the number of images kept and the md5 of each file."""
-    labels = read_labels(raw, split)
-    rows = stratified_subset(labels, limit)
-    blocks = {"labels": [labels], "images": read_image_blocks(raw, split)}
-    md5 = {kind: _write_rows(folder / f"{split}_{kind}.npy", blocks[kind], rows) for kind in blocks}
-    return len(rows), md5
+def _kept(blocks: Iterable[NDArray], rows: NDArray[np.int64]) -> Iterator[NDArray]:
+    """Yield the given sorted rows of an array that comes in consecutive blocks, block by block."""
+    start = 0
+    for block in blocks:
+        first, last = np.searchsorted(rows, (start, start + len(block)))
+        yield np.ascontiguousarray(block[rows[first:last] - start])
+        start += len(block)
 
 
-def _write_rows(path: Path, blocks: Iterable[NDArray], rows: NDArray[np.int64]) -> str:
-    """Write the given sorted rows of an array that comes in consecutive blocks as one .npy file; return its md5.
+def _write_npy(path: Path, blocks: Iterable[NDArray], count: int) -> str:
+    """Write `count` rows that come in C-contiguous blocks as one .npy file; return its md5.
 
     Written as a stream, not through a memory map: on a full disk a write raises, a mapped page kills the process.
     """
     digest = hashlib.md5()
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        for part in _npy(blocks, rows):
+        for part in _npy(blocks, count):
             file.write(part)
             digest.update(part)
     return digest.hexdigest()
 
 
-def _npy(blocks: Iterable[NDArray], rows: NDArray[np.int64]) -> Iterator[bytes | NDArray]:
-    """Yield the .npy file of the given rows: its header, then their arrays."""
-    start = 0
-    for block in blocks:
-        if start == 0:
+def _npy(blocks: Iterable[NDArray], count: int) -> Iterator[bytes | NDArray]:
+    """Yield an .npy file in parts: its header, then the blocks."""
+    for index, block in enumerate(blocks):
+        if index == 0:
             header = io.BytesIO()
             description = {
                 "descr": np.lib.format.dtype_to_descr(block.dtype),
                 "fortran_order": False,
-                "shape": (len(rows), *block.shape[1:]),
+                "shape": (count, *block.shape[1:]),
             }
             np.lib.format.write_array_header_1_0(header, description)
             yield header.getvalue()
-        first, last = np.searchsorted(rows, (start, start + len(block)))
-        yield np.ascontiguousarray(block[rows[first:last] - start])
-        start += len(block)
+        yield block

@@ -11,6 +11,7 @@ from pipeline.reporting.figures.roc import roc_curve
 from pipeline.reporting.figures.rounds import dataset_curves
 from pipeline.reporting.images import png_uri
 from pipeline.reporting.means import model_interval
+from pipeline.reporting.origin import describe_findings
 from pipeline.reporting.records import DataOrigin, DatasetResult
 from pipeline.reporting.results import METRICS, Results, Sample
 from pipeline.reporting.table import Cell, Table
@@ -41,13 +42,14 @@ class Confusion:
 class Card:
     """What is shown of one dataset; a multi-label dataset has a table of labels instead of a confusion matrix.
 
-    `figures` are (caption, figure); `hardest` have the highest loss, `cases` were picked by their class alone,
-    and `shown` says of how many classes they are.
+    `findings` say what is odd about the data; `figures` are (caption, figure); `hardest` have the highest loss, `cases`
+    were picked by their class alone, and `shown` says of how many classes they are.
     """
 
     name: str
     title: str
     facts: str
+    findings: list[str]
     figures: list[tuple[str, Markup]]
     confusion: Confusion | None
     labels: Table | None
@@ -73,6 +75,7 @@ def build_card(results: Results, name: str) -> Card:
         name=name,
         title=dataset.title,
         facts=_facts(results, name),
+        findings=describe_findings(results, name),
         figures=[(caption, figure) for caption, figure in figures if figure is not None],
         confusion=None if result.multi_label else _confusion(result),
         labels=labels_table(name, result) if result.multi_label else None,

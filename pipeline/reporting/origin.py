@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pipeline.data.findings import describe
+from pipeline.datasets import DATASETS
 from pipeline.reporting.results import Results
 from pipeline.reporting.wording import count, listing
 
@@ -45,3 +47,13 @@ def describe_origin(results: Results) -> Origin:
         f"MedMNIST files from the source “{source}”, equal to the official ones by md5." + part,
         warning=subset,
     )
+
+
+def describe_findings(results: Results, dataset: str) -> list[str]:
+    """Say what is odd about a dataset's images and labels, a sentence each."""
+    origin = results.origin(dataset)
+    said = [
+        describe(finding, origin.splits[finding.split].n, DATASETS[dataset], origin.class_names)
+        for finding in origin.findings
+    ]
+    return [f"{text[0].upper()}{text[1:]}{'' if text.endswith('?') else '.'}" for text in said]

@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.data.findings import Finding
+
 
 class Record(BaseModel):
     """A part of a JSON file of ours."""
@@ -20,7 +22,7 @@ class Split(Record):
 
 
 class DataOrigin(Record):
-    """Where a dataset's images came from."""
+    """Where a dataset's images came from, and what is odd about them."""
 
     source: str
     official: bool
@@ -28,6 +30,7 @@ class DataOrigin(Record):
     class_names: list[str]
     raw_md5: str
     splits: dict[str, Split]
+    findings: list[Finding] = []
 
 
 class DatasetResult(Record):

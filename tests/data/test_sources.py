@@ -37,7 +37,14 @@ WRONG = b"not the file"
 
 
 def data_params(mirror, **changes):
-    defaults = {"source": "mirror", "verify": True, "size_2d": 28, "size_3d": 28, "train_limit": None}
+    defaults = {
+        "source": "mirror",
+        "verify": True,
+        "allow_leakage": False,
+        "size_2d": 28,
+        "size_3d": 28,
+        "train_limit": None,
+    }
     return Data(**defaults | {"mirror": mirror, "eval_limit": None, "datasets": ["breastmnist"]} | changes)
 
 

@@ -28,7 +28,7 @@ class Inputs:
     analysis/<variant>/<seed>.json holds, or a function of the seed that says it, `conflicts` (variant, seed) to what
     stands under that key in conflicts.json. `after_visits` gives the variants whose history has the validation after
     each visit, and how much of ACC is lost until the end of the round. `tuning` maps variants to (values, score) of
-    each candidate and the index of the chosen one.
+    each candidate and the index of the chosen one, `findings` datasets to those of their meta.json.
     """
 
     root: Path
@@ -49,6 +49,7 @@ class Inputs:
     after_visits: dict[str, float | Callable[[int], float]] = field(default_factory=dict)
     trainable: dict[str, int] = field(default_factory=dict)
     tuning: dict[str, tuple[list[tuple[dict[str, Any], float | None]], int]] = field(default_factory=dict)
+    findings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     weights: str = "random"
 
     def write(self) -> Path:
@@ -212,6 +213,7 @@ class Inputs:
                 "class_names": [self.class_name(name, index) for index in range(classes)],
                 "raw_md5": "f" * 32,
                 "splits": {"train": {"n": 64, "of": 64}, "val": {"n": 16, "of": 16}, "test": split},
+                "findings": self.findings.get(name, []),
             },
         }
         arrays = {

@@ -312,6 +312,23 @@ def test_an_undefined_metric_is_said_in_words(results, page):
         assert "nan" not in text.split("// Headings of sortable")[0]
 
 
+def test_what_is_odd_about_the_data_is_said_beside_the_dataset(inputs, html):
+    assert "Found in the data" not in html
+    inputs.class_name = lambda dataset, index: f"<{index}>"
+    inputs.findings["breastmnist"] = [
+        {"kind": "absent", "split": "val", "classes": [1]},
+        {"kind": "in_train", "split": "test", "images": 3},
+    ]
+    results = _results(inputs)
+    index, specialist = render_page(results, "abc123"), render_specialists(results, "abc123")["B"]
+    said = (
+        "No validation image is “&lt;1&gt;”, so that the validation AUC is undefined and left out of the mean over "
+        "datasets. 3 of 24 test images are training images too."
+    )
+    assert f'<h3>Found in the data</h3>\n<ul class="sentences">\n<li><b>BreastMNIST</b>: {said}</li>\n</ul>' in index
+    assert f"<p>{said}</p>" in specialist
+
+
 def test_the_page_says_what_was_run(page):
     text = " ".join(" ".join(page.pieces).split())
     for words in (

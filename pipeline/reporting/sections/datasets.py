@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.datasets import DATASETS
 from pipeline.reporting.means import constant_mean, groups, mean_over, over
+from pipeline.reporting.origin import describe_findings
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.sentences import TITLES, not_above_constant, undefined_metrics
 from pipeline.reporting.table import NONE, Cell, Table
@@ -16,7 +17,12 @@ UNITS = {False: "class", True: "label"}
 
 def build(results: Results) -> dict[str, Any]:
     """Content of the section."""
-    return {"groups": groups_table(results), "tables": [datasets_table(results, metric) for metric in METRICS]}
+    found = [(DATASETS[name].title, describe_findings(results, name)) for name in results.datasets]
+    return {
+        "groups": groups_table(results),
+        "tables": [datasets_table(results, metric) for metric in METRICS],
+        "findings": [(title, sentences) for title, sentences in found if sentences],
+    }
 
 
 def datasets_table(results: Results, metric: str) -> Table:
