@@ -59,6 +59,7 @@ class Train:
     warmup_rounds: float = 1
     consist_weight: float = 0.1
     consist_form: str = "mix"
+    class_weights: str | None = None
     flip_sided: bool = False
     early_stopping_patience: int = 5
     min_delta: float = 0.0

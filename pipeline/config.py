@@ -49,13 +49,14 @@ class Architecture(BaseModel):
 class Recipe(Train):
     """The training recipe; None is what cannot matter.
 
-    Those are tau with another order than `balanced`, the form of a consistency without weight, `flip_sided` without
-    left and right organs, the choice of a round where datasets share what is trained, the tolerance without grades, the
-    rate of a strength of prompts that is not learned, and `conflict_cases` where the datasets do not share one
-    specialist.
+    Those are tau with another order than `balanced`, the form of a consistency without weight, class weights that are
+    all alike, `flip_sided` without left and right organs, the choice of a round where datasets share what is trained,
+    the tolerance without grades, the rate of a strength of prompts that is not learned, and `conflict_cases` where the
+    datasets do not share one specialist.
     """
 
     consist_form: Literal["mix", "add"] | None
+    class_weights: Literal["balanced"] | None
     flip_sided: bool | None
     deploy: Literal["joint", "dataset"] | None
     grade_tolerance: int | None
@@ -116,6 +117,7 @@ def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = Non
     matters = {
         "tau": train.order == "balanced",
         "consist_form": train.consist_weight > 0,
+        "class_weights": train.class_weights != "none",
         "flip_sided": sided,
         "deploy": resolved.apart,
         "grade_tolerance": graded,

@@ -184,6 +184,7 @@ class Train(Section):
     warmup_rounds: NonNegative
     consist_weight: Fraction
     consist_form: Literal["mix", "add"]
+    class_weights: Literal["none", "balanced"]
     flip_sided: bool
     early_stopping_patience: Count
     min_delta: NonNegative

@@ -92,6 +92,7 @@ OTHER = {
     "consist_form": "add",
     "order": "interleaved",
     "schedule": "round",
+    "class_weights": "balanced",
     "flip_sided": True,
     "validate_visits": False,
 }
@@ -174,6 +175,7 @@ def test_a_configuration_lists_no_key_without_influence():
     assert "prompt_strength_lr" not in dumps()["prompt_joint"]
     assert "tau" not in dumps()["mosaic"]
     assert "conflict_cases" not in dumps()["mosaic"]
+    assert "class_weights" not in dumps()["mosaic"]  # nothing weighs another
 
 
 def test_the_file_of_random_groups_is_the_same_for_all_seeds_and_each_draws_its_own(tmp_path):

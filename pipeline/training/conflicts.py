@@ -14,6 +14,7 @@ from pipeline.data.batches import Split, consecutive
 from pipeline.data.subset import stratified_subset
 from pipeline.datasets import DATASETS
 from pipeline.model.mosaic import Mosaic
+from pipeline.training.class_weights import class_weights
 from pipeline.training.losses import classification_loss
 
 if TYPE_CHECKING:
@@ -58,12 +59,13 @@ def mean_gradient(
     """
     dataset, parameters = DATASETS[name], list(specialist.parameters())
     total = [torch.zeros_like(parameter) for parameter in parameters]
+    weights = class_weights(config.train.class_weights, dataset, split.labels)
     # As large as a step's, which fits: how many images validation takes at a time must not decide a result.
     for batch in split.batches(consecutive(slice(0, len(rows)), config.train.batch_size), rows):
         images = to_float(batch.images, dataset.dimension, config.model.size(dataset.dimension))
         with autocast(split.device, config.precision):
             _, logits = model(normalise(images, config.model.normalisation), name)
-        loss = classification_loss(logits.float(), batch.labels, multi_label=dataset.multi_label)
+        loss = classification_loss(logits.float(), batch.labels, multi_label=dataset.multi_label, weights=weights)
         share = len(batch.labels) / len(rows)
         torch._foreach_add_(total, torch.autograd.grad(loss, parameters), alpha=share)
     return total

@@ -4,11 +4,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def classification_loss(logits: Tensor, labels: Tensor, *, multi_label: bool) -> Tensor:
-    """Mean cross-entropy of logits [N, C] and classes [N, 1], or BCE-with-logits against yes/no labels [N, C]."""
+def classification_loss(logits: Tensor, labels: Tensor, *, multi_label: bool, weights: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy of logits [N, C] and classes [N, 1], or BCE-with-logits against yes/no labels [N, C].
+
+    `weights` [C] say what a case of each class counts, or each label's yes. The mean is over cases and not over their
+    weights, so that the parts of a batch that several processes have add up to the loss of the whole.
+    """
     if multi_label:
-        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-    return F.cross_entropy(logits, labels[:, 0])
+        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), pos_weight=weights)
+    if weights is None:
+        return F.cross_entropy(logits, labels[:, 0])
+    return (weights[labels[:, 0]] * F.cross_entropy(logits, labels[:, 0], reduction="none")).mean()
 
 
 def mosaic_loss(

@@ -26,6 +26,7 @@ from pipeline.model.mosaic import Mosaic
 from pipeline.model.teacher import Ema, build_teacher
 from pipeline.processes import Processes, Share
 from pipeline.streams import stream
+from pipeline.training.class_weights import class_weights
 from pipeline.training.conflicts import measure_conflicts
 from pipeline.training.losses import classification_loss, mosaic_loss
 from pipeline.training.order import plan_round, steps_of_round
@@ -94,6 +95,10 @@ class CyclicTrainer:
         self.device = device
         self.eval_batch_size = eval_batch_size
 
+        self._class_weights = {
+            name: class_weights(config.train.class_weights, DATASETS[name], train[name].labels)
+            for name in config.datasets
+        }
         self.optimizer = build_optimizer(student, config.train.weight_decay, device, config.train.prompt_strength_lr)
         images = {name: len(train[name]) for name in config.datasets}
         epochs = {name: math.ceil(count / config.train.batch_size) for name, count in images.items()}
@@ -380,7 +385,9 @@ class CyclicTrainer:
             feature, logits = self.network(augmented, name)
             with torch.inference_mode():
                 target, _ = self.teacher(plain, name)
-        classification = classification_loss(logits.float(), labels, multi_label=dataset.multi_label)
+        classification = classification_loss(
+            logits.float(), labels, multi_label=dataset.multi_label, weights=self._class_weights[name]
+        )
         # The clone is an ordinary tensor: one of inference mode may not be part of what is differentiated.
         target = target.clone().float()
         return mosaic_loss(classification, feature.float(), target, train.consist_weight, train.consist_form)

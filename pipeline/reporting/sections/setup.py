@@ -124,6 +124,7 @@ _SETTINGS = {
     "train.warmup_rounds": "Warm-up, rounds",
     "train.consist_weight": "Consistency weight",
     "train.consist_form": "Consistency loss",
+    "train.class_weights": "Class weights in the loss",
     "train.flip_sided": "Left and right organs flipped",
     "train.early_stopping_patience": "Patience, rounds",
     "train.min_delta": "Smallest improvement",
