@@ -49,9 +49,10 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def read_origin(dataset: str) -> dict[str, Any]:
-    """Return what both parts of a cached dataset say of it, with all its splits, for whoever only gets the results."""
+    """Return what both parts of a cached dataset say of it, as one, for whoever only gets the results."""
     training, test = read_meta(TRAINING_DATA / dataset), read_meta(TEST_DATA / dataset)
-    return training | test | {"splits": training["splits"] | test["splits"]}
+    both = {"splits": training["splits"] | test["splits"], "findings": training["findings"] + test["findings"]}
+    return training | test | both
 
 
 def data_digest(folder: Path) -> str:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipeline.code import list_code
+from pipeline.layout import TEST_DATA, TRAINING_DATA
 from pipeline.training.checkpoint import checkpoint_folder
 from stages.code import STAGES
 
@@ -80,3 +81,10 @@ def test_a_checkpoint_is_named_by_the_code_that_trains(monkeypatch):
     other = checkpoint_folder({"seed": 1})
     monkeypatch.setattr("pipeline.training.checkpoint.code_digest", lambda stage: "of no stage")
     assert len({before, other, checkpoint_folder({"seed": 1})}) == 3
+
+
+def test_nothing_but_the_evaluation_depends_on_the_test_split():
+    training, test = map(str, (TRAINING_DATA, TEST_DATA))
+    read = {stage: {path for path in PIPELINE[stage]["deps"] if path.startswith("data/cached")} for stage in PIPELINE}
+    expected = {"tune": {training}, "train": {training}, "analyse": {training}, "evaluate": {training, test}}
+    assert {stage: paths for stage, paths in read.items() if paths} == expected

@@ -35,6 +35,8 @@ def describe_origin(results: Results) -> Origin:
             warning=True,
         )
     part = f" {listing(parts)} were used." if subset else " The whole of them was used."
+    if seen := [DATASETS[name].title for name in results.datasets if results.origin(name).leaks]:
+        part += f" Of {listing(seen)}, test images were seen in training or validation."
     source = ", ".join(sorted({origin.source for origin in origins}))
     if not all(origin.official for origin in origins):
         return Origin(

@@ -32,6 +32,11 @@ class DataOrigin(Record):
     splits: dict[str, Split]
     findings: list[Finding] = []
 
+    @property
+    def leaks(self) -> bool:
+        """Whether test images are training or validation images."""
+        return any(finding.split == "test" and finding.kind in ("in_train", "in_val") for finding in self.findings)
+
 
 class DatasetResult(Record):
     """Test result of one dataset; a metric that is undefined, or not of the dataset's task, is None.

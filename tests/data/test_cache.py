@@ -14,7 +14,8 @@ from pipeline.data.sources import fetch
 from pipeline.datasets import DATASETS
 from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
-from pipeline.lineage import data_digest
+from pipeline.layout import TEST_DATA, TRAINING_DATA
+from pipeline.lineage import data_digest, read_origin
 from pipeline.params import Data
 
 COUNTS = {"train": 40, "val": 8, "test": 10}
@@ -102,6 +103,27 @@ def test_each_meta_says_what_lies_beside_it_and_where_it_came_from(tmp_path, raw
             raw_md5, class_names = md5_file(raw), ["malignant", "normal, benign"]
             expected |= {"official": False, "raw_md5": raw_md5, "class_names": class_names}
         assert meta == expected
+
+
+def test_both_parts_are_known_as_one_to_whoever_gets_the_results(tmp_path, raw, monkeypatch):
+    with np.load(raw) as file:
+        content = dict(file)
+    content["train_images"][1] = content["train_images"][0]
+    content["test_images"][1] = content["test_images"][0]
+    np.savez(raw, **content)
+    monkeypatch.chdir(tmp_path)
+    training, test = build_cache(
+        raw, TRAINING_DATA / "breastmnist", TEST_DATA / "breastmnist", DATASETS["breastmnist"], data_params()
+    )
+    origin = read_origin("breastmnist")
+    assert list(origin["splits"]) == ["train", "val", "test"]
+    assert origin["splits"]["train"] == training["splits"]["train"]
+    assert origin["findings"] == [{"kind": "repeated", "split": split, "images": 1} for split in ("train", "test")]
+    assert (origin["raw_md5"], origin["source"], origin["class_names"]) == (
+        test["raw_md5"],
+        "mirror",
+        ["malignant", "normal, benign"],
+    )
 
 
 def test_another_test_split_leaves_every_byte_that_training_reads(tmp_path, raw):

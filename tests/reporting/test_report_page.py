@@ -314,6 +314,7 @@ def test_an_undefined_metric_is_said_in_words(results, page):
 
 def test_what_is_odd_about_the_data_is_said_beside_the_dataset(inputs, html):
     assert "Found in the data" not in html
+    inputs.source, inputs.official = "mirror", True
     inputs.class_name = lambda dataset, index: f"<{index}>"
     inputs.findings["breastmnist"] = [
         {"kind": "absent", "split": "val", "classes": [1]},
@@ -327,6 +328,8 @@ def test_what_is_odd_about_the_data_is_said_beside_the_dataset(inputs, html):
     )
     assert f'<h3>Found in the data</h3>\n<ul class="sentences">\n<li><b>BreastMNIST</b>: {said}</li>\n</ul>' in index
     assert f"<p>{said}</p>" in specialist
+    assert "Of BreastMNIST, test images were seen in training or validation." in index
+    assert "RetinaMNIST, test images" not in index
 
 
 def test_the_page_says_what_was_run(page):
