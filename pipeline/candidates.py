@@ -6,8 +6,9 @@ from typing import Any
 
 import yaml
 
-from pipeline.config import Config, config_tree, dump_config, not_written_by, parse_config, read_yaml, resolve
+from pipeline.config import Config, config_tree, dump_config, parse_config, read_yaml, resolve
 from pipeline.params import Params
+from pipeline.reading import reading
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,17 @@ def dump_candidates(candidates: Candidates) -> str:
 
 def load_candidates(path: Path) -> Candidates:
     """Read what `dump_candidates` wrote. Raises PipelineError if the file is missing or not such a file."""
-    tree = read_yaml(path, "configure")
-    try:
-        tried = tuple(Candidate(dict(each["values"]), parse_config(each["config"])) for each in tree["tried"])
-        return Candidates(tree["seed"], tried)
-    except (KeyError, TypeError, ValueError):
-        raise not_written_by("configure", path, "no candidates") from None
+    tree = read_yaml(path)
+    with reading(path):
+        if not isinstance(tree, dict) or not isinstance(tree.get("tried"), list) or not tree["tried"]:
+            raise ValueError("no candidates")
+        seed, tried = tree.get("seed"), tuple(_parse_candidate(each) for each in tree["tried"])
+        if not (seed is None and len(tried) == 1) and (type(seed) is not int or seed < 0):
+            raise ValueError(f"seed = {seed!r}: no seed to try {len(tried)} candidates with")
+        return Candidates(seed, tried)
+
+
+def _parse_candidate(tree: Any) -> Candidate:
+    if not isinstance(tree, dict) or not isinstance(tree.get("values"), dict):
+        raise ValueError("a candidate without values")
+    return Candidate(tree["values"], parse_config(tree.get("config")))

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from typing_extensions import Self
 
 from pipeline.datasets import DATASETS
-from pipeline.errors import PipelineError
 from pipeline.model.routing import Routing, build_routing
-from pipeline.params import Params, Train
+from pipeline.params import Count, Fraction, NonNegative, Params, Positive, Train, WholeNumber
+from pipeline.reading import first_problem, read_text, reading
 
 
 class Architecture(BaseModel):
@@ -27,19 +28,27 @@ class Architecture(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str
-    patch_size: int
-    image_size: int
-    volume_patch_size: int | None
-    volume_size: int | None
+    patch_size: Count
+    image_size: Count
+    volume_patch_size: Count | None
+    volume_size: Count | None
     normalisation: Literal["half", "imagenet"] | None
     embedding_norm: bool
     frozen: bool
     tokenizer_init: Literal["random", "inflate"] | None
     tokenizer_trained: bool | None
-    slices: int | None
-    adapter_scale: float | None
+    slices: Count | None
+    adapter_scale: Positive | None
     adapter_layer_norm: bool | None
-    prompt_strength: float | None
+    prompt_strength: NonNegative | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for size, patch in (("image_size", "patch_size"), ("volume_size", "volume_patch_size")):
+            pixels, patch_pixels = getattr(self, size), getattr(self, patch)
+            if pixels and patch_pixels and pixels % patch_pixels:
+                raise ValueError(f"{size}: {pixels} is not a multiple of {patch} {patch_pixels}")
+        return self
 
     def size(self, dimension: int) -> int | None:
         """Pixels or voxels a side of what the model sees of a 2D or a 3D dataset; None: as stored, to be cut."""
@@ -59,9 +68,9 @@ class Recipe(Train):
     class_weights: Literal["balanced"] | None
     flip_sided: bool | None
     deploy: Literal["joint", "dataset"] | None
-    grade_tolerance: int | None
-    prompt_strength_lr: float | None
-    conflict_cases: int | None
+    grade_tolerance: WholeNumber | None
+    prompt_strength_lr: Positive | None
+    conflict_cases: WholeNumber | None
 
 
 class Momentum(BaseModel):
@@ -69,8 +78,8 @@ class Momentum(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    d2: float | None
-    d3: float | None
+    d2: Fraction | None
+    d3: Fraction | None
     update: Literal["step", "visit"]
 
     def of(self, dimension: int) -> float:
@@ -89,6 +98,17 @@ class Config(BaseModel):
     momentum: Momentum
     precision: Literal["fp32", "bf16"]
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        model, recipe = self.model, self.train
+        matters = _matters(self.routing, recipe, model.slices is not None, model.prompt_strength, model.frozen)
+        for section, of_section in matters.items():
+            values = getattr(self, section)
+            for key, needed in of_section.items():
+                if needed and getattr(values, key) is None:
+                    raise ValueError(f"{section}.{key}: missing, and this variant needs it")
+        return self
+
     @property
     def datasets(self) -> tuple[str, ...]:
         """Names of the datasets in training order."""
@@ -105,52 +125,67 @@ def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = Non
     `values` of ablation.tune.grid, by dotted key, win over the variant's own.
     """
     resolved = params.variant(variant, values=values)
-    model, datasets = resolved.model, resolved.data.datasets
-    routing = build_routing(resolved.adapter, datasets)
-    dimensions = {DATASETS[name].dimension for name in datasets}
-    volumes = 3 in dimensions
-    sliced = volumes and resolved.tokenizer_3d.kind == "slices"
-    tokenized = volumes and not sliced
-    bottleneck, prompt, train = routing.kind == "bottleneck", routing.kind == "prompt", resolved.train
-    sided = any(DATASETS[name].sided for name in datasets)
-    graded = any(DATASETS[name].task == "ordinal-regression" for name in datasets)
-    matters = {
-        "tau": train.order == "balanced",
-        "consist_form": train.consist_weight > 0,
-        "class_weights": train.class_weights != "none",
-        "flip_sided": sided,
-        "deploy": resolved.apart,
-        "grade_tolerance": graded,
-        "prompt_strength_lr": prompt and resolved.adapter.prompt_strength != 1,
-        "conflict_cases": len(routing.sizes) == 1 < len(datasets),
+    model, train, routing = resolved.model, resolved.train, build_routing(resolved.adapter, resolved.data.datasets)
+    sliced = resolved.tokenizer_3d.kind == "slices" and bool(routing.tokenizers)
+    sections = {
+        "model": {
+            "backbone": model.backbone,
+            "patch_size": model.patch_size,
+            "image_size": model.image_size,
+            "volume_patch_size": model.volume_patch_size,
+            "volume_size": model.volume_size,
+            "normalisation": model.normalisation,
+            "embedding_norm": model.embedding_norm,
+            "frozen": resolved.backbone.frozen,
+            "tokenizer_init": resolved.tokenizer_3d.init,
+            "tokenizer_trained": resolved.tokenizer_3d.trained,
+            "slices": resolved.tokenizer_3d.slices if sliced else None,
+            "adapter_scale": resolved.adapter.scale,
+            "adapter_layer_norm": resolved.adapter.layer_norm,
+            "prompt_strength": resolved.adapter.prompt_strength,
+        },
+        "train": train.model_dump() | {"prompt_strength_lr": resolved.adapter.prompt_strength_lr},
+        "momentum": {"d2": resolved.ema.momentum, "d3": resolved.ema.momentum_3d, "update": resolved.ema.update},
     }
-    recipe = train.model_dump() | {"prompt_strength_lr": resolved.adapter.prompt_strength_lr}
-    return Config(
-        model=Architecture(
-            backbone=model.backbone,
-            patch_size=model.patch_size,
-            image_size=model.image_size,
-            volume_patch_size=model.volume_patch_size if tokenized else None,
-            volume_size=model.volume_size if tokenized else None,
-            normalisation=model.normalisation if 2 in dimensions else None,
-            embedding_norm=model.embedding_norm,
-            frozen=resolved.backbone.frozen,
-            tokenizer_init=resolved.tokenizer_3d.init if tokenized else None,
-            tokenizer_trained=resolved.tokenizer_3d.trained if tokenized else None,
-            slices=resolved.tokenizer_3d.slices if sliced else None,
-            adapter_scale=resolved.adapter.scale if bottleneck else None,
-            adapter_layer_norm=resolved.adapter.layer_norm if bottleneck else None,
-            prompt_strength=resolved.adapter.prompt_strength if prompt else None,
-        ),
-        routing=routing,
-        train=Recipe(**{key: value if matters.get(key, True) else None for key, value in recipe.items()}),
-        momentum=Momentum(
-            d2=resolved.ema.momentum if 2 in dimensions else None,
-            d3=resolved.ema.momentum_3d if volumes else None,
-            update=resolved.ema.update,
-        ),
-        precision=resolved.compute.precision,
-    )
+    matters = _matters(routing, train, sliced, resolved.adapter.prompt_strength, resolved.backbone.frozen)
+    matters["train"]["deploy"] = resolved.apart
+    influential = {
+        section: {key: value if matters[section].get(key, True) else None for key, value in values.items()}
+        for section, values in sections.items()
+    }
+    return Config.model_validate(influential | {"routing": routing, "precision": resolved.compute.precision})
+
+
+def _matters(
+    routing: Routing, train: Train, sliced: bool, prompt_strength: float | None, frozen: bool
+) -> dict[str, dict[str, bool]]:
+    """Return by section which of the keys that some variants do not have can influence one of this kind."""
+    datasets = [DATASETS[name] for name in routing.datasets]
+    images, volumes = (any(each.dimension == dimension for each in datasets) for dimension in (2, 3))
+    bottleneck, prompt, tokenized = routing.kind == "bottleneck", routing.kind == "prompt", volumes and not sliced
+    return {
+        "model": {
+            "volume_patch_size": tokenized,
+            "volume_size": tokenized,
+            "normalisation": images,
+            "tokenizer_init": tokenized,
+            "tokenizer_trained": tokenized,
+            "adapter_scale": bottleneck,
+            "adapter_layer_norm": bottleneck,
+            "prompt_strength": prompt,
+        },
+        "train": {
+            "tau": train.order == "balanced",
+            "consist_form": train.consist_weight > 0,
+            "class_weights": train.class_weights == "balanced",
+            "flip_sided": any(each.sided for each in datasets),
+            "deploy": routing.name == "per_dataset" and frozen,
+            "grade_tolerance": any(each.task == "ordinal-regression" for each in datasets),
+            "prompt_strength_lr": prompt and prompt_strength != 1,
+            "conflict_cases": len(routing.sizes) == 1 < len(datasets),
+        },
+        "momentum": {"d2": images, "d3": volumes},
+    }
 
 
 def dump_config(config: Config) -> str:
@@ -165,38 +200,31 @@ def config_tree(config: Config) -> dict[str, Any]:
 
 def load_config(path: Path) -> Config:
     """Read what `dump_config` wrote. Raises PipelineError if the file is missing or not such a file."""
-    try:
-        return parse_config(read_yaml(path, "tune"))
-    except ValueError as error:
-        raise not_written_by("tune", path, str(error)) from None
+    tree = read_yaml(path)
+    with reading(path):
+        return parse_config(tree)
 
 
 def parse_config(tree: Any) -> Config:
     """Return the configuration whose `config_tree` this is. Raises ValueError, with a line on why, if it is none."""
     sections = {"model": Architecture.model_fields, "train": Recipe.model_fields, "momentum": Momentum.model_fields}
     if not isinstance(tree, dict) or not all(isinstance(tree.get(section), dict) for section in sections):
-        raise ValueError("no configuration")
+        raise ValueError("not a configuration")
     filled = {section: dict.fromkeys(keys) | tree[section] for section, keys in sections.items()}
     try:
-        return Config.model_validate(tree | filled)
+        return Config.model_validate(tree | filled, strict=True)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+        raise ValueError(first_problem(error)) from None
 
 
-def read_yaml(path: Path, stage: str) -> Any:
-    """Read a file that a stage writes. Raises PipelineError, naming the stage, if it is missing or not YAML."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PipelineError(f"{path}: no such file; `dvc repro {stage}` writes it") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise not_written_by(stage, path, "not YAML") from None
-
-
-def not_written_by(stage: str, path: Path, reason: str) -> PipelineError:
-    """Return the error for a file that holds something else than its stage writes."""
-    return PipelineError(f"{path}: not a file of the {stage} stage; `dvc repro {stage}` writes it ({reason})")
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file that a stage writes. Raises PipelineError, naming the stage, if it is missing or not YAML."""
+    text = read_text(path)
+    with reading(path):
+        try:
+            return yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+            raise ValueError(f"not valid YAML ({' '.join(str(error).split())})") from None
 
 
 def _without_none(tree: dict) -> dict:

@@ -46,6 +46,11 @@ class Dataset:
         """Columns of the label array: one per yes/no label, else a single class index."""
         return self.num_classes if self.multi_label else 1
 
+    @property
+    def highest_label(self) -> int:
+        """Largest value in the label array; the smallest is 0."""
+        return 1 if self.multi_label else self.num_classes - 1
+
     def image_shape(self, size: int) -> tuple[int, ...]:
         """Shape of one stored image at `size` pixels: [S,S], [S,S,3] or [S,S,S]."""
         return (size,) * self.dimension + ((3,) if self.channels == 3 else ())

@@ -60,3 +60,22 @@ def evaluation_file(variant: str, seed: int, specialist: str, suffix: str) -> Pa
 def analysis_file(variant: str, seed: int) -> Path:
     """What was looked into of one training, beyond its test results."""
     return ANALYSIS / variant / f"{seed}.json"
+
+
+_MAKERS = {
+    RAW: "download",
+    TRAINING_DATA.parent: "cache",
+    BACKBONE.parent: "weights",
+    CANDIDATES: "configure",
+    CONFIGS: "tune",
+    TUNING: "tune",
+    RUNS: "train",
+    EVALUATION: "evaluate",
+    ANALYSIS: "analyse",
+}
+
+
+def maker(path: Path) -> str:
+    """Return the command that makes a file of a stage: the stage's own below its folder, else that for everything."""
+    stage = next((stage for folder, stage in _MAKERS.items() if folder in path.parents), None)
+    return f"dvc repro {stage}" if stage else "dvc repro"

@@ -1,15 +1,21 @@
 """What a result was made from, by content: the md5s that tie runs, files and reports together."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import BaseModel, Field
+
+from pipeline.data.findings import Finding
+from pipeline.datasets import DATASETS
 from pipeline.digest import md5_file
-from pipeline.errors import PipelineError
-from pipeline.layout import BACKBONE, TEST_DATA, TRAINING_DATA
+from pipeline.layout import BACKBONE, TEST_DATA, TRAINING_DATA, run_folder
+from pipeline.reading import read_tree, reading
 from pipeline.weights.load import read_provenance
+
+if TYPE_CHECKING:
+    from pipeline.data.batches import Split
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,62 @@ def read_lineage(config_md5: str, datasets: Iterable[str]) -> Lineage:
     )
 
 
+class _Kept(BaseModel):
+    n: int = Field(ge=1)
+    of: int = Field(ge=1)
+    md5: dict[str, str]
+
+
+class _Meta(BaseModel):
+    """What is looked up in meta.json; the rest is passed on."""
+
+    dataset: str
+    source: str
+    size: int = Field(ge=1)
+    splits: dict[str, _Kept]
+    findings: list[Finding]
+
+
+class _Trained(BaseModel):
+    """What is looked up in train.json; the rest is the report's."""
+
+    variant: str
+    seed: int
+    deployed: Literal["student", "teacher", "composed"]
+    md5: dict[str, str]
+
+
 def read_meta(folder: Path) -> dict[str, Any]:
-    """Return meta.json of one part of a cached dataset. Raises PipelineError if it is missing."""
-    try:
-        return json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PipelineError(f"{folder}: not a cached dataset (no meta.json); `dvc repro cache` makes it") from None
+    """Return meta.json of one part of a cached dataset. Raises PipelineError if it is missing or another one's."""
+    path = folder / "meta.json"
+    meta = read_tree(path, _Meta)
+    with reading(path):
+        if meta["dataset"] != folder.name:
+            raise ValueError(f"of {meta['dataset']}, not of {folder.name}")
+    return meta
+
+
+def check_splits(cached: Path, split: str, opened: "Mapping[str, Split]") -> None:
+    """Hold a split of several datasets, as opened, against what meta.json says of it.
+
+    The labels are compared by content, the images by number and size. Raises PipelineError.
+    """
+    for name, arrays in opened.items():
+        meta, labels = read_meta(cached / name), cached / name / f"{split}_labels.npy"
+        with reading(cached / name / "meta.json"):
+            kept = meta["splits"].get(split)
+            if kept is None:
+                raise ValueError(f"nothing on the split {split}")
+            size = DATASETS[name].image_shape(meta["size"])
+            found = (len(arrays), *arrays.images.shape[1:])
+            if found != (kept["n"], *size):
+                wanted = "x".join(map(str, size))
+                raise ValueError(
+                    f"{kept['n']} images of {wanted} in {split}, but {split}_images.npy holds {list(found)}"
+                )
+        with reading(labels):
+            if kept["md5"].get("labels") != md5_file(labels):
+                raise ValueError("not the labels that meta.json beside it speaks of")
 
 
 def read_origin(dataset: str) -> dict[str, Any]:
@@ -64,9 +120,11 @@ def data_digest(folder: Path) -> str:
     return md5_file(folder / "meta.json")
 
 
-def read_training(folder: Path) -> dict[str, Any]:
-    """Return train.json of a finished training. Raises PipelineError if it is missing."""
-    try:
-        return json.loads((folder / "train.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PipelineError(f"{folder}: no finished training (no train.json); `dvc repro train` makes it") from None
+def read_training(variant: str, seed: int) -> dict[str, Any]:
+    """Return train.json of a finished training. Raises PipelineError if it is missing or another training's."""
+    path = run_folder(variant, seed) / "train.json"
+    training = read_tree(path, _Trained)
+    with reading(path):
+        if (training["variant"], training["seed"]) != (variant, seed):
+            raise ValueError(f"of {training['variant']} with seed {training['seed']}")
+    return training

@@ -56,6 +56,7 @@ def _scalar(value: Any) -> Any:
 
 
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+WholeNumber = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
 Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**32)]
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
@@ -190,9 +191,9 @@ class Train(Section):
     min_delta: NonNegative
     monitor: Literal["acc", "auc", "acc_auc"]
     deploy: Literal["joint", "dataset"]
-    grade_tolerance: Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+    grade_tolerance: WholeNumber
     validate_visits: bool
-    conflict_cases: Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+    conflict_cases: WholeNumber
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -267,7 +268,7 @@ class Compute(Section):
     device: Annotated[str, _written_as(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, cuda, cuda:N or mps")]
     precision: Literal["fp32", "bf16"]
     processes: Count
-    max_restarts: Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+    max_restarts: WholeNumber
     compile: bool
     device_cache_gb: NonNegative
     workers: Count

@@ -37,7 +37,7 @@ def main() -> None:
     from pipeline.data.batches import open_splits
     from pipeline.digest import md5_file
     from pipeline.layout import BACKBONE, TRAINING_DATA, config_file, run_folder
-    from pipeline.lineage import data_digest, read_meta, read_training
+    from pipeline.lineage import check_splits, data_digest, read_meta, read_training
     from pipeline.model.mosaic import build_mosaic
     from pipeline.tracking import tracked_run
     from pipeline.training.model_file import load_model
@@ -46,8 +46,9 @@ def main() -> None:
     config = load_config(config_file(variant)).for_seed(seed)
     device = pick_device(params.compute)
     folder = run_folder(variant, seed)
-    training = read_training(folder)
+    training = read_training(variant, seed)
     (splits,) = open_splits(TRAINING_DATA, config.datasets, ("val",), device)
+    check_splits(TRAINING_DATA, "val", splits)
     model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
     load_model(folder / "model.safetensors", model, training["deployed"])
     cases = {name: Cases.choose(split, limit) for name, split in splits.items()}

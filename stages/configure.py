@@ -18,8 +18,9 @@ def main() -> None:
     candidates = resolve_candidates(load_params(), variant)
     write_text(candidates_file(variant), dump_candidates(candidates))
     config, number = candidates.tried[0].config, len(candidates.tried)
-    routing = f"{len(config.datasets)} datasets, specialists {config.routing.sizes or 'none'}"
-    print(f"{candidates_file(variant)}: {routing}{f', {number} candidates' if candidates.seed is not None else ''}")
+    datasets = f"{len(config.datasets)} dataset{'s' if len(config.datasets) > 1 else ''}"
+    tried = f", {number} candidate{'s' if number > 1 else ''}" if candidates.seed is not None else ""
+    print(f"{candidates_file(variant)}: {datasets}, specialists {config.routing.sizes or 'none'}{tried}")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ def as_table(description: dict[str, Any]) -> str:
     rows += [("trainable", description["trainable"]), ("total", description["total"])]
     width = max(16, *(len(name) + 1 for name, _ in rows))
     lines = [
-        f"{description['variant']} on {description['backbone']}, {description['datasets']} datasets",
+        f"{description['variant']} on {description['backbone']}, {description['datasets']} "
+        f"dataset{'s' if description['datasets'] > 1 else ''}",
         "",
         *(f"  {name:<{width}}{count:>14,}  {count / description['total']:>7.2%}" for name, count in rows),
         "",

@@ -25,23 +25,31 @@ def main() -> None:
     from pipeline.evaluation.outputs import write_outputs
     from pipeline.evaluation.test_set import run_test
     from pipeline.layout import BACKBONE, TEST_DATA, TRAINING_DATA, config_file, run_folder
-    from pipeline.lineage import data_digest, read_origin, read_training
+    from pipeline.lineage import check_splits, data_digest, read_origin, read_training
     from pipeline.model.mosaic import build_mosaic
+    from pipeline.reading import reading
     from pipeline.tracking import tracked_run
     from pipeline.training.model_file import load_model
     from pipeline.weights.load import load_backbone
 
     config = load_config(config_file(variant)).for_seed(seed)
-    device = pick_device(params.compute)
-    model_file = run_folder(variant, seed) / "model.safetensors"
-    training = read_training(run_folder(variant, seed))
+    training, model_file = read_training(variant, seed), run_folder(variant, seed) / "model.safetensors"
     names = [name for name in config.datasets if DATASETS[name].specialist == specialist]
+    with reading(model_file):
+        md5 = training["md5"] | {"model": md5_file(model_file)}
+    head = {"variant": variant, "seed": seed, "specialist": specialist, "deployed": training["deployed"], "md5": md5}
+    if not names:
+        # A run without a metric would be in everyone's way in MLflow; DVC wants the files all the same.
+        write_outputs(head, {}, [])
+        print(f"{variant}, seed {seed}: specialist {specialist} has no dataset, so nothing is tested")
+        return
+    device = pick_device(params.compute)
     (validation,) = open_splits(TRAINING_DATA, names, ("val",), device)
     (test,) = open_splits(TEST_DATA, names, ("test",), device)
-    backbone = load_backbone(BACKBONE, config.model)
-    model = build_mosaic(config, backbone, seed).to(device)
+    check_splits(TRAINING_DATA, "val", validation)
+    check_splits(TEST_DATA, "test", test)
+    model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
     load_model(model_file, model, training["deployed"])
-    md5 = training["md5"] | {"model": md5_file(model_file)}
 
     with tracked_run(
         "evaluate",
@@ -70,13 +78,6 @@ def main() -> None:
             run.log_metrics({f"test/{name}/{key}": value for key, value in values.items()}, dataset=name)
             shown = ", ".join(f"{key} {values[key]:.4f}" for key in ("acc", "auc", "loss") if key in values)
             print(f"{name}: n {len(result.labels)}, {shown}", flush=True)
-        head = {
-            "variant": variant,
-            "seed": seed,
-            "specialist": specialist,
-            "deployed": training["deployed"],
-            "md5": md5,
-        }
         write_outputs(head, records, tested)
 
 

@@ -17,7 +17,7 @@ def main() -> None:
     # Heavy imports wait until the parameters are known to be good.
     import json
 
-    from pipeline.atomic import write_text
+    from pipeline.atomic import write_texts
     from pipeline.layout import REPORTS, root
     from pipeline.reporting.ablation import render_markdown
     from pipeline.reporting.latex import render_latex
@@ -25,6 +25,8 @@ def main() -> None:
     from pipeline.reporting.page import render_page, render_specialists
     from pipeline.reporting.results import load_results
     from pipeline.reporting.results_csv import results_csv
+    from pipeline.reporting.sections.published import shown_sentence
+    from pipeline.reporting.wording import plural
     from pipeline.tracking import git_revision, tracked_run
 
     published = root() / params.report.published if params.report.published else None
@@ -47,19 +49,20 @@ def main() -> None:
             "results.csv": results_csv(results),
             "summary.json": json.dumps(means, indent=2) + "\n",
         }
-        pages = render_specialists(results, revision)
-        for name, text in texts.items():
-            write_text(REPORTS / name, text)
-            run.log_artifact(REPORTS / name)
-        folder = REPORTS / "specialists"
-        for specialist, text in pages.items():
-            write_text(folder / f"{specialist}.html", text)
-            run.log_artifact(folder / f"{specialist}.html", "specialists")
-        for path in folder.glob("*.html"):
-            if path.stem not in pages:  # of a specialist that has no dataset any more
+        pages = {f"specialists/{name}.html": page for name, page in render_specialists(results, revision).items()}
+        # DVC leaves the last report where it is (`persist`), so that a failure costs nothing: all files or none.
+        write_texts(REPORTS, texts | pages)
+        for path in REPORTS.glob("specialists/*.html"):
+            if path.relative_to(REPORTS).as_posix() not in pages:  # of a specialist that has no dataset any more
                 path.unlink()
+        for name in texts:
+            run.log_artifact(REPORTS / name)
+        for name in pages:
+            run.log_artifact(REPORTS / name, "specialists")
         run.log_metrics({name: value for name, value in means.items() if value is not None})
-    print(f"{REPORTS / 'index.html'}: {', '.join(results.variants)} on {len(results.datasets)} datasets")
+    print(f"{REPORTS / 'index.html'}: {', '.join(results.variants)} on {plural(len(results.datasets), 'dataset')}")
+    if results.published:
+        print(f"{params.report.published}: {shown_sentence(results)}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main() -> None:
     from pipeline.data.batches import open_splits
     from pipeline.digest import md5_file
     from pipeline.layout import TRAINING_DATA, config_file, run_folder
-    from pipeline.lineage import read_lineage
+    from pipeline.lineage import check_splits, read_lineage
     from pipeline.processes import joined
     from pipeline.tracking.training import tracked_training
     from pipeline.training.build import build_trainer
@@ -43,6 +43,8 @@ def main() -> None:
     train, val = open_splits(
         TRAINING_DATA, config.datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
     )
+    check_splits(TRAINING_DATA, "train", train)
+    check_splits(TRAINING_DATA, "val", val)
     with joined(device) as processes, GracefulStop() as stop:
         trainer = build_trainer(
             config, train=train, val=val, seed=seed, device=device, compute=compute, processes=processes

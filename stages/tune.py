@@ -40,7 +40,7 @@ def main() -> None:
     from pipeline.data.batches import open_splits
     from pipeline.digest import md5_text
     from pipeline.layout import TRAINING_DATA
-    from pipeline.lineage import read_lineage
+    from pipeline.lineage import check_splits, read_lineage
     from pipeline.processes import joined
     from pipeline.training.build import build_trainer
     from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
@@ -49,6 +49,8 @@ def main() -> None:
     train, val = open_splits(
         TRAINING_DATA, datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
     )
+    check_splits(TRAINING_DATA, "train", train)
+    check_splits(TRAINING_DATA, "val", val)
     lineages = [read_lineage(md5_text(dump_config(each.config)), datasets) for each in candidates.tried]
     places = [
         Checkpoints(checkpoint_folder(lineage.determinants | {"seed": seed, "stage": "tune"})) for lineage in lineages

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.atomic import atomic, write_text
+from pipeline.atomic import atomic, write_text, write_texts
 
 
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path):
@@ -27,3 +27,11 @@ def test_the_final_name_appears_only_when_the_block_is_done(tmp_path):
     ordinary = tmp_path / "ordinary"
     ordinary.touch()
     assert target.stat().st_mode == ordinary.stat().st_mode
+
+
+def test_of_several_texts_none_takes_its_name_before_all_are_written(tmp_path):
+    write_texts(tmp_path, {"a.txt": "old", "below/b.txt": "old"})
+    with pytest.raises(TypeError):
+        write_texts(tmp_path, {"a.txt": "new", "below/b.txt": None})
+    found = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"a.txt": "old", "below/b.txt": "old"}

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipeline.candidates import dump_candidates, load_candidates, resolve_candidates
-from pipeline.config import dump_config, resolve
+from pipeline.config import config_tree, dump_config, resolve
 from pipeline.errors import PipelineError
 from pipeline.params import parse_params
 
@@ -113,10 +113,21 @@ def test_what_is_loaded_equals_what_was_written(tmp_path, variant):
 @pytest.mark.parametrize(
     "text", ["", "- 1", "tried: [", "seed: 0", "seed: 0\ntried: [1]", "seed: 0\ntried: [{values: {}, config: {}}]"]
 )
-def test_a_file_without_candidates_names_the_stage_that_writes_it(tmp_path, text):
-    path = tmp_path / "candidates.yaml"
+def test_a_file_without_candidates_names_the_stage_that_writes_it(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    path = Path("candidates/any.yaml")
+    path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(PipelineError, match=r"^[^\n]*candidates\.yaml: not a file of the configure stage; [^\n]*$"):
+    with pytest.raises(PipelineError, match=r"^candidates/any\.yaml: [^\n]+; `dvc repro configure` mends that$"):
         load_candidates(path)
-    with pytest.raises(PipelineError, match=r"none\.yaml: no such file; `dvc repro configure` writes it"):
-        load_candidates(tmp_path / "none.yaml")
+    with pytest.raises(PipelineError, match=r"none\.yaml: no such file; `dvc repro configure` makes it"):
+        load_candidates(Path("candidates/none.yaml"))
+
+
+@pytest.mark.parametrize("seed", ["1", -1, True, None])
+def test_candidates_to_choose_from_come_with_a_seed(tmp_path, seed):
+    config = config_tree(resolve(params(), "mosaic"))
+    tried = [{"values": {"train.lr": rate}, "config": config} for rate in (0.1, 0.2)]
+    (tmp_path / "candidates.yaml").write_text(yaml.safe_dump({"seed": seed, "tried": tried}))
+    with pytest.raises(PipelineError, match=r"seed"):
+        load_candidates(tmp_path / "candidates.yaml")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import dump_config, load_config, resolve
+from pipeline.config import config_tree, dump_config, load_config, parse_config, resolve
 from pipeline.errors import PipelineError
 from pipeline.params import parse_params
 
@@ -270,16 +270,65 @@ def test_momentum_and_image_size_follow_the_dimension_of_the_dataset():
 @pytest.mark.parametrize(
     "text", ["", "- 1", "model: [", "model: {}", "model: 1\nmomentum: 2", "model: {}\nmomentum: {}", b"\xff\xfe"]
 )
-def test_a_file_that_is_no_configuration_names_the_stage_that_writes_it(tmp_path, text):
-    path = tmp_path / "config.yaml"
+def test_a_file_that_is_no_configuration_names_the_stage_that_writes_it(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    path = Path("configs/any.yaml")
+    path.parent.mkdir()
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(PipelineError, match=r"^[^\n]*config\.yaml: not a file of the tune stage; [^\n]*$"):
+    with pytest.raises(PipelineError, match=r"^configs/any\.yaml: [^\n]+; `dvc repro tune` mends that$"):
         load_config(path)
 
 
-def test_a_missing_configuration_names_the_stage_that_writes_it(tmp_path):
-    with pytest.raises(PipelineError, match=r"none\.yaml: no such file; `dvc repro tune` writes it"):
-        load_config(tmp_path / "none.yaml")
+def test_a_missing_configuration_names_the_stage_that_writes_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PipelineError, match=r"^configs/none\.yaml: no such file; `dvc repro tune` makes it$"):
+        load_config(Path("configs/none.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("key", "variant"),
+    [
+        ("model.volume_size", "mosaic"),
+        ("model.normalisation", "mosaic"),
+        ("model.adapter_scale", "mosaic"),
+        ("model.prompt_strength", "prompt_joint"),
+        ("train.lr", "mosaic"),
+        ("train.consist_form", "mosaic"),
+        ("train.tau", "balanced"),
+        ("train.conflict_cases", "shared"),
+        ("train.deploy", "per_dataset"),
+        ("momentum.d3", "mosaic"),
+    ],
+)
+def test_a_configuration_without_a_key_that_its_kind_needs_is_none(key, variant):
+    section, name = key.split(".")
+    tree = config_tree(resolve(params(), variant))
+    assert parse_config(tree) == resolve(params(), variant)
+    del tree[section][name]
+    with pytest.raises(ValueError, match=rf"\b{name}\b"):
+        parse_config(tree)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("model", "patch_size", 0),
+        ("model", "image_size", 33),
+        ("model", "volume_size", -8),
+        ("model", "frozen", "true"),
+        ("routing", "sizes", {"A": 4, "B": 4, "C": -1}),
+        ("routing", "datasets", {"nosuchmnist": "A"}),
+        ("routing", "datasets", {}),
+        ("train", "num_rounds", True),
+        ("train", "num_rounds", "2"),
+        ("train", "lr", float("nan")),
+        ("momentum", "d2", 1.5),
+    ],
+)
+def test_a_configuration_with_a_value_that_cannot_be_is_none(section, key, value):
+    tree = config_tree(resolve(params(), "mosaic"))
+    with pytest.raises(ValueError, match=key):
+        parse_config(tree | {section: tree[section] | {key: value}})
 
 
 def test_an_unknown_key_in_a_configuration_is_named(tmp_path):

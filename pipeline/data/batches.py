@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.errors import PipelineError
+from pipeline.arrays import read_array
+from pipeline.datasets import DATASETS, Dataset
+from pipeline.reading import reading
 
 GIGABYTE = 1e9
 BLOCK_BYTES = 64_000_000
@@ -34,19 +36,17 @@ class Split:
     """
 
     def __init__(self, folder: Path, split: str, device: torch.device, workers: int = 1) -> None:
-        """Open `<folder>/<split>_{images,labels}.npy`; raises PipelineError if they are missing.
+        """Open `<folder>/<split>_{images,labels}.npy`; raises PipelineError if they are missing, damaged or odd.
 
         `workers` is the number of background threads.
         """
-        try:
-            self.images = np.load(folder / f"{split}_images.npy", mmap_mode="r", allow_pickle=False)
-            labels = np.load(folder / f"{split}_labels.npy", allow_pickle=False)
-        except (FileNotFoundError, ValueError) as error:
-            raise PipelineError(
-                f"{folder}: no usable cached {split} split ({error}); `dvc repro cache` makes it"
-            ) from None
+        images, labels = (folder / f"{split}_{kind}.npy" for kind in ("images", "labels"))
+        self.images = read_array(images, np.uint8, None, mapped=True)
+        self.labels = torch.from_numpy(read_array(labels, np.int64, (None, None))).to(device)
+        with reading(labels):
+            if self.images.ndim < 3 or len(self.images) != len(self.labels):
+                raise ValueError(f"{len(self.labels)} labels for images {list(self.images.shape)}")
         self.device = device
-        self.labels = torch.from_numpy(labels).to(device)
         self._map: mmap.mmap = self.images.base
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
@@ -109,7 +109,8 @@ def open_splits(
     """Open splits of every dataset, one mapping name -> split for each of `splits`.
 
     Those that still fit into `budget_gb`, first come first served, stay on the device; never on the CPU, where the
-    memory map serves as well. For the others `workers` threads read ahead.
+    memory map serves as well. For the others `workers` threads read ahead. Raises PipelineError for a split that is
+    missing or damaged, or whose images or labels cannot be the dataset's.
     """
     remaining = budget_gb * GIGABYTE if device.type != "cpu" else 0
     opened: tuple[dict[str, Split], ...] = ()
@@ -117,11 +118,27 @@ def open_splits(
         by_name = {}
         for name in datasets:
             by_name[name] = Split(cached / name, split, device, workers)
+            _check(by_name[name], cached / name, split, DATASETS[name])
             if by_name[name].images.nbytes <= remaining:
                 remaining -= by_name[name].images.nbytes
                 by_name[name].make_resident()
         opened += (by_name,)
     return opened
+
+
+def _check(opened: Split, folder: Path, split: str, dataset: Dataset) -> None:
+    stored = opened.images.shape[1:]
+    with reading(folder / f"{split}_images.npy"):
+        if stored != dataset.image_shape(stored[0]):
+            raise ValueError(
+                f"images {list(stored)}; those of {dataset.title} are like {list(dataset.image_shape(28))}"
+            )
+    least, most = opened.labels.min().item(), opened.labels.max().item()
+    with reading(folder / f"{split}_labels.npy"):
+        if opened.labels.shape[1] != dataset.label_columns:
+            raise ValueError(f"{opened.labels.shape[1]} labels an image; {dataset.title} has {dataset.label_columns}")
+        if least < 0 or most > dataset.highest_label:
+            raise ValueError(f"labels {least} to {most}; those of {dataset.title} are 0 to {dataset.highest_label}")
 
 
 def _prefetched(make: Callable[[slice], Tensor], keys: Sequence[slice], workers: int) -> Iterator[Tensor]:

@@ -4,7 +4,6 @@
 """
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.datasets import SPLITS, Dataset
 from pipeline.errors import PipelineError
+from pipeline.reading import reason
 
 BLOCK_BYTES = 16 << 20
 
@@ -64,17 +64,19 @@ def _open_npz(path: Path, origin: str) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
+    except (PipelineError, _Mismatch, MemoryError):
+        raise
     except FileNotFoundError:
         raise PipelineError(f"{origin}: no such file; `dvc repro download` fetches it") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
-        raise PipelineError(f"{origin}: not an intact npz file ({error}); it must be fetched again") from None
+    except Exception as error:  # encrypted, bz2, lzma, a folder: damage reaches zipfile in more ways than anyone lists
+        raise PipelineError(f"{origin}: not an intact npz file ({reason(error)}); it must be fetched again") from None
 
 
 def _layout(dataset: Dataset, size: int) -> str:
     image = ",".join(map(str, dataset.image_shape(size)))
     return (
         f"{dataset.title} at {size} has images uint8 [N,{image}] in C order "
-        f"and integer labels [N,{dataset.label_columns}] from 0 to {_highest_label(dataset)}, "
+        f"and integer labels [N,{dataset.label_columns}] from 0 to {dataset.highest_label}, "
         f"for each of {', '.join(SPLITS)}"
     )
 
@@ -105,13 +107,9 @@ def _check_split(archive: zipfile.ZipFile, split: str, dataset: Dataset, size: i
         raise _Mismatch(f"{labels} has {shape[0]} rows for {count} images")
     with archive.open(f"{labels}.npy") as member:
         values = np.lib.format.read_array(member, allow_pickle=False)
-    if values.min() < 0 or values.max() > _highest_label(dataset):
+    if values.min() < 0 or values.max() > dataset.highest_label:
         raise _Mismatch(f"{labels} has values from {values.min()} to {values.max()}")
     return count
-
-
-def _highest_label(dataset: Dataset) -> int:
-    return 1 if dataset.multi_label else dataset.num_classes - 1
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

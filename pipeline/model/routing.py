@@ -3,11 +3,11 @@
 import random
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from pipeline.datasets import DATASETS
-from pipeline.params import Adapter
+from pipeline.params import Adapter, Count, Seed
 
 Kind = Literal["bottleneck", "lora", "prompt", "none"]
 SHARED = "shared"
@@ -28,16 +28,18 @@ class Routing(BaseModel):
 
     name: str
     kind: Kind
-    sizes: dict[str, int]
-    datasets: dict[str, str | None]
+    sizes: dict[str, Count]
+    datasets: dict[str, str | None] = Field(min_length=1)
     tokenizers: dict[str, str]
-    random_seed: int | None = None
+    random_seed: Seed | None = None
     gate: Literal["tokens", "image"] | None = None
     gate_start: Literal["uniform", "routing"] | None = None
-    gate_rounds: int | None = None
+    gate_rounds: Count | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if unknown := [name for name in self.datasets if name not in DATASETS]:
+            raise ValueError(f"datasets: {unknown[0]} is none of the {len(DATASETS)} datasets")
         routed = {specialist for specialist in self.datasets.values() if specialist is not None}
         if RANDOM not in routed and routed != set(self.sizes):
             raise ValueError(f"routed to {sorted(routed)}, but sizes are given for {sorted(self.sizes)}")

@@ -1,24 +1,41 @@
-"""The JSON files that the report reads, as typed values; keys that it does not use are ignored."""
+"""The JSON files that the report reads, as typed values in their ranges; keys that it does not use are ignored."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
 from pipeline.data.findings import Finding
+from pipeline.datasets import SPECIALISTS, SPLITS
+
+Count = Annotated[int, Field(ge=1)]
+WholeNumber = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Cosine = Annotated[float, Field(ge=-1.001, le=1.001)]  # rounding may carry one beyond 1
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Deployed = Literal["student", "teacher"]
 
 
 class Record(BaseModel):
     """A part of a JSON file of ours."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class Split(Record):
     """Images used of a split, and how many the source file holds."""
 
-    n: int
-    of: int
+    n: Count
+    of: Count
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.n > self.of:
+            raise ValueError(f"n {self.n} is more than of {self.of}")
+        return self
 
 
 class DataOrigin(Record):
@@ -26,7 +43,7 @@ class DataOrigin(Record):
 
     source: str
     official: bool
-    size: int
+    size: Count
     class_names: list[str]
     raw_md5: str
     splits: dict[str, Split]
@@ -37,6 +54,12 @@ class DataOrigin(Record):
         """Whether test images are training or validation images."""
         return any(finding.split == "test" and finding.kind in ("in_train", "in_val") for finding in self.findings)
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if missing := [split for split in SPLITS if split not in self.splits]:
+            raise ValueError(f"nothing on the split {missing[0]}")
+        return self
+
 
 class DatasetResult(Record):
     """Test result of one dataset; a metric that is undefined, or not of the dataset's task, is None.
@@ -46,25 +69,37 @@ class DatasetResult(Record):
     `_scaled` is of the scores at `temperature`.
     """
 
-    n: int
-    acc: float | None
-    auc: float | None
-    loss: float | None
-    confusion: list[list[int]] | list[list[list[int]]]
+    n: Count
+    acc: Share | None
+    auc: Share | None
+    loss: NonNegative | None
+    confusion: list[list[WholeNumber]] | list[list[list[WholeNumber]]]
     data: DataOrigin
-    balanced_acc: float | None = None
-    macro_f1: float | None = None
-    ece: float | None = None
-    brier: float | None = None
-    temperature: float | None = None
-    loss_scaled: float | None = None
-    ece_scaled: float | None = None
-    brier_scaled: float | None = None
-    reliability: list[tuple[int, float | None, float | None]] = []
-    quadratic_kappa: float | None = None
-    mae: float | None = None
-    acc_within_one: float | None = None
-    map: float | None = None
+    balanced_acc: Share | None = None
+    macro_f1: Share | None = None
+    ece: Share | None = None
+    brier: NonNegative | None = None
+    temperature: Positive | None = None
+    loss_scaled: NonNegative | None = None
+    ece_scaled: Share | None = None
+    brier_scaled: NonNegative | None = None
+    reliability: list[tuple[WholeNumber, Share | None, Share | None]] = []
+    quadratic_kappa: Cosine | None = None
+    mae: NonNegative | None = None
+    acc_within_one: Share | None = None
+    map: Share | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        counts = np.array(self.confusion) if _is_even(self.confusion) else np.zeros(0)
+        per_label = counts[None] if counts.ndim == 2 else counts
+        if counts.ndim not in (2, 3) or per_label.shape[1] != per_label.shape[2]:
+            raise ValueError("confusion: no table of actual by predicted classes")
+        if (per_label.sum(axis=(1, 2)) != self.n).any():
+            raise ValueError(f"confusion: does not add up to n = {self.n}")
+        if any(n and None in (confidence, right) for n, confidence, right in self.reliability):
+            raise ValueError("reliability: a bin with cases, but without their confidence and accuracy")
+        return self
 
     @property
     def multi_label(self) -> bool:
@@ -82,6 +117,9 @@ class DatasetResult(Record):
 class Evaluation(Record):
     """Content of evaluation/<variant>/<seed>/<specialist>.json."""
 
+    variant: str
+    seed: int
+    specialist: Literal[SPECIALISTS]
     md5: dict[str, str]
     datasets: dict[str, DatasetResult]
 
@@ -89,14 +127,14 @@ class Evaluation(Record):
 class Parameters(Record):
     """Number of parameters by component."""
 
-    specialists: dict[str, int]
-    tokenizer_3d: int
-    positions_3d: int
-    heads: int
-    gates: int = 0
-    backbone: int
-    trainable: int
-    total: int
+    specialists: dict[str, WholeNumber]
+    tokenizer_3d: WholeNumber
+    positions_3d: WholeNumber
+    heads: WholeNumber
+    gates: WholeNumber = 0
+    backbone: WholeNumber
+    trainable: WholeNumber
+    total: Count
 
 
 class Weights(Record):
@@ -114,9 +152,9 @@ class Weights(Record):
 class OwnRound(Record):
     """The round that a dataset is deployed from, counted from 1, and which of its two models."""
 
-    round: int
-    deployed: str
-    score: float
+    round: Count
+    deployed: Deployed
+    score: Share
 
 
 class Training(Record):
@@ -125,16 +163,28 @@ class Training(Record):
     It is None where each dataset is deployed from a round of its own, one of `best_rounds`.
     """
 
-    deployed: str
-    best_round: int | None
+    variant: str
+    seed: int
+    deployed: Literal[Deployed, "composed"]
+    best_round: Count | None
     best_rounds: dict[str, OwnRound] = {}
-    rounds: int
-    stopped: str
-    score: float | None
+    rounds: Count
+    stopped: Literal["early", "complete"]
+    score: Share | None
     parameters: Parameters
     weights: Weights
-    steps: int
+    steps: Count
     precision: str
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.best_round is None) != bool(self.best_rounds):
+            raise ValueError("best_round: one for all datasets, or null and best_rounds for each")
+        if (self.deployed == "composed") != bool(self.best_rounds):
+            raise ValueError(f"deployed: {self.deployed} does not go with best_rounds")
+        if max([self.best_round or 0, *(own.round for own in self.best_rounds.values())]) > self.rounds:
+            raise ValueError(f"best_round: later than the last round, {self.rounds}")
+        return self
 
     def deployed_on(self, dataset: str) -> str:
         """Which of the models, student or teacher, the dataset is tested with."""
@@ -145,18 +195,27 @@ class Trial(Record):
     """Values of a candidate by dotted key, and its best round on the validation splits; None where it diverged."""
 
     values: dict[str, Any]
-    score: float | None
-    acc: float | None
-    auc: float | None
-    best_round: int | None
+    score: Share | None
+    acc: Share | None
+    auc: Share | None
+    best_round: Count | None
 
 
 class Tuning(Record):
     """Content of tuning/<variant>.json: what was tried, and the index of what was chosen; nothing if not tuned."""
 
+    variant: str
     seed: int | None
-    chosen: int | None
+    chosen: WholeNumber | None
     candidates: list[Trial]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.candidates) != (self.chosen is not None):
+            raise ValueError("chosen: goes with candidates to choose from")
+        if self.candidates and (self.chosen >= len(self.candidates) or self.candidates[self.chosen].score is None):
+            raise ValueError(f"chosen: {self.chosen} is no candidate that has a score")
+        return self
 
 
 class Counterfactual(Record):
@@ -167,8 +226,19 @@ class Counterfactual(Record):
 
     specialists: list[str]
     own: Mapping[str, str]
-    acc: dict[str, list[float]]
-    right: dict[str, list[list[int]]]
+    acc: dict[str, list[Share]]
+    right: dict[str, list[list[WholeNumber]]]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.own.keys() == self.acc.keys() == self.right.keys() or not set(self.own.values()) <= set(
+            self.specialists
+        ):
+            raise ValueError("own, acc and right: not of the same datasets, or of other specialists")
+        for name, right in self.right.items():
+            if not _is_even(right) or not len(right) == len(self.acc[name]) == len(self.specialists) or not right[0]:
+                raise ValueError(f"right.{name}: not the same cases for each of {len(self.specialists)} specialists")
+        return self
 
 
 class Alignment(Record):
@@ -177,8 +247,8 @@ class Alignment(Record):
     `halves` [D] is the cosine between the gradients of two halves of a dataset's cases.
     """
 
-    cosine: list[list[float | None]]
-    halves: list[float | None]
+    cosine: list[list[Cosine | None]]
+    halves: list[Cosine | None]
 
 
 class Conflicts(Record):
@@ -186,13 +256,23 @@ class Conflicts(Record):
 
     specialist: str
     datasets: list[str]
-    cases: int
-    rounds: list[Alignment]
+    cases: Count
+    rounds: list[Alignment] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        size = len(self.datasets)
+        for number, found in enumerate(self.rounds, 1):
+            if [len(found.halves), len(found.cosine), *map(len, found.cosine)] != [size] * (2 + size):
+                raise ValueError(f"round {number}: not the cosines of {size} datasets")
+        return self
 
 
 class ConflictFile(Record):
     """Content of runs/<variant>/<seed>/conflicts.json; None where nothing was measured."""
 
+    variant: str
+    seed: int
     conflicts: Conflicts | None
 
 
@@ -200,15 +280,33 @@ class Similarity(Record):
     """Linear CKA between the specialists' outputs, [layers][S][S]."""
 
     specialists: list[str]
-    layers: list[list[list[float | None]]]
+    layers: list[list[list[Cosine | None]]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        size = len(self.specialists)
+        if any([len(layer), *map(len, layer)] != [size] * (1 + size) for layer in self.layers):
+            raise ValueError(f"layers: not a table of {size} by {size} specialists each")
+        return self
 
 
 class Gate(Record):
     """Mean gate weights [layers][S] of each dataset, and the entropy [layers] of its gates in nats."""
 
     specialists: list[str]
-    weights: dict[str, list[list[float]]]
-    entropy: dict[str, list[float]]
+    weights: dict[str, list[list[Share]]]
+    entropy: dict[str, list[NonNegative]]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.weights.keys() != self.entropy.keys():
+            raise ValueError("weights and entropy: not of the same datasets")
+        for name, layers in self.weights.items():
+            if not layers or len(layers) != len(self.entropy[name]):
+                raise ValueError(f"weights.{name}: not as many layers as of entropy")
+            if any(len(layer) != len(self.specialists) for layer in layers):
+                raise ValueError(f"weights.{name}: not of {len(self.specialists)} specialists in each layer")
+        return self
 
 
 class Analysis(Record):
@@ -217,9 +315,25 @@ class Analysis(Record):
     `branch_ratio` is, by dataset and layer, the norm of the specialist's branch over that of the MLP's output.
     """
 
+    variant: str
     seed: int
-    cases: int
+    cases: Count
     counterfactual: Counterfactual | None = None
     similarity: Similarity | None = None
-    branch_ratio: dict[str, list[float]] | None = None
+    branch_ratio: dict[str, Annotated[list[NonNegative], Field(min_length=1)]] | None = None
     gate: Gate | None = None
+
+    @property
+    def datasets(self) -> set[str]:
+        """Names of the datasets that any part speaks of."""
+        parts = (self.counterfactual and self.counterfactual.right, self.branch_ratio, self.gate and self.gate.weights)
+        return {name for part in parts for name in part or ()}
+
+
+def _is_even(table: list) -> bool:
+    """Whether all parts of a nested list have one shape."""
+    try:
+        np.array(table)
+    except ValueError:
+        return False
+    return True

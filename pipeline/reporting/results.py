@@ -1,47 +1,20 @@
 """What the report is made from: configurations, tuning, trainings, evaluations and analyses, read and checked."""
 
-import csv
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import ValidationError
 
 from pipeline.config import Config, load_config
 from pipeline.datasets import DATASETS, SPECIALISTS
-from pipeline.errors import PipelineError
 from pipeline.evaluation.inference import covariance_of_means
 from pipeline.layout import analysis_file, config_file, evaluation_file, run_folder, tuning_file
-from pipeline.reporting.records import (
-    Analysis,
-    ConflictFile,
-    Conflicts,
-    DataOrigin,
-    DatasetResult,
-    Evaluation,
-    Record,
-    Training,
-    Tuning,
-)
-
-METRICS = ("acc", "auc")
-MAX_SAMPLES = 4
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A test image [H,W] or [H,W,3] uint8 with its probabilities [C] and labels [L]."""
-
-    image: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
+from pipeline.reporting import files
+from pipeline.reporting.files import METRICS, Sample
+from pipeline.reporting.literature import Published, read_published
+from pipeline.reporting.records import Analysis, Conflicts, DataOrigin, DatasetResult, Training, Tuning
 
 
 @dataclass(frozen=True)
@@ -59,18 +32,6 @@ class Run:
     results: dict[str, DatasetResult]
     contributions: dict[str, np.ndarray]
     md5: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Published:
-    """A result from the literature; values are fractions, None where the source gives none."""
-
-    dataset: str
-    method: str
-    input_size: str
-    acc: float | None
-    auc: float | None
-    source: str
 
 
 @dataclass(frozen=True)
@@ -170,8 +131,8 @@ def load_results(
 ) -> Results:
     """Read the files of these variants and seeds below `root`; whatever else lies there is left alone.
 
-    `published` is a CSV file with columns dataset, method, input_size, auc, acc, citation and notes. `reasons` says in
-    a line why a variant is there; `analysed` are the variants that have an analysis; `margin` is that of Results.
+    `published` is a table of published results (`read_published`). `reasons` says in a line why a variant is there;
+    `analysed` are the variants that have an analysis; `margin` is that of Results.
     Raises PipelineError naming a file that is missing, is not what its stage writes, or lacks a dataset.
     """
     configs = {variant: load_config(root / config_file(variant)) for variant in variants}
@@ -180,13 +141,15 @@ def load_results(
         for variant in variants
         for seed in seeds
     }
+    main = runs[variants[0], seeds[0]]
     samples, hardest, roc = {}, {}, {}
     for specialist in SPECIALISTS:
         place = (variants[0], seeds[0], specialist)
+        shown = {name: result for name, result in main.results.items() if DATASETS[name].specialist == specialist}
         scores = root / evaluation_file(*place, "npz")
-        samples |= _load_cases(scores, "sample")
-        hardest |= _load_cases(scores, "hardest")
-        roc |= _read_roc(root / evaluation_file(*place, "roc.csv"))
+        samples |= files.read_cases(scores, "sample", shown)
+        hardest |= files.read_cases(scores, "hardest", shown)
+        roc |= files.read_roc(root / evaluation_file(*place, "roc.csv"), list(shown))
     return Results(
         variants=tuple(variants),
         seeds=tuple(seeds),
@@ -195,39 +158,18 @@ def load_results(
         samples=samples,
         hardest=hardest,
         roc=roc,
-        published=load_published(published) if published else (),
+        published=read_published(published) if published else (),
         reasons=dict(reasons),
         analyses={
-            name: tuple(_read_json(root / analysis_file(name, seed), Analysis) for seed in seeds)
+            name: files.read_analyses(
+                {seed: root / analysis_file(name, seed) for seed in seeds}, name, configs[name].datasets
+            )
             for name in analysed
             if name in variants
         },
         margin=margin,
-        tuning={name: _read_json(root / tuning_file(name), Tuning) for name in variants},
-        conflicts={name: found for name in variants if (found := _load_conflicts(root, name, seeds))},
-    )
-
-
-def load_published(path: Path) -> tuple[Published, ...]:
-    """Read published results. Raises PipelineError if the file is missing or lacks a column."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return tuple(_published(row) for row in csv.DictReader(file))
-    except FileNotFoundError:
-        raise PipelineError(f"{path}: no such file; correct report.published in params.yaml") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise PipelineError(f"{path}: not a table of published results: {error}; see report.published") from None
-
-
-def _published(row: dict[str, str]) -> Published:
-    notes = row.get("notes") or ""
-    return Published(
-        dataset=row["dataset"].lower(),
-        method=row["method"],
-        input_size=row["input_size"],
-        acc=float(row["acc"]) if row["acc"] else None,
-        auc=float(row["auc"]) if row["auc"] else None,
-        source=row["citation"] + (f" ({notes})" if notes else ""),
+        tuning={name: files.read_tuning(root / tuning_file(name), name) for name in variants},
+        conflicts={name: found for name in variants if (found := _load_conflicts(root, name, seeds, configs[name]))},
     )
 
 
@@ -237,100 +179,19 @@ def _load_run(root: Path, variant: str, seed: int, datasets: tuple[str, ...]) ->
     md5: dict[str, str] = {}
     contributions: dict[str, np.ndarray] = {}
     for specialist in SPECIALISTS:
-        path = root / evaluation_file(variant, seed, specialist, "json")
-        evaluation = _read_json(path, Evaluation)
-        wanted = {name for name in datasets if DATASETS[name].specialist == specialist}
-        if wanted != set(evaluation.datasets):
-            differing = ", ".join(sorted(wanted ^ set(evaluation.datasets)))
-            raise PipelineError(f"{path}: not evaluated as configured ({differing}); `dvc repro` brings it up to date")
+        place = (variant, seed, specialist)
+        evaluation = files.read_evaluation(root / evaluation_file(*place, "json"), *place, datasets)
         results |= evaluation.datasets
         md5 |= evaluation.md5
-        cases = {name: evaluation.datasets[name].n for name in wanted}
-        contributions |= _load_contributions(root / evaluation_file(variant, seed, specialist, "npz"), cases)
-    training = _read_json(folder / "train.json", Training)
-    return Run(variant, seed, training, _read_history(folder / "history.csv"), results, contributions, md5)
+        contributions |= files.read_contributions(root / evaluation_file(*place, "npz"), evaluation.datasets)
+    training = files.read_training(folder / "train.json", variant, seed, datasets)
+    history = files.read_history(folder / "history.csv", training.rounds, datasets)
+    return Run(variant, seed, training, history, results, contributions, md5)
 
 
-def _load_conflicts(root: Path, variant: str, seeds: Sequence[int]) -> tuple[Conflicts, ...]:
-    files = [_read_json(root / run_folder(variant, seed) / "conflicts.json", ConflictFile) for seed in seeds]
-    return tuple(file.conflicts for file in files if file.conflicts)
-
-
-RecordType = TypeVar("RecordType", bound=Record)
-
-
-def _read_json(path: Path, kind: type[RecordType]) -> RecordType:
-    try:
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise PipelineError(f"{path}: {where}: {problem['msg']}; `dvc repro` writes the file anew") from None
-    except ValueError as error:
-        raise PipelineError(f"{path}: not valid JSON ({error}); delete it and run `dvc repro`") from None
-
-
-def _read_history(path: Path) -> dict[str, list[float]]:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise _missing(path) from None
-    if not rows:
-        raise PipelineError(f"{path}: holds no round; delete it and run `dvc repro`")
-    return {column: [float(row[column]) if row[column] else math.nan for row in rows] for column in rows[0]}
-
-
-def _read_roc(path: Path) -> dict[str, tuple[list[float], list[float]]]:
-    curves: dict[str, tuple[list[float], list[float]]] = {}
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                fpr, tpr = curves.setdefault(row["dataset"], ([], []))
-                fpr.append(float(row["fpr"]))
-                tpr.append(float(row["tpr"]) if row["tpr"] else math.nan)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise PipelineError(f"{path}: not a table of ROC curves ({error}); delete it and run `dvc repro`") from None
-    return curves
-
-
-@contextmanager
-def _arrays(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            yield arrays
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (KeyError, ValueError, OSError, BadZipFile) as error:
-        raise PipelineError(f"{path}: not a file of scores ({error}); delete it and run `dvc repro`") from None
-
-
-def _load_contributions(path: Path, cases: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Contributions [N, 2] of the test cases of each dataset, of which there are as many as `cases` says."""
-    with _arrays(path) as arrays:
-        contributions = {name: arrays[f"{name}/contributions"] for name in sorted(cases)}
-        for name, rows in contributions.items():
-            if rows.shape != (cases[name], len(METRICS)):
-                raise ValueError(f"{name}/contributions has shape {rows.shape}, not {(cases[name], len(METRICS))}")
-        return contributions
-
-
-def _load_cases(path: Path, kind: str) -> dict[str, list[Sample]]:
-    """Cases of one kind (`sample`, `hardest`) by dataset, in the order stored."""
-    with _arrays(path) as arrays:
-        names = [key.removesuffix(f"/{kind}_index") for key in arrays.files if key.endswith(f"/{kind}_index")]
-        return {name: _cases(arrays, name, kind) for name in sorted(names)}
-
-
-def _cases(arrays: np.lib.npyio.NpzFile, name: str, kind: str) -> list[Sample]:
-    images, scores, labels = (arrays[f"{name}/{key}"] for key in (f"{kind}_images", "scores", "labels"))
-    rows = arrays[f"{name}/{kind}_index"][:MAX_SAMPLES]
-    return [Sample(image, scores[row], labels[row]) for image, row in zip(images, rows, strict=False)]
-
-
-def _missing(path: Path) -> PipelineError:
-    return PipelineError(f"{path}: no such file; `dvc repro` makes it")
+def _load_conflicts(root: Path, variant: str, seeds: Sequence[int], config: Config) -> tuple[Conflicts, ...]:
+    found = [
+        files.read_conflicts(root / run_folder(variant, seed) / "conflicts.json", variant, seed, config.datasets)
+        for seed in seeds
+    ]
+    return tuple(conflicts for conflicts in found if conflicts)

@@ -248,11 +248,16 @@ def level(results: Results) -> list[str]:
 
 def _means(results: Results) -> str:
     acc, auc = (mean_over(results, results.main, metric, results.datasets) for metric in METRICS)
-    fewer = f" over {len(auc.datasets)}" if len(auc.datasets) != len(acc.datasets) else ""
-    return (
-        f"{results.main} reaches a mean test accuracy of {_with_interval(acc)} over "
-        f"{plural(len(acc.datasets), 'dataset')} and a mean AUC of {_with_interval(auc)}{fewer}."
+    mean, where = (
+        ("", f"on {DATASETS[acc.datasets[0]].title}")
+        if len(acc.datasets) == 1
+        else ("mean ", f"over {plural(len(acc.datasets), 'dataset')}")
     )
+    reached = f"{results.main} reaches a {mean}test accuracy of {_with_interval(acc)} {where}"
+    if auc.value is None:
+        return f"{reached}; its AUC is undefined."
+    fewer = f" over {plural(len(auc.datasets), 'dataset')}" if len(auc.datasets) != len(acc.datasets) else ""
+    return f"{reached} and {'an' if not mean else 'a mean'} AUC of {_with_interval(auc)}{fewer}."
 
 
 def _with_interval(mean: Mean) -> str:
@@ -262,14 +267,16 @@ def _with_interval(mean: Mean) -> str:
 
 def _above_constant(results: Results) -> str:
     parts = []
-    for metric, claim in (
-        ("acc", "Its accuracy is above that of the best constant answer"),
-        ("auc", "its AUC above 50\u00a0%"),
+    for metric, what, than in (
+        ("acc", "Its accuracy is", "above that of the best constant answer"),
+        ("auc", "its AUC", "above 50\u00a0%"),
     ):
-        names = defined(results, metric, results.datasets)
-        rest = not_above_constant(results, metric)
-        but = f" (not on {listing(rest)})" if rest else ""
-        parts.append(f"{claim} on {len(names) - len(rest)} of {plural(len(names), 'dataset')}{but}")
+        names, rest = defined(results, metric, results.datasets), not_above_constant(results, metric)
+        if len(names) > 1:
+            but = f" (not on {listing(rest)})" if rest else ""
+            parts.append(f"{what} {than} on {len(names) - len(rest)} of {plural(len(names), 'dataset')}{but}")
+        elif names:
+            parts.append(f"{what} {'not ' if rest else ''}{than}")
     return f"{', '.join(parts)}."
 
 

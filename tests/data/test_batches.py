@@ -74,10 +74,46 @@ def test_prefetching_runs_a_bounded_number_of_batches_ahead():
     assert len(made) <= 10 + 2 * 2 + 1
 
 
-def test_a_missing_or_damaged_split_is_one_line_that_names_the_folder(folder):
-    with pytest.raises(PipelineError, match=r"no usable cached val split.*dvc repro cache"):
+def test_a_missing_or_damaged_split_is_one_line_that_names_the_file(folder):
+    with pytest.raises(PipelineError, match=r"val_images\.npy: no such file; `dvc repro` makes it"):
         open_splits(folder.parent, [folder.name], ("val",), CPU)
     (folder / "train_images.npy").write_bytes(b"nothing")
-    with pytest.raises(PipelineError, match="no usable cached train split") as error:
+    with pytest.raises(PipelineError, match=r"train_images\.npy: not an intact npy file") as error:
         Split(folder, "train", CPU)
     assert "\n" not in str(error.value)
+
+
+def test_a_split_has_a_label_for_each_image(folder):
+    np.save(folder / "train_labels.npy", np.arange(9)[:, None])
+    with pytest.raises(PipelineError, match=r"train_labels\.npy: 9 labels for images \[10, 4, 4\]"):
+        Split(folder, "train", CPU)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "line"),
+    [
+        ((6, 28, 28), (6, 1), None),
+        ((6, 64, 64), (6, 1), None),
+        ((6, 28, 27), (6, 1), r"images \[28, 27\]"),
+        ((6, 28, 28, 3), (6, 1), r"images \[28, 28, 3\]"),
+        ((6, 28, 28), (6, 2), "2 labels an image"),
+    ],
+)
+def test_a_split_is_of_the_dataset_whose_name_its_folder_has(tmp_path, images, labels, line):
+    (tmp_path / "breastmnist").mkdir()
+    np.save(tmp_path / "breastmnist/val_images.npy", np.zeros(images, np.uint8))
+    np.save(tmp_path / "breastmnist/val_labels.npy", np.zeros(labels, np.int64))
+    if line is None:
+        open_splits(tmp_path, ["breastmnist"], ("val",), CPU)
+        return
+    with pytest.raises(PipelineError, match=line):
+        open_splits(tmp_path, ["breastmnist"], ("val",), CPU)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_labels_beyond_the_datasets_classes_are_refused(tmp_path, label):
+    (tmp_path / "breastmnist").mkdir()
+    np.save(tmp_path / "breastmnist/val_images.npy", np.zeros((6, 28, 28), np.uint8))
+    np.save(tmp_path / "breastmnist/val_labels.npy", np.array([0, 1, 0, 1, 0, label])[:, None])
+    with pytest.raises(PipelineError, match=rf"val_labels\.npy: labels .*{label}.*; those of BreastMNIST are 0 to 1"):
+        open_splits(tmp_path, ["breastmnist"], ("val",), CPU)

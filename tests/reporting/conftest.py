@@ -151,7 +151,7 @@ class Inputs:
             if DATASETS[name].specialist == specialist:
                 results[name], made = self._result(name, generator)
                 results[name] |= self.metrics.get((variant, seed, name), {})
-                made["contributions"] = self._contributions(variant, seed, name, results[name])
+                made["contributions"] = self._contributions(variant, seed, name, results[name]).astype(np.float32)
                 arrays |= {f"{name}/{key}": array for key, array in made.items()}
         evaluation = {
             "variant": variant,

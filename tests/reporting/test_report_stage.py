@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import shutil
 import sys
@@ -87,6 +88,61 @@ def test_without_an_evaluation_the_last_report_stays(workspace, run):
     with pytest.raises(PipelineError, match=r"evaluation/mosaic/42/A\.json: no such file; `dvc repro` makes it"):
         main()
     assert {name: (workspace / "reports" / name).read_bytes() for name in files} == before
+
+
+@pytest.mark.parametrize("part", ["latex.render_latex", "page.render_specialists", "results_csv.results_csv"])
+def test_a_report_that_fails_while_it_is_made_leaves_the_last_one_whole(workspace, run, monkeypatch, part):
+    main()
+    before = contents(workspace / "reports")
+    module, name = part.split(".")
+
+    def fails(*arguments):
+        raise PipelineError("no")
+
+    monkeypatch.setattr(f"pipeline.reporting.{module}.{name}", fails)
+    (workspace / "evaluation/mosaic/42/A.roc.csv").write_text("dataset,fpr,tpr\nretinamnist,0,0\nretinamnist,1,1\n")
+    with pytest.raises(PipelineError, match="no"):
+        main()
+    assert contents(workspace / "reports") == before
+
+
+def test_a_full_disk_leaves_the_last_report_whole(workspace, run, monkeypatch):
+    main()
+    before = contents(workspace / "reports")
+    write = Path.write_text
+
+    def full(path, text, *arguments, **keywords):
+        if "specialists" in path.parts:
+            raise OSError(errno.ENOSPC, "no space", str(path))
+        return write(path, text, *arguments, **keywords)
+
+    monkeypatch.setattr(pipeline.tracking, "git_revision", lambda: "def456")
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space"):
+        main()
+    assert contents(workspace / "reports") == before
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_dvc_removes_no_part_of_the_last_report_before_the_next_is_made():
+    stage = yaml.safe_load((PARAMS.parent / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["report"]
+    outs = {name: options for out in (*stage["outs"], *stage["metrics"]) for name, options in out.items()}
+    assert set(outs) == {f"reports/{name}" for name in (*FILES, "specialists")}
+    assert all(options == {"cache": False, "persist": True} for options in outs.values())
+
+
+def test_the_stage_says_how_many_published_results_it_shows(workspace, run, capsys):
+    tree = yaml.safe_load((workspace / "params.yaml").read_text(encoding="utf-8"))
+    tree["report"]["published"] = "published.csv"
+    (workspace / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    header = "dataset,method,input_size,auc,acc,citation\n"
+    (workspace / "published.csv").write_text(f"{header}PathMNIST,Net,28,0.9,0.8,Paper\n", encoding="utf-8")
+    main()
+    assert "published.csv: None of 1 published result is shown: those of a dataset" in capsys.readouterr().out
+    assert "None of 1 published result is shown" in (workspace / "reports/index.html").read_text(encoding="utf-8")
 
 
 def test_the_page_of_a_specialist_without_datasets_goes_and_other_files_stay(workspace, run):

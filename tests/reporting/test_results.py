@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.reporting.results import load_published, load_results
+from pipeline.reporting.literature import read_published
+from pipeline.reporting.results import load_results
 
 
 def _load(inputs, **changes):
@@ -71,7 +72,7 @@ def test_an_empty_cell_of_the_history_is_undefined(inputs):
     cells = lines[2].split(",")
     column = lines[0].split(",").index("breastmnist/student_auc")
     lines[2] = ",".join([*cells[:column], "", *cells[column + 1 :]])
-    path.write_text("\n".join(lines), encoding="utf-8")
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
     values = _load(inputs).main_run.history["breastmnist/student_auc"]
     assert [math.isnan(value) for value in values] == [False, True, False]
 
@@ -80,10 +81,10 @@ def test_a_sample_keeps_the_scores_and_labels_of_its_own_row(inputs):
     path = inputs.write() / "evaluation/mosaic/42/A.npz"
     with np.load(path) as file:
         arrays = dict(file)
-    arrays["retinamnist/sample_index"] = np.array([7, 3])
+    arrays["retinamnist/sample_index"] = np.array([7, 3, 0, 1])
     np.savez(path, **arrays)
     samples = _load(inputs).samples["retinamnist"]
-    assert [int(sample.labels[0]) for sample in samples] == arrays["retinamnist/labels"][[7, 3], 0].tolist()
+    assert [int(sample.labels[0]) for sample in samples] == arrays["retinamnist/labels"][[7, 3, 0, 1], 0].tolist()
     np.testing.assert_array_equal(samples[0].scores, arrays["retinamnist/scores"][7])
 
 
@@ -102,5 +103,7 @@ def test_a_missing_table_of_published_results_names_its_parameter(inputs):
 def test_another_table_is_not_taken_for_published_results(tmp_path: Path):
     path = tmp_path / "other.csv"
     path.write_text("dataset,value\npathmnist,1\n", encoding="utf-8")
-    with pytest.raises(PipelineError, match=r"other\.csv: not a table of published results: 'method'"):
-        load_published(path)
+    with pytest.raises(
+        PipelineError, match=r"other\.csv: no column method, input_size, auc, acc, citation; .*report\.published"
+    ):
+        read_published(path)

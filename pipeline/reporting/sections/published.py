@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.datasets import DATASETS
+from pipeline.reporting.literature import MEANS, Published
 from pipeline.reporting.means import mean_over
-from pipeline.reporting.results import METRICS, Published, Results
+from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.table import NONE, Cell, Table
-from pipeline.reporting.wording import UNDEFINED, percent
+from pipeline.reporting.wording import UNDEFINED, count, percent, plural
 
-# Rows of the file of published results that hold a mean over datasets.
-MEANS = {2: ("mean_2d12", "mean of 2D"), 3: ("mean_3d6", "mean of 3D"), None: ("mean_all18", "mean of all 18")}
+MEAN_TITLES = {2: "mean of 2D", 3: "mean of 3D", None: "mean of all 18"}
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,24 @@ class Column:
 
 
 def build(results: Results) -> dict[str, Any] | None:
-    """Content of the section; None if nothing published may stand beside our results."""
-    tables = [table for dimension in (2, 3, None) if (table := published_table(results, dimension))]
-    return {"tables": tables} if tables else None
+    """Content of the section; None without published results."""
+    if not results.published:
+        return None
+    tables = [table for dimension in MEANS if (table := published_table(results, dimension))]
+    return {"tables": tables, "shown": shown_sentence(results)}
+
+
+def shown_sentence(results: Results) -> str:
+    """How many of the published results stand beside ours, and why the others do not."""
+    shown = len({id(row) for dimension in MEANS for row in _rows(results, dimension)})
+    of = plural(len(results.published), "published result")
+    verb = "is" if shown < 2 else "are"
+    if shown == len(results.published):
+        return f"All of {of} {verb} shown." if shown > 1 else f"The {of} is shown."
+    return (
+        f"{count(shown) if shown else 'None'} of {of} {verb} shown: those of a dataset that is ours too, at our input "
+        "size, where our files are the official ones, used whole."
+    )
 
 
 def comparable(results: Results, dataset: str) -> bool:
@@ -48,10 +63,7 @@ def published_table(results: Results, dimension: int | None) -> Table | None:
     Without a dimension the only column is the mean over all 18. None if no published row matches in dataset and input
     size, or ours are not comparable.
     """
-    columns = _columns(results, dimension)
-    sizes = _input_sizes(results, dimension)
-    keys = {column.key for column in columns}
-    rows = [row for row in results.published if row.dataset in keys and row.input_size in sizes]
+    columns, rows = _columns(results, dimension), _rows(results, dimension)
     if not rows:
         return None
     columns = [column for column in columns if any(row.dataset == column.key for row in rows)]
@@ -76,12 +88,18 @@ def published_table(results: Results, dimension: int | None) -> Table | None:
     )
 
 
+def _rows(results: Results, dimension: int | None) -> list[Published]:
+    """Published results that stand beside ours in the table of a dimension."""
+    sizes, keys = _input_sizes(results, dimension), {column.key for column in _columns(results, dimension)}
+    return [row for row in results.published if row.dataset in keys and row.input_size in sizes]
+
+
 def _columns(results: Results, dimension: int | None) -> list[Column]:
     of_dimension = [name for name, dataset in DATASETS.items() if dimension in (None, dataset.dimension)]
     ours = [name for name in of_dimension if name in results.datasets and comparable(results, name)]
     columns = [] if dimension is None else [Column(name, DATASETS[name].title, (name,)) for name in ours]
     if ours == of_dimension:
-        columns.append(Column(*MEANS[dimension], tuple(ours)))
+        columns.append(Column(MEANS[dimension], MEAN_TITLES[dimension], tuple(ours)))
     return columns
 
 
