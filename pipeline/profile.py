@@ -10,6 +10,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.errors import PipelineError
 from pipeline.params import PARAMS_FILE, parse_params
+from pipeline.reading import read_text
 
 PROFILES = Path("profiles")
 
@@ -19,6 +20,12 @@ def profile_file(name: str) -> Path:
     if name not in profile_names():
         raise PipelineError(f"{name}: no such profile; the profiles are {', '.join(profile_names())}")
     return PROFILES / f"{name}.yaml"
+
+
+def read_profile(name: str) -> str:
+    """Return a profile's text. Raises PipelineError if there is none of that name, or if it cannot be read."""
+    file = profile_file(name)
+    return read_text(file, f"correct or remove {file}")
 
 
 def profile_names() -> list[str]:

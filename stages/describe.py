@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.command import run_command
 from pipeline.params import PARAMS_FILE, Params, load_params, parse_params
-from pipeline.profile import overlay, profile_file
+from pipeline.profile import overlay, profile_file, read_profile
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def read_params(profile: str | None) -> Params:
         return params
     file = profile_file(profile)
     text = PARAMS_FILE.read_text(encoding="utf-8")
-    return parse_params(overlay(text, file.read_text(encoding="utf-8"), str(file)), str(file))
+    return parse_params(overlay(text, read_profile(profile), str(file)), str(file))
 
 
 def describe(params: Params, variant: str) -> dict[str, Any]:

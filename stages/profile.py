@@ -6,7 +6,7 @@ import difflib
 from pipeline.atomic import write_text
 from pipeline.command import run_command
 from pipeline.params import PARAMS_FILE, load_params
-from pipeline.profile import overlay, profile_file, profile_names
+from pipeline.profile import overlay, profile_file, profile_names, read_profile
 
 
 def main() -> None:
@@ -16,13 +16,14 @@ def main() -> None:
     name = parser.parse_args().name
     if name is None:
         for known in profile_names():
-            print(f"{known}: {profile_file(known).read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+            first_line = read_profile(known).partition("\n")[0].lstrip("# ")
+            print(f"{known}: {first_line}")
         return
 
     load_params()
     before = PARAMS_FILE.read_text(encoding="utf-8")
     file = profile_file(name)
-    after = overlay(before, file.read_text(encoding="utf-8"), str(file))
+    after = overlay(before, read_profile(name), str(file))
     if after == before:
         print(f"{PARAMS_FILE} has the values of {file} already")
         return

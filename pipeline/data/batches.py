@@ -43,8 +43,11 @@ class Split:
         images, labels = (folder / f"{split}_{kind}.npy" for kind in ("images", "labels"))
         self.images = read_array(images, np.uint8, None, mapped=True)
         self.labels = torch.from_numpy(read_array(labels, np.int64, (None, None))).to(device)
+        with reading(images):
+            if self.images.ndim < 3 or not len(self.images):
+                raise ValueError(f"images {list(self.images.shape)}")
         with reading(labels):
-            if self.images.ndim < 3 or len(self.images) != len(self.labels):
+            if len(self.images) != len(self.labels):
                 raise ValueError(f"{len(self.labels)} labels for images {list(self.images.shape)}")
         self.device = device
         self._map: mmap.mmap = self.images.base

@@ -29,7 +29,8 @@ def write_outputs(head: dict[str, Any], records: dict[str, Any], tested: list[Te
         write_text(evaluation_file(*place, suffix), table.to_csv(index=False, lineterminator="\n"))
     arrays = {name: array for result in tested for name, array in result.arrays().items()}
     write_npz(evaluation_file(*place, "npz"), arrays)
-    write_text(evaluation_file(*place, "json"), json.dumps(head | {"datasets": records}, indent=1) + "\n")
+    summary = json.dumps(head | {"datasets": records}, indent=1, allow_nan=False)
+    write_text(evaluation_file(*place, "json"), summary + "\n")
 
 
 def _table(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:

@@ -162,6 +162,16 @@ def test_a_wrong_parameter_stops_the_experiment_with_one_clear_line(restored, ov
     assert "Traceback" not in printed
 
 
+def test_a_report_that_fails_leaves_the_last_one(restored):
+    params, reports = restored.folder / "params.yaml", restored.folder / "reports"
+    before = {path: path.read_bytes() for path in reports.rglob("*.*")}
+    assert reports / "specialists/A.html" in before
+    params.write_text(params.read_text().replace("published: null", "published: nowhere.csv"))
+    printed = restored.run("dvc", "repro", "-s", "report", fails=True)
+    assert "error: nowhere.csv: no such file; " in printed.replace(f"{restored.folder}/", "")
+    assert {path: path.read_bytes() for path in reports.rglob("*.*")} == before
+
+
 def test_queued_experiments_lose_no_run_and_leave_no_artifact_in_a_temporary_folder(repository):
     before = {run.info.run_id for run in repository.runs(stage="train")}
     for width in (7, 8, 9):

@@ -1,9 +1,13 @@
 """Files that the stages wrote themselves, or that a user gave, and that are not what they should be."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from json import loads as load_json
 from pathlib import Path
 
 import numpy as np
+import yaml
 from case import Case, Damage
 from damage import (
     both,
@@ -195,6 +199,21 @@ def published(name: str, content: str | bytes, *says: str, status: int = 2) -> C
     )
 
 
+def without_group_a(project: Path) -> None:
+    """A configuration without the one dataset of specialist A."""
+    tree = yaml.safe_load((project / CONFIG).read_text())
+    del tree["routing"]["datasets"]["retinamnist"], tree["routing"]["sizes"]["A"]
+    (project / CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False))
+
+
+def tested_nothing(project: Path) -> None:
+    """The evaluation's files are there for DVC, and MLflow has no run beside that of the finished project."""
+    assert load_json((project / TESTED).read_text())["datasets"] == {}
+    assert (project / ROC).read_text() == "dataset,fpr,tpr\n"
+    with closing(sqlite3.connect(project / "mlflow.db")) as store:
+        assert store.execute("SELECT count(*) FROM runs WHERE name = 'mosaic-42-A'").fetchone() == (1,)
+
+
 NAN = float("nan")
 BOM = "\ufeff".encode()
 
@@ -311,7 +330,12 @@ CASES = [
     array("images are in Fortran order", TRAIN, TRAIN_IMAGES, np.asfortranarray, "Fortran"),
     array("images are one number", TRAIN, TRAIN_IMAGES, lambda x: x[0, 0, 0, 0]),
     array("there is no image", ANALYSE, VAL_IMAGES, lambda x: x[:0]),
-    array("there are fewer images than labels", ANALYSE, VAL_IMAGES, lambda x: x[:-1]),
+    Case(
+        "there are fewer images than labels",
+        ANALYSE,
+        edited_npy(VAL_IMAGES, lambda x: x[:-1]),
+        says=("val_labels.npy", "6 labels", "[5, ", "dvc repro cache"),
+    ),
     array("images are pickled objects", EVALUATE, f"{TEST}/test_images.npy", lambda x: np.array([{}, []], object)),
     array("a label is too high", ANALYSE, f"{TRAINING}/val_labels.npy", lambda y: y + 4, "0 to 4"),
     array("a label is negative", "tune shared", f"{TRAINING}/train_labels.npy", lambda y: y - 1, "0 to 4"),
@@ -423,6 +447,14 @@ CASES = [
         "round 1",
     ),
     # Evaluations.
+    Case(
+        "a specialist has no dataset",
+        EVALUATE,
+        without_group_a,
+        says=("mosaic, seed 42: specialist A has no dataset, so nothing is tested",),
+        status=0,
+        then=tested_nothing,
+    ),
     tested("acc", NAN, "NaN"),
     tested("acc", 8410.0, "acc", "8410.0"),
     tested("auc", -0.1, "auc"),
@@ -534,6 +566,15 @@ CASES = [
         "retinamnist",
     ),
     analysis("a dataset's own specialist is none", lambda tree: tree["counterfactual"]["own"].update(retinamnist="Z")),
+    *(
+        Case(f"a profile {kind}", command, damage("profiles/own.yaml"), says=("profiles/own.yaml", "correct or remove"))
+        for kind, damage in (
+            ("is a folder", lambda path: both(written(path, ""), folder(path))),
+            ("is a link to itself", lambda path: both(written(path, ""), loop(path))),
+            ("is not UTF-8", lambda path: written(path, b"\xff")),
+        )
+        for command in ("profile own",)
+    ),
     # Published results.
     Case(
         "published results: no such file",
