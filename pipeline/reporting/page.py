@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.reporting.about import METHOD, describe_run
+from pipeline.datasets import DATASETS
 from pipeline.reporting.cards import build_card
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
@@ -33,7 +33,7 @@ from pipeline.reporting.sections import (
 # holds, why, every number, and what stands behind them.
 SECTIONS = (
     (headline, "The answer"),
-    (variants, "Variants"),
+    (variants, "Differences and costs"),
     (heatmap, "Where they differ"),
     (gain, "One model or one for each"),
     (counterfactual, "Does the own specialist matter?"),
@@ -63,8 +63,8 @@ def render_page(results: Results, revision: str) -> str:
     return _render(
         "page.html",
         results,
-        method=METHOD,
-        run=describe_run(results),
+        contents=[(name, heading) for name, heading, _ in sections],
+        pages=[(f"specialists/{name}.html", f"Specialist {name}") for name in specialists.specialist_datasets(results)],
         facts=setup.facts(results, revision),
         revision=revision,
         sections=sections,
@@ -74,14 +74,19 @@ def render_page(results: Results, revision: str) -> str:
 def render_specialists(results: Results, revision: str) -> dict[str, str]:
     """Return the page of each specialist that has datasets, by its name, for the folder beside index.html."""
     by_specialist = specialists.specialist_datasets(results)
+    index = ("../index.html", f"Ablation of {results.main}")
     return {
         specialist: _render(
             "specialist.html",
             results,
+            contents=[(name, DATASETS[name].title) for name in names],
+            pages=[
+                index,
+                *((f"{other}.html", f"Specialist {other}") for other in by_specialist if other != specialist),
+            ],
             specialist=specialist,
             about=specialists.ABOUT[specialist],
             sentence=specialists.specialist_sentence(results, names),
-            others=[other for other in by_specialist if other != specialist],
             cards=[build_card(results, name) for name in names],
             revision=revision,
         )

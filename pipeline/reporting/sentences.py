@@ -27,16 +27,26 @@ SAME_SCANS = ("organamnist", "organcmnist", "organsmnist", "organmnist3d")
 
 
 def answer(results: Results) -> list[str]:
-    """The first sentences of the report: the main question's answer, then where each variant stands by each metric."""
+    """All of the answer: its lead, where the main variant stands by each metric, and non-inferiority."""
+    first = lead(results)
+    return [*first, *(sentence for sentence in standings(results) if sentence not in first), *no_worse(results)]
+
+
+def lead(results: Results) -> list[str]:
+    """The first sentences of the report: the main question's answer, or without that question how all compare."""
     if not results.others:
         return [f"Only {results.main} was run: there is nothing to compare it with."]
-    by_metric = {metric: compare_all(results, metric) for metric in METRICS}
-    sentences = [_one_training_each(results)] if len(results.seeds) == 1 else []
+    tables = [table for metric in METRICS if (table := compare_all(results, metric))]
     shared = planned(results)
-    if shared and any(by_metric.values()):
-        sentences.append(_routing_or_sharing([table[shared] for table in by_metric.values() if table]))
-    for metric, table in by_metric.items():
-        compared = list(table.values())
+    sentences = [_routing_or_sharing([table[shared] for table in tables])] if shared and tables else standings(results)
+    return [*sentences, _one_training_each(results)] if len(results.seeds) == 1 else sentences
+
+
+def standings(results: Results) -> list[str]:
+    """Where the main variant stands among the others, a sentence for each metric; empty without others."""
+    sentences = []
+    for metric in METRICS if results.others else ():
+        compared = list(compare_all(results, metric).values())
         if not compared:
             sentences.append(f"No dataset has an {TITLES[metric]}, so nothing can be said of it.")
         elif len(results.seeds) == 1:
@@ -45,14 +55,13 @@ def answer(results: Results) -> list[str]:
             sentences.append(_too_few(compared))
         else:
             sentences.append(_tally(compared))
-    return sentences + no_worse(results)
+    return sentences
 
 
 def _one_training_each(results: Results) -> str:
     return (
-        f"One training each (seed {results.seeds[0]}) says nothing about methods: two trainings of one method differ "
-        "too, by how much only more seeds can tell. So no difference is called one here. The numbers are those of "
-        f"these {count(len(results.variants))} trainings."
+        f"One training each (seed {results.seeds[0]}) says nothing about methods, so no difference is called one: two "
+        "trainings of one method differ too, by how much only more seeds can tell."
     )
 
 
@@ -76,7 +85,7 @@ def _routing_or_sharing(compared: list[Comparison]) -> str:
     hard, shared = f"hard routing ({compared[0].main})", f"one shared adapter ({compared[0].other})"
     if not compared[0].estimate.repeated:
         found = [f"{_standing(each)} in {TITLES[each.metric]}" for each in compared]
-        return f"H{hard[1:]} against {shared}, the planned comparison: with one training each, it is {listing(found)}."
+        return f"H{hard[1:]} against {shared}, one training each: {listing(found)}."
     by_verdict = {"beats": "lower", "loses to": "higher"}
     claims = []
     for verb, verdict in by_verdict.items():

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.reporting.comparisons import compare_all, on_dataset, on_every_dataset, planned
 from pipeline.reporting.results import load_results
-from pipeline.reporting.sentences import answer, comparison_sentence, comparison_sentences, no_worse
+from pipeline.reporting.sentences import answer, comparison_sentence, comparison_sentences, lead, no_worse
 
 EIGHT = ("pathmnist", "bloodmnist", "dermamnist", "octmnist", "organamnist", "breastmnist", "chestmnist", "tissuemnist")
 SEEDS = (1, 2, 3)
@@ -81,11 +81,12 @@ def test_with_one_training_each_nothing_is_called_however_clear(inputs):
             assert _says(comparison).endswith("higher on 8 of 8 datasets: one training each.")
         assert all(np.isnan(each.p) and each.interval is None for each in on_every_dataset(results, metric).values())
     text = answer(results)
-    assert text[0].startswith("One training each (seed 42) says nothing about methods")
-    assert text[1] == (
-        "Hard routing (mosaic) against one shared adapter (shared), the planned comparison: with one training each, it "
-        "is 2.8 points ahead in ACC and 2.8 points ahead in AUC."
+    assert text[0] == (
+        "Hard routing (mosaic) against one shared adapter (shared), one training each: 2.8 points ahead in ACC and 2.8 "
+        "points ahead in AUC."
     )
+    assert text[1].startswith("One training each (seed 42) says nothing about methods, so no difference is called one")
+    assert lead(results) == text[:2]
     assert text[2].replace("\N{MINUS SIGN}", "-") == (
         "In ACC, of 2 other variants none ended above mosaic and 2 below (-2.8 points)."
     )

@@ -184,13 +184,51 @@ def test_only_specialists_with_datasets_have_a_page(inputs):
     assert "specialists/A.html" not in render_page(results, "abc123")
 
 
-def test_the_page_begins_with_the_answer(page):
-    text = " ".join(page.text.split("</style>")[-1].split())
-    place = text.index("The answer")
-    begin = "No evidence that hard routing (mosaic) beats one shared adapter (shared): in ACC it is "
-    assert 0 < text.index(begin) - place < 60
-    assert text.index("No difference can be called in ACC") > text.index(begin)
+def test_the_page_begins_with_the_answer(page, html):
+    first, *_ = html.partition("<section id=")[2].split("</section>")
+    text = " ".join(Page(f"<div>{first.partition('>')[2]}</div>").text.split())
     assert page.all("section")[0]["id"] == "headline"
+    assert text.startswith(
+        "The answer Phantom data No evidence that hard routing (mosaic) beats one shared adapter (shared): in ACC it is"
+    )
+    assert text.index("No difference can be called in ACC") > text.index("within noise")
+
+
+@pytest.mark.parametrize("seeds", [(42,), (1, 2)])
+def test_the_answer_comes_before_its_caveats_and_both_in_short_before_the_table(inputs, seeds):
+    inputs.seeds = seeds
+    html = render_page(_results(inputs), "abc123").partition("<main")[2]
+    marks = ('<div class="answer">', '<ul class="caveats">', 'id="table-variants"', "in the blocks of a vision")
+    places = [html.index(mark) for mark in marks]
+    assert places == sorted(places)
+    above = Page(html[: places[2]].partition(">")[2].rpartition("<figure")[0].replace('<section id="headline">', ""))
+    words = " ".join(above.text.split())
+    assert ("One training each (seed 42) says nothing about methods" in words) == (len(seeds) == 1)
+    assert ("One training each no difference is called" in words) == (len(seeds) == 1)
+    assert "Phantom data generated, nothing medical" in words
+    assert "Random backbone a pretrained one may differ" in words
+    assert len(words) < 800
+    assert [link["href"] for link in above.all("a")] == ["#limits"] * (3 if len(seeds) == 1 else 2)
+
+
+def test_numbers_without_a_caveat_have_none(inputs):
+    inputs.seeds, inputs.source, inputs.official, inputs.weights = (1, 2), "zenodo", True, "B_16.npz"
+    assert '<ul class="caveats">' not in render_page(_results(inputs), "abc123")
+
+
+def test_every_section_is_in_the_contents_and_nothing_else(each):
+    page = Page(each)
+    contents, rest = each.partition("<nav")[2].split("</nav>")
+    links = [link["href"] for link in Page(f"<nav{contents}</nav>").all("a")]
+    assert [link for link in links if link.startswith("#")] == [f"#{section['id']}" for section in page.all("section")]
+    assert "<h2>" not in rest.partition("<section")[0]
+    assert rest.count("<h2>") == len(page.all("section"))
+
+
+def test_the_contents_can_be_folded_and_passed_over_by_keyboard(each):
+    order = [tag for tag, attributes in Page(each).tags if tag in ("a", "summary", "nav", "main", "details")]
+    assert order[:4] == ["a", "nav", "details", "summary"]
+    assert each.index('<a class="skip" href="#content">') < each.index("<nav") < each.index('<main id="content"')
 
 
 def test_every_section_shows_up_where_there_is_data(page):

@@ -1,19 +1,26 @@
-"""Section: the answer, in sentences made from the tests."""
+"""Section: the answer in sentences made from the tests, what to know before quoting it, and the table of variants."""
 
 from typing import Any
 
+from pipeline.reporting.about import METHOD, describe_run
+from pipeline.reporting.caveats import caveats
 from pipeline.reporting.results import Results
-from pipeline.reporting.sentences import answer, comparison_sentences, level, seeds
+from pipeline.reporting.sections.variants import variants_table
+from pipeline.reporting.sentences import answer, comparison_sentences, lead, level, seeds
 
 SHOWN = 6  # comparisons in words that are always open; the others fold, and stand in the table of variants as well
 
 
 def build(results: Results) -> dict[str, Any]:
     """Content of the section: comparisons are (variant, its reason, sentences)."""
+    first = lead(results)
     comparisons = [(other, results.reason(other), texts) for other, texts in comparison_sentences(results)]
     return {
-        "answer": answer(results),
+        "lead": first,
+        "caveats": caveats(results),
+        "table": variants_table(results),
+        "sentences": [*answer(results)[len(first) :], *level(results), seeds(results)],
+        "about": [METHOD, describe_run(results)],
         "comparisons": comparisons[:SHOWN],
         "more": comparisons[SHOWN:],
-        "level": [*level(results), seeds(results)],
     }

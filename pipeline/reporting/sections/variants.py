@@ -1,4 +1,7 @@
-"""Section: every variant beside the main one: means, paired differences, tests, and what each costs."""
+"""Section: every variant beside the main one: paired differences, non-inferiority, and what each costs.
+
+The table of variants, which belongs to the answer, is made here too.
+"""
 
 from typing import Any
 
@@ -21,7 +24,6 @@ def build(results: Results) -> dict[str, Any]:
     """Content of the section; figures as (metric, figure)."""
     compared = {metric: compare_all(results, metric) for metric in METRICS}
     return {
-        "table": variants_table(results),
         "no_worse": no_worse_table(results),
         "repeated": len(results.seeds) > 1,
         "forest": [(TITLES[metric], forest_plot(table)) for metric, table in compared.items() if table],
@@ -55,12 +57,12 @@ def variants_table(results: Results) -> Table:
     return Table(
         name="variants",
         caption=f"Mean test ACC and AUC in percent{sds}, with the 95\u00a0% interval over {over(results)}. "
-        f"Difference: variant minus {results.main}, in points. {_how_called(results)}",
+        f"Difference: variant minus {results.main}, in points.",
         header=["Variant", "Trainable", *len(METRICS) * ("Mean", *columns)],
         spans=[("", 2), *((TITLES[metric], 1 + len(columns)) for metric in METRICS)],
         rows=rows,
         text_columns=(5, 9) if repeated else (),
-        notes=[*undefined_metrics(results), *not_run(results)],
+        notes=[_how_called(results), *undefined_metrics(results), *not_run(results)],
         sortable=True,
     )
 

@@ -1,0 +1,26 @@
+"""What a reader must know before quoting a number, in few words."""
+
+from dataclasses import dataclass
+
+from pipeline.reporting.origin import describe_origin
+from pipeline.reporting.results import Results
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """A label of a few words, what follows from it, and the section of the page that explains it."""
+
+    label: str
+    follows: str
+    section: str = "limits"
+
+
+def caveats(results: Results) -> list[Caveat]:
+    """Say what the numbers stand on, where that is less than official data, several seeds and a pretrained ViT."""
+    origin = describe_origin(results)
+    found = [Caveat(origin.label, origin.brief)] if origin.warning else []
+    if len(results.seeds) == 1:
+        found.append(Caveat("One training each", "no difference is called"))
+    if results.main_run.training.weights.random:
+        found.append(Caveat("Random backbone", "a pretrained one may differ"))
+    return found
