@@ -1,12 +1,11 @@
-"""Profiles: partial trees of params.yaml that are laid over it, comments kept."""
+"""Profiles: partial trees of params.yaml that are laid over it, comments kept, in the form in which DVC writes it."""
 
 import io
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.errors import PipelineError
 from pipeline.params import PARAMS_FILE, parse_params
@@ -57,21 +56,10 @@ def overlay(params: str, profile: str, where: str) -> str:
     return stream.getvalue()
 
 
-class _Representer(RoundTripRepresenter):
-    def represent_none(self, data: None) -> ScalarNode:
-        return self.represent_scalar("tag:yaml.org,2002:null", "null")
-
-
-_Representer.add_representer(type(None), _Representer.represent_none)
-
-
 def _round_trip() -> YAML:
-    """Return a YAML that writes params.yaml as it was read."""
+    """Return a YAML with the settings of DVC, whose `-S` rewrites params.yaml: both have to leave the same form."""
     yaml = YAML()
-    yaml.Representer = _Representer
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.default_flow_style = False
     return yaml
 
 
@@ -85,13 +73,23 @@ def _lay(target: CommentedMap, values: CommentedMap) -> None:
         elif isinstance(old, CommentedSeq) and isinstance(value, CommentedSeq):
             _replace_items(old, value)
         else:
-            target[key] = value
+            target[key] = _in_blocks(value)
 
 
 def _replace_items(old: CommentedSeq, new: CommentedSeq) -> None:
-    """Put other items in place, so that block or flow style stays, and what stands below the list stays there."""
+    """Put other items in place, so that the style of the list stays, and what stands below it."""
     below = old.ca.items.get(len(old) - 1)
     old[:] = list(new)
     old.ca.items.clear()
     if below and new:
         old.ca.items[len(new) - 1] = below
+
+
+def _in_blocks(value: Any) -> Any:
+    """Return a value as DVC writes it: an item a line, unless it is empty."""
+    if isinstance(value, CommentedMap | CommentedSeq):
+        if value:
+            value.fa.set_block_style()
+        for inner in value.values() if isinstance(value, CommentedMap) else value:
+            _in_blocks(inner)
+    return value
