@@ -212,9 +212,12 @@ def parse_config(tree: Any) -> Config:
         raise ValueError("not a configuration")
     filled = {section: dict.fromkeys(keys) | tree[section] for section, keys in sections.items()}
     try:
-        return Config.model_validate(tree | filled, strict=True)
+        config = Config.model_validate(tree | filled, strict=True)
     except ValidationError as error:
         raise ValueError(first_problem(error)) from None
+    if line := config.train.clash():
+        raise ValueError(f"train.{line}")
+    return config
 
 
 def read_yaml(path: Path) -> Any:

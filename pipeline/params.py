@@ -1,4 +1,8 @@
-"""params.yaml as a typed value: every knob with its legal range, and one clear line for anything else."""
+"""params.yaml as a typed value: every knob with its legal range, and one clear line for anything else.
+
+The form of everything is checked: keys, types, the range of each value. What cannot run together is asked of the
+variants that run (`clash`); one that is merely there may not fit this experiment's rounds.
+"""
 
 import difflib
 import re
@@ -124,12 +128,12 @@ class Model(Section):
     weights: str | None
     weights_sha256: Annotated[str, _written_as("[0-9a-f]{64}", "64 hex digits, a to f in lower case")] | None
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def clash(self) -> str | None:
+        """Say in one line what cannot run together, if anything."""
         for size, patch in (("image_size", "patch_size"), ("volume_size", "volume_patch_size")):
             if getattr(self, size) % getattr(self, patch):
-                raise ValueError(f"{size}: {getattr(self, size)} is not a multiple of {patch} {getattr(self, patch)}")
-        return self
+                return f"{size}: {getattr(self, size)} is not a multiple of {patch} {getattr(self, patch)}"
+        return None
 
 
 class Backbone(Section):
@@ -195,13 +199,13 @@ class Train(Section):
     validate_visits: bool
     conflict_cases: WholeNumber
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def clash(self) -> str | None:
+        """Say in one line what cannot run together, if anything."""
         if self.warmup_rounds > self.num_rounds:
-            raise ValueError(f"warmup_rounds: {self.warmup_rounds:g} must be at most num_rounds {self.num_rounds}")
+            return f"warmup_rounds: {self.warmup_rounds:g} must be at most num_rounds {self.num_rounds}"
         if self.order == "balanced" and self.tau is None:
-            raise ValueError("tau: order is balanced, so this must be a number from 0 to 1")
-        return self
+            return "tau: order is balanced, so this must be a number from 0 to 1"
+        return None
 
 
 class Ema(Section):
@@ -309,23 +313,28 @@ class Params(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         _distinct("seeds", self.seeds)
+        return self
+
+    def clash(self) -> str | None:
+        """Say in one line, which starts with the key, what cannot run together, if anything."""
+        for section in ("model", "train"):
+            if line := getattr(self, section).clash():
+                return f"{section}.{line}"
         adapter, train = self.adapter, self.train
         hard = train.num_rounds - adapter.gate_rounds
         if adapter.routing == "gated" and adapter.kind != "none" and hard < max(1, train.warmup_rounds):
-            raise ValueError(
+            return (
                 f"adapter.gate_rounds: {adapter.gate_rounds} must leave at least one of train.num_rounds "
                 f"{train.num_rounds} without a gate, and as many as train.warmup_rounds {train.warmup_rounds:g}"
             )
         if self.tokenizer_3d.kind == "slices" and self.tokenizer_3d.slices > self.data.size_3d:
-            raise ValueError(
-                f"tokenizer_3d.slices: {self.tokenizer_3d.slices} must be at most data.size_3d {self.data.size_3d}"
-            )
+            return f"tokenizer_3d.slices: {self.tokenizer_3d.slices} must be at most data.size_3d {self.data.size_3d}"
         if train.deploy == "dataset" and not self.apart:
-            raise ValueError(
+            return (
                 "train.deploy: dataset needs datasets that share nothing trained: adapter.routing: per_dataset and "
                 f"backbone.frozen: true, not {adapter.routing} and {str(self.backbone.frozen).lower()}"
             )
-        return self
+        return None
 
     @property
     def apart(self) -> bool:
@@ -337,9 +346,25 @@ class Params(Section):
         return {name: overrides[WHY].strip() for name, overrides in self.ablation.variants.items()}
 
     def variant(self, name: str, where: str = str(PARAMS_FILE), values: Mapping[str, Any] | None = None) -> "Params":
+        """Return what variant `name` runs with: `overridden`, whose arguments and errors these are too.
+
+        Raises PipelineError also for values that cannot run together.
+        """
+        variant = self.overridden(name, where, values)
+        line = variant.clash()
+        if line is None:
+            return variant
+        if line == self.clash():
+            raise PipelineError(f"{where}: {line}")  # in all variants
+        if values is not None:
+            raise PipelineError(f"{where}: ablation.tune.grid: {name}: {line}")
+        way_out = f"; or leave {name} out of ablation.run" if name in self.ablation.run[1:] else ""
+        raise PipelineError(f"{where}: ablation.variants.{name}: {line}{way_out}")
+
+    def overridden(self, name: str, where: str = str(PARAMS_FILE), values: Mapping[str, Any] | None = None) -> "Params":
         """Return the parameters with the overrides of variant `name` applied; `where` is what errors call the file.
 
-        `values`, of the grid by dotted key, win over the overrides.
+        `values`, of the grid by dotted key, win over the overrides. Each value is legal; not all may run together.
         Raises PipelineError for an unknown variant, an override of a key that does not exist or may not differ
         between variants, and a value out of range.
         """
@@ -362,7 +387,7 @@ class Params(Section):
 
     def combinations(self, name: str) -> list[dict[str, Any]]:
         """Return what tuning tries for a variant: values by dotted key, its own override of a key before the grid's."""
-        own, overrides = self.variant(name), self._overrides(name)
+        own, overrides = self.overridden(name), self._overrides(name)
         tried = dict(self.ablation.tune.grid)
         for key, values in tried.items():
             if key in overrides:
@@ -375,7 +400,7 @@ class Params(Section):
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
-    """Read and check a params file, every variant included.
+    """Read and check a params file: the form of all of it, and that what `ablation.run` lists can run.
 
     Raises PipelineError (one line: file, key, value, what is legal) for anything that is not legal.
     """
@@ -389,7 +414,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 
 
 def parse_params(text: str, where: str) -> Params:
-    """Check the text of a params file, every variant included; `where` is what errors call it.
+    """Check the text of a params file, as `load_params` does; `where` is what errors call it.
 
     Raises PipelineError as `load_params` does.
     """
@@ -401,12 +426,14 @@ def parse_params(text: str, where: str) -> Params:
     if not isinstance(tree, dict):
         raise PipelineError(f"{where}: expected a mapping of parameters, found {type(tree).__name__}")
     params = _validate(tree, where)
+    run, tuned = params.ablation.run, params.ablation.tune.variants
     for name in params.ablation.variants:
-        params.variant(name, where)
-    # A grid that nobody asks for is checked too, with the main variant.
-    for name in params.ablation.tune.variants or params.ablation.run[:1]:
+        (params.variant if name in run else params.overridden)(name, where)
+    # A grid that nobody asks for is checked for form too, with the main variant.
+    for name in tuned or run[:1]:
+        check = params.variant if name in run and name in tuned else params.overridden
         for values in params.combinations(name):
-            params.variant(name, where, values)
+            check(name, where, values)
     return params
 
 

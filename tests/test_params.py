@@ -293,7 +293,6 @@ SHARED = "may not differ, all variants share weights/backbone.safetensors"
         ("adapter.scale.x", 1, "adapter.scale.x: unknown key; did you mean scale?"),
         ("compute.precision.x", 1, "compute.precision.x: unknown key; did you mean precision?"),
         ("adapter.scale", -1, "adapter.scale = -1: should be greater than 0"),
-        ("train.warmup_rounds", 7, "train.warmup_rounds: 7 must be at most num_rounds 6"),
     ],
 )
 def test_an_override_that_is_not_legal_names_variant_and_key(tree, key, value, message):
@@ -342,9 +341,58 @@ def test_a_grid_that_no_variant_asks_for_is_checked_with_the_main_one(tree):
 def test_a_combination_is_refused_for_the_variant_that_cannot_run_it(tree):
     tree["ablation"]["variants"]["gated"] = {"why": "gates", "adapter.routing": "gated", "adapter.gate_rounds": 4}
     tree["ablation"]["tune"]["grid"] = {"train.num_rounds": [4, 8]}
+    tree["ablation"]["run"].append("gated")
     parse(tree)
     tree["ablation"]["tune"]["variants"] = ["mosaic", "gated"]
     assert refusal(tree).startswith("ablation.tune.grid: gated: adapter.gate_rounds: 4 must leave")
+    tree["ablation"]["run"].remove("gated")  # nor is it tuned then
+    parse(tree)
+
+
+CLASHES = [
+    ({"train.warmup_rounds": 7}, "train.warmup_rounds: 7 must be at most num_rounds 6"),
+    ({"train.order": "balanced", "train.tau": None}, "train.tau: order is balanced, so this must be a number"),
+    ({"model.volume_patch_size": 7}, "model.volume_size: 24 is not a multiple of volume_patch_size 7"),
+    ({"adapter.routing": "gated", "adapter.gate_rounds": 6}, "adapter.gate_rounds: 6 must leave at least one"),
+    (
+        {"tokenizer_3d.kind": "slices", "tokenizer_3d.slices": 29},
+        "tokenizer_3d.slices: 29 must be at most data.size_3d",
+    ),
+    ({"train.deploy": "dataset"}, "train.deploy: dataset needs datasets that share nothing trained"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), CLASHES)
+def test_what_cannot_run_together_is_asked_of_the_variants_that_run(tree, overrides, message):
+    tree["ablation"]["variants"]["mine"] = {"why": "mine"} | overrides
+    params = parse(tree)
+    with pytest.raises(PipelineError, match=f"^params.yaml: ablation.variants.mine: {message}"):
+        params.variant("mine")
+    tree["ablation"]["run"].append("mine")
+    found = refusal(tree)
+    assert found.startswith(f"ablation.variants.mine: {message}")
+    assert found.endswith("; or leave mine out of ablation.run")
+
+
+def test_what_cannot_run_together_in_any_variant_is_told_of_the_values_common_to_all(tree):
+    tree["train"]["warmup_rounds"] = 7
+    assert refusal(tree) == "train.warmup_rounds: 7 must be at most num_rounds 6"
+    for overrides in tree["ablation"]["variants"].values():
+        overrides["train.warmup_rounds"] = 0
+    parse(tree)
+
+
+def test_a_quick_try_of_one_variant_with_one_round_is_legal():
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
+    tree["train"]["num_rounds"] = 1
+    assert refusal(tree).startswith("ablation.variants.gated: adapter.gate_rounds: 1 must leave at least one")
+    tree["ablation"]["run"] = ["mosaic"]
+    parse(tree)
+
+
+def test_the_form_of_a_variant_that_does_not_run_is_checked(tree):
+    tree["ablation"]["variants"]["mine"] = {"why": "mine", "adapter.scale": 0, "train.warmup_rounds": 7}
+    assert refusal(tree).startswith("ablation.variants.mine: adapter.scale = 0: should be greater than 0")
 
 
 def test_a_variant_that_does_not_exist_is_refused_with_those_that_do(tree):
