@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from pipeline.errors import PipelineError
 from pipeline.layout import root as project_root
+from pipeline.tracking.anchor import ARTIFACTS, follow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,6 +58,8 @@ def open_store(experiment: str) -> Store:
         from mlflow import MlflowClient
 
         with _first_contact(uri, root):
+            if not os.environ.get("MLFLOW_TRACKING_URI"):  # a store that checkouts share follows none of them
+                follow(root, LOCK_TIMEOUT)
             client = MlflowClient(uri)
             return Store(client, uri, name, _experiment_id(client, uri, experiment, root))
     except PipelineError:
@@ -110,7 +113,7 @@ def _experiment_id(client: "MlflowClient", uri: str, name: str, root: Path) -> s
     if experiment is None:
         # A server has its own place for artifacts. Beside a database mlflow would take the current directory, which
         # for a queued experiment is a copy that DVC deletes.
-        artifacts = (root / "mlartifacts").as_uri() if _is_database(uri) else None
+        artifacts = (root / ARTIFACTS).as_uri() if _is_database(uri) else None
         try:
             return client.create_experiment(name, artifact_location=artifacts)
         except MlflowException as error:
