@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+PORT ?= 5000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: help repro test lint ui clean
@@ -22,8 +23,8 @@ lint: $(VENV)/.installed-dev    ## fix what ruff can fix
 	ruff check --fix .
 	ruff format .
 
-ui: $(VENV)/.installed    ## browse the runs at http://127.0.0.1:5000
-	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
+ui: $(VENV)/.installed    ## browse the MLflow runs at http://127.0.0.1:5000; PORT=5001 for another port
+	@python -m stages.ui --port $(PORT)
 
 clean:           ## remove the environment (the DVC cache and mlflow.db stay)
 	rm -rf $(VENV)
