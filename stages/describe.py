@@ -32,7 +32,7 @@ def read_params(profile: str | None) -> Params:
 
 
 def describe(params: Params, variant: str) -> dict[str, Any]:
-    """Return sizes and costs of a variant; the model is built for real, with random weights."""
+    """Return sizes and costs of a variant; the model is built on the meta device, where tensors have no storage."""
     import torch
 
     from pipeline.config import resolve
@@ -42,11 +42,12 @@ def describe(params: Params, variant: str) -> dict[str, Any]:
     from pipeline.model.mosaic import build_mosaic
 
     config = resolve(params, variant).for_seed(params.seeds[0])
-    backbone = build_backbone(config.model.backbone, config.model.patch_size, config.model.image_size)
-    model = build_mosaic(config, backbone, seed=0)
+    with torch.device("meta"):
+        backbone = build_backbone(config.model.backbone, config.model.patch_size, config.model.image_size, "meta")
+        model = build_mosaic(config, backbone, seed=0)
     counts = model.parameter_counts()
     trainable, total = counts.pop("trainable"), counts.pop("total")
-    model = model.to("meta", torch.float32)
+    model = model.to(torch.float32)
     kinds = {}
     for dimension, kind in ((2, "image"), (3, "volume")):
         of_kind = [name for name in config.datasets if DATASETS[name].dimension == dimension]

@@ -4,7 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from pipeline.config import resolve
+from pipeline.model.backbone import build_backbone
+from pipeline.model.mosaic import build_mosaic
+from pipeline.params import Params
 from stages.describe import as_table, describe
 
 ROOT = Path(__file__).parents[2]
@@ -52,3 +59,40 @@ def test_slices_cost_as_much_as_that_many_images(params):
     assert volume["flops_per_step"]["C"] == pytest.approx(8 * image["flops_per_step"]["A"], rel=0.15)
     assert "volume as 8 slices of 64x64: 136 tokens" in as_table(sliced)
     assert "volume 24x24x24: 28 tokens" in as_table(describe(params, "mosaic"))
+
+
+class Real(TorchDispatchMode):
+    """Remember how many bytes of storage operations return that lie on a real device."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest = 0
+
+    def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
+        result = operation(*arguments, **(keywords or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor.device.type != "meta":
+                self.largest = max(self.largest, tensor.untyped_storage().nbytes())
+        return result
+
+
+@pytest.mark.parametrize(
+    "variant",
+    ["mosaic", "gated_from_routing", "slices", "full_finetune", "lora_joint_r8", "prompt_from_zero", "released"],
+)
+def test_a_description_computes_nothing_and_stores_nothing(params, variant):
+    tree = params.model_dump()
+    tree["tokenizer_3d"]["init"], tree["compute"]["precision"] = "inflate", "bf16"
+    with Real() as real:
+        described = describe(Params.model_validate(tree), variant)
+    assert described["total"] > 5e6
+    assert real.largest < 100_000
+
+
+def test_the_description_counts_what_is_trained(params):
+    config = resolve(params, "mosaic")
+    backbone = build_backbone(config.model.backbone, config.model.patch_size, config.model.image_size)
+    model = build_mosaic(config, backbone, seed=0)
+    counts = model.parameter_counts()
+    described = describe(params, "mosaic")
+    assert described["components"] | {key: described[key] for key in ("trainable", "total")} == counts
