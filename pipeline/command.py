@@ -1,17 +1,22 @@
 """How a stage's command ends: quietly, or with one line on stderr and a non-zero exit."""
 
-import errno
+import inspect
+import io
+import os
+import select
 import signal
 import sys
+import traceback
 from collections.abc import Callable
-from types import FrameType
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.explain import debugging, explain
 
-USER_ERROR = 2
 INTERRUPTED = 130
-
+BROKEN_PIPE = 141  # what a shell reports for SIGPIPE
 
 # What asks a process to end, Ctrl-C aside: `kill`, and a terminal that was closed.
 TERMINATING = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
@@ -73,36 +78,99 @@ def _raise_terminated(signum: int, frame: FrameType | None) -> None:
     raise Terminated(signum)
 
 
+def before_imports() -> None:
+    """Let nothing raw be said before `run_command` is reached, while modules are still being imported.
+
+    Nothing is open then, so that Ctrl-C may end the process as SIGTERM does; an import that fails is one line.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.excepthook = _end_at_import
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names in a terminal that is not UTF-8
+
+
 def run_command(main: Callable[[], None]) -> None:
     """Run a stage's `main` and exit the process with the status a shell expects.
 
-    A `PipelineError` and a full disk give one line and exit status 2, Ctrl-C 130, SIGTERM 143; anything else is a
-    defect of ours and keeps its traceback.
+    What can be mended gives one line on stderr and exit status 2, Ctrl-C 130, SIGTERM 143, a reader that left
+    (`| head`) nothing and 141; anything else is a defect of ours, in one line too, and 70. With MOSAIC_DEBUG=1 the
+    traceback stands before the line.
     """
     previous = {}
-    for signum in TERMINATING:
-        if signal.getsignal(signum) != signal.SIG_IGN:
-            previous[signum] = signal.signal(signum, _raise_terminated)
     try:
+        for signum in TERMINATING:
+            if signal.getsignal(signum) != signal.SIG_IGN:
+                previous[signum] = signal.signal(signum, _raise_terminated)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # see before_imports
+            previous[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        if sys.stdout:
+            sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _say("interrupted")
         sys.exit(INTERRUPTED)
     except Terminated as error:
-        print(f"terminated ({error.name})", file=sys.stderr)
+        _say(f"terminated ({error.name})")
         raise
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        print(
-            f"error: {error.filename or 'the disk'}: no space left; free some and run the command again",
-            file=sys.stderr,
-        )
-        sys.exit(USER_ERROR)
+    except Exception as error:
+        sys.exit(_status(error, stage_of(main)))
     finally:
+        _forget_unwritten()
         # While the interpreter shuts down an exception would only be printed, with its traceback.
         for signum, handler in previous.items():
             signal.signal(signum, handler)
+
+
+def stage_of(main: Callable[[], None]) -> str:
+    """Return the name of the stage whose `main` this is, also where it runs as a command."""
+    main = inspect.unwrap(main)
+    spec = getattr(main, "__globals__", {}).get("__spec__")
+    return (spec.name if spec else main.__module__).rpartition(".")[2]
+
+
+def reader_left() -> bool:
+    """Whether nobody reads the pipe that stdout is any more."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # errors are always reported
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # no poll here, no stdout, or none with a descriptor
+        return False
+
+
+def _status(error: Exception, stage: str) -> int:
+    """Say what ended a stage, and return its exit status."""
+    if isinstance(error, BrokenPipeError) and reader_left():
+        return BROKEN_PIPE
+    status, line = explain(error, stage)
+    if debugging():
+        with suppress(OSError):
+            traceback.print_exception(error)
+    _say(f"error: {line}")
+    return status
+
+
+def _end_at_import(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Stand in for the interpreter's own report, which is a traceback and exit status 1."""
+    status = _status(error, Path(sys.argv[0]).stem) if isinstance(error, Exception) else INTERRUPTED
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(status)
+
+
+def _say(line: str) -> None:
+    """Print a line on stderr, if anybody is there."""
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def _forget_unwritten() -> None:
+    """Drop what stdout cannot take, or the interpreter would try again at its end, and say so in its own words."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

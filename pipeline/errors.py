@@ -1,8 +1,20 @@
 """The errors that end a stage with one line."""
 
+from pipeline.redact import redacted
+
+
+def one_line(text: str) -> str:
+    """Return `text` without line breaks, control characters and credentials, as it may go to a terminal."""
+    text = redacted(" ".join(part.strip() for part in text.splitlines() if part.strip()))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 class PipelineError(Exception):
     """Bad input or a bad environment; the message is one line that names the thing and the way out."""
+
+    def __init__(self, message: str = "") -> None:
+        """Keep the message as `one_line`, whatever a name or a library put into it."""
+        super().__init__(one_line(message))
 
 
 class Diverged(PipelineError):

@@ -5,6 +5,7 @@ active everywhere. Gradients are averaged by torch's DistributedDataParallel.
 """
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pipeline.errors import ProcessLost
-from pipeline.launch import launched
+from pipeline.errors import ProcessLost, one_line
+from pipeline.launch import MEETING, launched
 
 T = TypeVar("T")
 
@@ -126,11 +127,17 @@ def joined(device: torch.device) -> Iterator[Processes]:
     if not launched():
         yield Processes()
         return
+    where: dict[str, Any] = {"backend": "gloo"}
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
-    else:
-        dist.init_process_group("gloo")
+        where = {"backend": "cpu:gloo,cuda:nccl", "device_id": device}
+    if MEETING in os.environ:
+        rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        where |= {"store": dist.FileStore(os.environ[MEETING], count), "rank": rank, "world_size": count}
+    try:
+        dist.init_process_group(**where)
+    except (RuntimeError, ValueError) as error:
+        raise ProcessLost(f"process {os.environ['RANK']} could not meet the others: {one_line(str(error))}") from error
     rank, count = dist.get_rank(), dist.get_world_size()
     try:
         yield Processes(rank, count)

@@ -1,0 +1,9 @@
+"""One command for each stage of dvc.yaml, and the tools `describe` and `profile`."""
+
+import sys
+
+# While `python -m stages.<name>` looks for its module; elsewhere (tests, a notebook) the signals are not ours.
+if sys.argv[:1] == ["-m"]:
+    from pipeline.command import before_imports
+
+    before_imports()

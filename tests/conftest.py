@@ -117,6 +117,18 @@ def write_splits(folder: Path, name: str, counts: dict[str, int]) -> None:
 
 
 @pytest.fixture
+def as_process(monkeypatch) -> Callable[[int, int], None]:
+    """Set the environment of one of several processes that torchrun started."""
+
+    def become(rank: int, count: int) -> None:
+        values = {"LOCAL_RANK": rank, "RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "none", "MASTER_PORT": 1}
+        for name, value in values.items():
+            monkeypatch.setenv(name, str(value))
+
+    return become
+
+
+@pytest.fixture
 def make_trainer(make_model, make_config, cached) -> Callable[..., CyclicTrainer]:
     """Build a trainer on the small cached datasets; keywords as for `make_config`, and `seed`."""
 

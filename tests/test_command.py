@@ -1,7 +1,11 @@
 import contextlib
 import errno
 import os
+import resource
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,9 +49,101 @@ def test_a_closed_terminal_ends_a_command_with_the_status_of_its_signal(capsys, 
     assert ending(capsys, lambda: os.kill(os.getpid(), signal.SIGHUP)) == (129, "terminated (SIGHUP)\n")
 
 
-def test_a_defect_keeps_its_traceback(handled):
-    with pytest.raises(ZeroDivisionError):
-        run_command(lambda: 1 / 0)
+def test_what_is_not_foreseen_is_one_line_and_status_70(capsys, handled):
+    code, line = ending(capsys, lambda: 1 / 0)
+    assert code == 70
+    assert line.startswith("error: test_command: ZeroDivisionError: division by zero; ")
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), PipelineError("no"), OSError(errno.EIO, "no", "file")])
+def test_the_traceback_of_any_error_can_be_asked_for(capsys, handled, monkeypatch, error):
+    silent = ending(capsys, raising(error))
+    monkeypatch.setenv("MOSAIC_DEBUG", "0")
+    assert ending(capsys, raising(error)) == silent
+    monkeypatch.setenv("MOSAIC_DEBUG", "1")
+    code, printed = ending(capsys, raising(error))
+    assert code == silent[0]
+    assert printed.startswith("Traceback (most recent call last):\n")
+    assert printed.endswith(f"\n{silent[1]}")
+
+
+@pytest.fixture
+def stdout(monkeypatch):
+    """Stand a descriptor in for stdout."""
+    files = []
+
+    def become(descriptor: int) -> None:
+        files.append(os.fdopen(descriptor, "w"))
+        monkeypatch.setattr(sys, "stdout", files[-1])
+
+    yield become
+    for file in files:
+        file.close()  # would raise where something is left to be written
+
+
+@pytest.mark.parametrize("length", [1, 100_000])
+def test_a_reader_that_left_ends_a_command_quietly_with_the_status_of_its_signal(capsys, handled, stdout, length):
+    reader, writer = os.pipe()
+    os.close(reader)
+    stdout(writer)
+    assert ending(capsys, lambda: print("x" * length)) == (141, "")
+
+
+def test_another_broken_pipe_is_told(capsys, handled, stdout):
+    reader, writer = os.pipe()
+    stdout(writer)
+    code, line = ending(capsys, raising(BrokenPipeError(errno.EPIPE, "Broken pipe")))
+    assert (code, line.partition("; ")[0]) == (2, "error: the system: broken pipe")
+    os.close(reader)
+
+
+def test_output_that_finds_no_space_is_told_once(capsys, handled, stdout, tmp_path):
+    stdout(os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        code, line = ending(capsys, lambda: print("x"))
+        assert (code, line.partition(";")[0]) == (2, "error: the system: file too large")
+        sys.stdout.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def import_of_check(tmp_path, body: str) -> subprocess.CompletedProcess:
+    """Run a stage where the import of a library that it needs does `body`."""
+    (tmp_path / "pydantic.py").write_text(f"import os, signal\n{body}\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "stages.check"]
+    # A shell's `&` would have the signal ignored.
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_imports_ends_a_command_without_a_word(tmp_path, signum):
+    ended = import_of_check(tmp_path, f"os.kill(os.getpid(), {signum.value})")
+    assert (ended.returncode, ended.stderr) == (-signum, "")
+
+
+def test_an_import_that_fails_is_one_line(tmp_path):
+    ended = import_of_check(tmp_path, "import no_such_package")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: No module named 'no_such_package'; activate the environment")
+    assert ended.stderr.count("\n") == 1
+    ended = import_of_check(tmp_path, "1 / 0")
+    assert ended.returncode == 70
+    assert ended.stderr.startswith("error: check: ZeroDivisionError: division by zero")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_command_that_is_over_handles_no_signal_any_more(handled):

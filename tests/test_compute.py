@@ -44,16 +44,16 @@ def two_gpus(monkeypatch):
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
-def test_each_process_of_torchruns_gets_a_gpu_of_its_own(params, monkeypatch, two_gpus, device):
+def test_each_process_of_torchruns_gets_a_gpu_of_its_own(params, monkeypatch, two_gpus, as_process, device):
     compute = params.compute.model_copy(update={"device": device, "processes": 2})
     for rank in (0, 1):
-        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        as_process(rank, 2)
         assert pick_device(compute) == torch.device("cuda", rank)
     monkeypatch.delenv("LOCAL_RANK")
     assert pick_device(compute) == torch.device("cuda")
 
 
-def test_one_process_more_than_gpus_is_one_line_that_says_how_many_there_are(params, monkeypatch, two_gpus):
-    monkeypatch.setenv("LOCAL_RANK", "2")
+def test_one_process_more_than_gpus_is_one_line_that_says_how_many_there_are(params, two_gpus, as_process):
+    as_process(2, 3)
     with pytest.raises(PipelineError, match=r"^params\.yaml: compute: no cuda:2, there are 2 CUDA devices$"):
         pick_device(params.compute.model_copy(update={"processes": 3}))

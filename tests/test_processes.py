@@ -121,9 +121,9 @@ def test_without_torchrun_a_process_is_alone(monkeypatch):
 
 
 @pytest.fixture
-def second_of_three(monkeypatch):
+def second_of_three(monkeypatch, as_process):
     """The environment of a process that torchrun started, without the others."""
-    monkeypatch.setenv("LOCAL_RANK", "1")
+    as_process(1, 3)
     monkeypatch.setattr(dist, "init_process_group", lambda *arguments, **keywords: None)
     monkeypatch.setattr(dist, "get_rank", lambda: 1)
     monkeypatch.setattr(dist, "get_world_size", lambda: 3)

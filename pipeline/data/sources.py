@@ -12,8 +12,9 @@ from pipeline.data.npz import check_npz
 from pipeline.datasets import Dataset
 from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
-from pipeline.layout import root
+from pipeline.layout import from_root
 from pipeline.params import Data, Phantom
+from pipeline.redact import redacted
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two packets
 RETRY_DELAYS = (1, 2, 4, 8, 16, 32)  # seconds; Zenodo's 503 and 429 usually pass within a minute
@@ -51,8 +52,7 @@ def locate(dataset: Dataset, data: Data) -> str | Path:
         return official.published(dataset, size).url
     if _is_url(data.mirror):
         return f"{data.mirror.rstrip('/')}/{dataset.official_file(size)}"
-    folder = root() / Path(data.mirror).expanduser()
-    return folder / dataset.official_file(size)
+    return from_root(data.mirror) / dataset.official_file(size)
 
 
 def verifies(data: Data) -> bool:
@@ -106,7 +106,7 @@ def _download(url: str, temporary: Path, check: Callable[[], dict[str, int]]) ->
                 problem, refused = str(error), arrived
         if delay is None:
             raise PipelineError(problem)
-        print(f"retrying in {delay} s: {problem}", file=sys.stderr)
+        print(redacted(f"retrying in {delay} s: {problem}"), file=sys.stderr)
         time.sleep(delay)
     raise AssertionError("unreachable: the last delay is None")
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from pipeline.params import Tracking
+from pipeline.redact import redacted
 from pipeline.tracking.revision import git_revision
 from pipeline.tracking.run import ERROR_TAG, MODEL_TAG, Run
 from pipeline.tracking.store import Store, open_store, unusable
@@ -55,7 +56,7 @@ def tracked_run(
         if isinstance(error, SystemExit) and not error.code:
             status = "FINISHED"
         else:
-            failure = repr(error)
+            failure = redacted(repr(error))
         raise
     finally:
         try:
@@ -70,6 +71,7 @@ def _create(store: Store, stage: Stage, name: str, parent_model_md5: str | None)
     from mlflow.tracking.context.registry import resolve_tags
 
     tags = resolve_tags({"mlflow.source.name": f"stages/{stage}.py"})  # user, git commit and branch
+    tags = {key: redacted(str(value)) for key, value in tags.items()}  # a remote's URL may hold a token
     model_id = None
     if parent_model_md5:
         is_model = f"tags.`{MODEL_TAG}` = '{parent_model_md5}'"

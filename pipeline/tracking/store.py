@@ -14,6 +14,7 @@ from filelock import FileLock
 from pipeline.errors import PipelineError
 from pipeline.layout import root as project_root
 from pipeline.tracking.anchor import ARTIFACTS, follow
+from pipeline.redact import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +52,7 @@ def open_store(experiment: str) -> Store:
     """
     root = project_root()
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
-    name = re.sub(r"//[^/@]*@", "//", uri)
+    name = redacted(uri)
     for key, value in DEFAULTS.items():
         os.environ.setdefault(key, value)
     try:
@@ -81,7 +82,7 @@ def reason(error: BaseException) -> str:
     while cause := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(cause)
     root = next((cause for cause in reversed(chain) if isinstance(cause, (OSError, sqlite3.Error))), error)
-    return shorten(str(root), 300) or type(root).__name__
+    return shorten(redacted(str(root)), 300) or type(root).__name__
 
 
 def _is_database(uri: str) -> bool:

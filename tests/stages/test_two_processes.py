@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pandas as pd
 import psutil
@@ -32,10 +33,42 @@ def prepared(tmp_path_factory) -> Repository:
 
 
 @pytest.fixture(scope="module")
-def whole(prepared) -> dict[str, bytes]:
+def watched(prepared) -> set[str]:
+    """Train in two processes without an interruption; return the addresses at which any of them listened."""
+    addresses: set[str] = set()
+    with started(prepared) as process, watching(process.pid, addresses):
+        printed, _ = process.communicate()
+    assert process.returncode == 0, printed
+    return addresses
+
+
+@pytest.fixture(scope="module")
+def whole(prepared, watched) -> dict[str, bytes]:
     """The files of an uninterrupted training in two processes."""
-    prepared.run(*COMMAND)
     return files(prepared)
+
+
+@contextmanager
+def watching(pid: int, addresses: set[str]) -> Iterator[None]:
+    """Collect, until the body is done, the addresses at which a process or one below it listens."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            with suppress(psutil.NoSuchProcess):
+                parent = psutil.Process(pid)
+                for process in (parent, *parent.children(recursive=True)):
+                    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                        found = process.net_connections(kind="inet")
+                        addresses.update(each.laddr.ip for each in found if each.status == psutil.CONN_LISTEN)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def files(repository: Repository) -> dict[str, bytes]:
@@ -82,6 +115,11 @@ def worker(process: subprocess.Popen, rank: int) -> int:
         child.pid for child in psutil.Process(process.pid).children() if child.environ().get("RANK") == str(rank)
     ]
     return found
+
+
+def test_nobody_off_this_machine_can_reach_a_training_in_two_processes(watched):
+    # Gloo's sockets, between the two.
+    assert watched == {"127.0.0.1"}
 
 
 def test_two_processes_come_to_the_losses_scores_and_tensors_of_one(prepared, whole, tmp_path):
