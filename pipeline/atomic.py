@@ -1,5 +1,6 @@
 """Files that exist whole or not at all."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -49,3 +50,32 @@ def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
 def _sync(file: Path) -> None:
     with open(file, "rb") as stream:
         os.fsync(stream.fileno())
+
+
+def try_places(*paths: Path, size: int = 1 << 20) -> None:
+    """See that files of `size` bytes can be written under these names, before the work of which they are the result.
+
+    Leaves nothing but folders behind. Raises the OSError that writing would raise: no rights, no such folder, a limit
+    of the size of files, a full disk where the file system can tell.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    for folder in dict.fromkeys(path.parent for path in paths):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with tempfile.TemporaryFile(dir=folder, prefix=".try.tmp-") as file:
+                _reserve(file.fileno(), size)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from None
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Take `size` bytes of the disk, where the file system can, else see at least that a file may be that large."""
+    os.ftruncate(descriptor, size)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise

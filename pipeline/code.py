@@ -9,15 +9,18 @@ from pipeline.digest import md5_file, md5_text
 ROOT = Path(__file__).parents[1]
 # How a stage runs, reads, writes and logs, not what it makes: what a reader lets pass, it passes on as it is.
 HOW = (
+    "pipeline/arguments.py",
     "pipeline/arrays.py",
     "pipeline/atomic.py",
     "pipeline/code.py",
     "pipeline/command.py",
     "pipeline/digest.py",
     "pipeline/errors.py",
+    "pipeline/explain.py",
     "pipeline/launch.py",
     "pipeline/layout.py",
     "pipeline/reading.py",
+    "pipeline/redact.py",
     "pipeline/tracking",
 )
 # What decides in these stages alone. Of the parameters, those that count are in files or named in dvc.yaml.

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+CHECKED = Path(".cache/checked")
 CODE = Path("code")
 RAW = Path("data/raw")
 # Apart, so that another test split retrains nothing: training, tuning and analyses see the first one alone.
@@ -25,6 +26,12 @@ def root() -> Path:
     there, and what users name by a relative path is found there.
     """
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def from_root(name: str) -> Path:
+    """Return the path that a user means: `~` is a home folder, and a relative one starts at the root."""
+    # Path's own raises a RuntimeError for the home of a user that is not; like this it is a file that is not there.
+    return root() / os.path.expanduser(name)  # noqa: PTH111
 
 
 def code_file(stage: str) -> Path:

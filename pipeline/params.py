@@ -6,6 +6,7 @@ variants that run (`clash`); one that is merely there may not fit this experimen
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -59,8 +60,23 @@ def _scalar(value: Any) -> Any:
         return value
 
 
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
-WholeNumber = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+def _breaks(value: str) -> list[str]:
+    """Control characters, line ends and halves of characters: nothing that a name or a line of a report has."""
+    return [c for c in value if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+
+
+def _one_line(value: str) -> str:
+    if bad := _breaks(value):
+        raise ValueError(f"should be one line of plain text, without {bad[0]!a}")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
+VariantName = Annotated[str, _written_as("[a-z][a-z0-9_]{0,63}", "lower case: a-z, 0-9, _, at most 64 of them")]
+# Anything larger overflows in the libraries below.
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, lt=2**31)]
+WholeNumber = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**31)]
+Threads = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=1024)]
 Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**32)]
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
@@ -78,7 +94,7 @@ class Data(Section):
     """Where images come from and which of them are used."""
 
     source: Literal["phantom", "mirror", "zenodo"]
-    mirror: str | None
+    mirror: Text | None
     verify: bool
     allow_leakage: bool
     size_2d: Literal[28, 64, 128, 224]
@@ -118,14 +134,14 @@ class Phantom(Section):
 class Model(Section):
     """The ViT and what it sees."""
 
-    backbone: str = Field(min_length=1)
+    backbone: Text
     patch_size: Count
     image_size: Count
     volume_patch_size: Count
     volume_size: Count
     normalisation: Literal["half", "imagenet"]
     embedding_norm: bool
-    weights: str | None
+    weights: Text | None
     weights_sha256: Annotated[str, _written_as("[0-9a-f]{64}", "64 hex digits, a to f in lower case")] | None
 
     def clash(self) -> str | None:
@@ -242,7 +258,7 @@ class Ablation(Section):
     analyse: tuple[str, ...]
     analyse_cases: Count
     tune: Tune
-    variants: dict[Annotated[str, _written_as("[a-z][a-z0-9_]*", "lower case: a-z, 0-9, _")], dict[str, Any]]
+    variants: dict[VariantName, dict[str, Any]]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -254,7 +270,7 @@ class Ablation(Section):
                     raise ValueError(f"{key}: '{name}' is not one of ablation.variants: {', '.join(self.variants)}")
         for name, overrides in self.variants.items():
             why = overrides.get(WHY)
-            if not isinstance(why, str) or not why.strip() or "\n" in why.strip():
+            if not isinstance(why, str) or not why.strip() or _breaks(why.strip()):
                 raise ValueError(f"variants: {name}: {WHY}: say in one line what the variant is for")
         return self
 
@@ -262,7 +278,7 @@ class Ablation(Section):
 class Report(Section):
     """What the report shows beside our own results."""
 
-    published: str | None
+    published: Text | None
     margin: Annotated[Number, Field(gt=0, lt=1)] | None
 
 
@@ -271,13 +287,13 @@ class Compute(Section):
 
     device: Annotated[str, _written_as(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, cuda, cuda:N or mps")]
     precision: Literal["fp32", "bf16"]
-    processes: Count
+    processes: Threads
     max_restarts: WholeNumber
     compile: bool
     device_cache_gb: NonNegative
-    workers: Count
+    workers: Threads
     eval_batch_size: Count
-    threads: Count | None
+    threads: Threads | None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -289,7 +305,7 @@ class Compute(Section):
 class Tracking(Section):
     """MLflow."""
 
-    experiment: str = Field(min_length=1)
+    experiment: Text
     system_metrics: bool
 
 
@@ -385,6 +401,14 @@ class Params(Section):
             tree[group][leaf] = value
         return _validate(tree, here)
 
+    def check_known(self, variant: str, seed: int | None = None) -> None:
+        """Raise PipelineError if there is no such variant, or the seed is none of `seeds`."""
+        self.variant(variant)
+        if seed is not None and seed not in self.seeds:
+            raise PipelineError(
+                f"{PARAMS_FILE}: seeds: {seed} is not among {', '.join(map(str, self.seeds))}; add it to train with it"
+            )
+
     def combinations(self, name: str) -> list[dict[str, Any]]:
         """Return what tuning tries for a variant: values by dotted key, its own override of a key before the grid's."""
         own, overrides = self.overridden(name), self._overrides(name)
@@ -423,6 +447,8 @@ def parse_params(text: str, where: str) -> Params:
     except yaml.YAMLError as error:
         reason = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
         raise PipelineError(f"{where}: not valid YAML: {reason}") from None
+    except RecursionError:
+        raise PipelineError(f"{where}: not valid YAML: it nests deeper than any params file") from None
     if not isinstance(tree, dict):
         raise PipelineError(f"{where}: expected a mapping of parameters, found {type(tree).__name__}")
     params = _validate(tree, where)

@@ -1,20 +1,15 @@
 """Stage `analyse`: look inside one variant and seed -> analysis/<variant>/<seed>.json."""
 
-import argparse
-
+from pipeline.arguments import SEED, VARIANT, read_arguments
 from pipeline.command import run_command
 from pipeline.params import load_params
 
 
 def main() -> None:
     """Analyse the deployed model on a few validation cases of every dataset, if the variant is to be analysed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant")
-    parser.add_argument("seed", type=int)
-    arguments = parser.parse_args()
-    variant, seed = arguments.variant, arguments.seed
+    variant, seed = read_arguments("analyse", __doc__, VARIANT, SEED)
     params = load_params()
-    params.variant(variant)  # one that does not exist is told here
+    params.check_known(variant, seed)
     limit = params.ablation.analyse_cases
     head = {"variant": variant, "seed": seed, "cases": limit}
 
@@ -32,17 +27,19 @@ def main() -> None:
     from pipeline.analysis.similarity import similarity
     from pipeline.analysis.subject import Cases, Subject
     from pipeline.analysis.summary import summarise
+    from pipeline.atomic import try_places
     from pipeline.compute import pick_device
     from pipeline.config import load_config
     from pipeline.data.batches import open_splits
     from pipeline.digest import md5_file
-    from pipeline.layout import BACKBONE, TRAINING_DATA, config_file, run_folder
+    from pipeline.layout import BACKBONE, TRAINING_DATA, analysis_file, config_file, run_folder
     from pipeline.lineage import check_splits, data_digest, read_meta, read_training
     from pipeline.model.mosaic import build_mosaic
     from pipeline.tracking import tracked_run
     from pipeline.training.model_file import load_model
     from pipeline.weights.load import load_backbone
 
+    try_places(analysis_file(variant, seed))
     config = load_config(config_file(variant)).for_seed(seed)
     device = pick_device(params.compute)
     folder = run_folder(variant, seed)

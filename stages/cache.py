@@ -1,8 +1,8 @@
 """Stage `cache`: data/raw/<dataset>.npz -> data/cached/training/<dataset>/ and data/cached/test/<dataset>/."""
 
-import argparse
 import sys
 
+from pipeline.arguments import DATASET, read_arguments
 from pipeline.command import run_command
 from pipeline.data.cache import build_cache
 from pipeline.data.findings import Finding, describe
@@ -13,9 +13,7 @@ from pipeline.params import load_params
 
 def main() -> None:
     """Unpack one dataset's npz into memory-mappable arrays: what training reads, and the test split."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", choices=DATASETS, metavar="dataset")
-    name = parser.parse_args().dataset
+    (name,) = read_arguments("cache", __doc__, DATASET)
 
     params = load_params()
     training, test = build_cache(

@@ -1,7 +1,6 @@
 """Stage `code`: pipeline/ and stages/ -> code/<stage>.txt, the modules that decide what each other stage makes."""
 
-import argparse
-
+from pipeline.arguments import read_arguments
 from pipeline.atomic import write_text
 from pipeline.code import list_code
 from pipeline.command import run_command
@@ -12,7 +11,7 @@ STAGES = ("download", "cache", "weights", "configure", "tune", "train", "evaluat
 
 def main() -> None:
     """Write, for each stage, the digests of the modules that it imports."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    read_arguments("code", __doc__)
     for stage in STAGES:
         listed = list_code(stage)
         write_text(code_file(stage), listed)

@@ -1,7 +1,6 @@
 """Stage `configure`: params.yaml -> candidates/<variant>.yaml."""
 
-import argparse
-
+from pipeline.arguments import VARIANT, read_arguments
 from pipeline.atomic import write_text
 from pipeline.candidates import dump_candidates, resolve_candidates
 from pipeline.command import run_command
@@ -11,9 +10,7 @@ from pipeline.params import load_params
 
 def main() -> None:
     """Resolve one variant and write its configuration, or all those that tuning tries."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant")
-    variant = parser.parse_args().variant
+    (variant,) = read_arguments("configure", __doc__, VARIANT)
 
     candidates = resolve_candidates(load_params(), variant)
     write_text(candidates_file(variant), dump_candidates(candidates))

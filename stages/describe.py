@@ -1,9 +1,9 @@
 """Describe a configuration without training it: parameters by component, tokens, FLOPs of a training step."""
 
-import argparse
 import json
 from typing import Any
 
+from pipeline.arguments import Parser
 from pipeline.command import run_command
 from pipeline.params import PARAMS_FILE, Params, load_params, parse_params
 from pipeline.profile import overlay, profile_file, read_profile
@@ -11,7 +11,7 @@ from pipeline.profile import overlay, profile_file, read_profile
 
 def main() -> None:
     """Print the description as a table or as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser("describe", __doc__)
     parser.add_argument("--profile", help="describe params.yaml with profiles/<name>.yaml laid over it")
     parser.add_argument("--variant", help="a name in ablation.variants; default: the first in ablation.run")
     parser.add_argument("--json", action="store_true", help="print JSON")

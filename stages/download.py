@@ -1,7 +1,6 @@
 """Stage `download`: the data source -> data/raw/<dataset>.npz."""
 
-import argparse
-
+from pipeline.arguments import DATASET, read_arguments
 from pipeline.command import run_command
 from pipeline.data.sources import fetch, verifies
 from pipeline.datasets import DATASETS
@@ -11,9 +10,7 @@ from pipeline.params import load_params
 
 def main() -> None:
     """Fetch or generate one dataset's npz."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", choices=DATASETS, metavar="dataset")
-    name = parser.parse_args().dataset
+    (name,) = read_arguments("download", __doc__, DATASET)
 
     params = load_params()
     dataset = DATASETS[name]

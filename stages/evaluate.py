@@ -1,30 +1,26 @@
 """Stage `evaluate`: test one variant and seed on the datasets of one specialist -> evaluation/<variant>/<seed>/."""
 
-import argparse
-
+from pipeline.arguments import SEED, SPECIALIST, VARIANT, read_arguments
 from pipeline.command import run_command
-from pipeline.datasets import DATASETS, SPECIALISTS
+from pipeline.datasets import DATASETS
 from pipeline.params import load_params
 
 
 def main() -> None:
     """Score the deployed model on the test split of one specialist's datasets; temperatures come from validation."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant")
-    parser.add_argument("seed", type=int)
-    parser.add_argument("specialist", choices=SPECIALISTS)
-    arguments = parser.parse_args()
-    variant, seed, specialist = arguments.variant, arguments.seed, arguments.specialist
+    variant, seed, specialist = read_arguments("evaluate", __doc__, VARIANT, SEED, SPECIALIST)
     params = load_params()
+    params.check_known(variant, seed)
 
     # Heavy imports wait until the parameters are known to be good.
+    from pipeline.atomic import try_places
     from pipeline.compute import pick_device
     from pipeline.config import load_config
     from pipeline.data.batches import open_splits
     from pipeline.digest import md5_file
-    from pipeline.evaluation.outputs import write_outputs
+    from pipeline.evaluation.outputs import SUFFIXES, write_outputs
     from pipeline.evaluation.test_set import run_test
-    from pipeline.layout import BACKBONE, TEST_DATA, TRAINING_DATA, config_file, run_folder
+    from pipeline.layout import BACKBONE, TEST_DATA, TRAINING_DATA, config_file, evaluation_file, run_folder
     from pipeline.lineage import check_splits, data_digest, read_origin, read_training
     from pipeline.model.mosaic import build_mosaic
     from pipeline.reading import reading
@@ -32,6 +28,7 @@ def main() -> None:
     from pipeline.training.model_file import load_model
     from pipeline.weights.load import load_backbone
 
+    try_places(*(evaluation_file(variant, seed, specialist, suffix) for suffix in SUFFIXES))
     config = load_config(config_file(variant)).for_seed(seed)
     training, model_file = read_training(variant, seed), run_folder(variant, seed) / "model.safetensors"
     names = [name for name in config.datasets if DATASETS[name].specialist == specialist]

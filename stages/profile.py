@@ -1,8 +1,8 @@
 """Lay profiles/<name>.yaml over params.yaml: `python -m stages.profile paper`; without a name, list the profiles."""
 
-import argparse
 import difflib
 
+from pipeline.arguments import Parser
 from pipeline.atomic import write_text
 from pipeline.command import run_command
 from pipeline.params import PARAMS_FILE, load_params
@@ -11,8 +11,8 @@ from pipeline.profile import overlay, profile_file, profile_names, read_profile
 
 def main() -> None:
     """Write the profile's values into params.yaml, comments kept, and print what changed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", nargs="?")
+    parser = Parser("profile", __doc__)
+    parser.add_argument("name", nargs="?", help="a file of profiles/, without .yaml")
     name = parser.parse_args().name
     if name is None:
         for known in profile_names():

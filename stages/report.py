@@ -3,22 +3,21 @@
 index.html, specialists/<specialist>.html, ablation.md, ablation.tex, results.csv and summary.json.
 """
 
-import argparse
-
+from pipeline.arguments import read_arguments
 from pipeline.command import run_command
 from pipeline.params import load_params
 
 
 def main() -> None:
     """Render the report of the variants and seeds in params.yaml."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    read_arguments("report", __doc__)
     params = load_params()
 
     # Heavy imports wait until the parameters are known to be good.
     import json
 
     from pipeline.atomic import write_texts
-    from pipeline.layout import REPORTS, root
+    from pipeline.layout import REPORTS, from_root
     from pipeline.reporting.ablation import render_markdown
     from pipeline.reporting.latex import render_latex
     from pipeline.reporting.means import summary
@@ -29,7 +28,7 @@ def main() -> None:
     from pipeline.reporting.wording import plural
     from pipeline.tracking import git_revision, tracked_run
 
-    published = root() / params.report.published if params.report.published else None
+    published = from_root(params.report.published) if params.report.published else None
     results = load_results(
         params.ablation.run,
         params.seeds,

@@ -3,9 +3,7 @@
 model.safetensors, history.csv, conflicts.json and train.json.
 """
 
-import argparse
-import sys
-
+from pipeline.arguments import SEED, VARIANT, read_arguments
 from pipeline.command import GracefulStop, run_command
 from pipeline.launch import launch, launched, reporting
 from pipeline.params import load_params
@@ -13,18 +11,16 @@ from pipeline.params import load_params
 
 def main() -> None:
     """Train one variant with one seed and write the models of its best round."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant")
-    parser.add_argument("seed", type=int)
-    arguments = parser.parse_args()
-    variant, seed = arguments.variant, arguments.seed
+    variant, seed = read_arguments("train", __doc__, VARIANT, SEED)
     params = load_params()
+    params.check_known(variant, seed)
     compute = params.compute
     if compute.processes > 1 and not launched():
-        launch("stages.train", sys.argv[1:], processes=compute.processes, restarts=compute.max_restarts)
+        launch("stages.train", [variant, str(seed)], processes=compute.processes, restarts=compute.max_restarts)
         return
 
     # Heavy imports wait until the parameters are known to be good.
+    from pipeline.atomic import try_places
     from pipeline.compute import pick_device
     from pipeline.config import load_config
     from pipeline.data.batches import open_splits
@@ -35,7 +31,7 @@ def main() -> None:
     from pipeline.tracking.training import tracked_training
     from pipeline.training.build import build_trainer
     from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
-    from pipeline.training.outputs import write_outputs
+    from pipeline.training.outputs import FILES, write_outputs
     from pipeline.training.resume import follow
 
     config = load_config(config_file(variant)).for_seed(seed)
@@ -52,21 +48,22 @@ def main() -> None:
         if not processes.leads:
             follow(trainer, stop)
             return
+        counts, folder = trainer.student.parameter_counts(), run_folder(variant, seed)
+        # Student and teacher, 4 bytes a number: the largest file.
+        try_places(*(folder / name for name in FILES), size=8 * counts["trainable"])
         lineage = read_lineage(md5_file(config_file(variant)), config.datasets)
         checkpoints = Checkpoints(checkpoint_folder(lineage.determinants | {"seed": seed}))
         with tracked_training(
             "train", f"{variant}-{seed}", trainer, checkpoints, stop, params.tracking, variant=variant, lineage=lineage
         ) as run:
-            folder = run_folder(variant, seed)
-            counts, precision = trainer.student.parameter_counts(), config.precision
             write_outputs(
                 folder,
                 trainer,
                 {"variant": variant, "seed": seed},
-                {"parameters": counts, "precision": precision, "weights": lineage.weights, "md5": lineage.md5},
+                {"parameters": counts, "precision": config.precision, "weights": lineage.weights, "md5": lineage.md5},
             )
             run.log_model(f"{variant}-{seed}", md5_file(folder / "model.safetensors"))
 
 
 if __name__ == "__main__":
-    run_command(reporting(main) if launched() else main)
+    run_command(reporting(main))

@@ -1,11 +1,11 @@
 """Stage `tune`: candidates/<variant>.yaml -> configs/<variant>.yaml, the best one, and tuning/<variant>.json."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.atomic import write_text
+from pipeline.arguments import VARIANT, read_arguments
+from pipeline.atomic import try_places, write_text
 from pipeline.candidates import Candidates, load_candidates
 from pipeline.command import GracefulStop, run_command
 from pipeline.config import dump_config
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Train what is to be tried for a variant, if anything, and write the configuration that validates best."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant")
-    variant = parser.parse_args().variant
-    params, candidates = load_params(), load_candidates(candidates_file(variant))
+    (variant,) = read_arguments("tune", __doc__, VARIANT)
+    params = load_params()
+    params.check_known(variant)
+    candidates = load_candidates(candidates_file(variant))
     seed, compute = candidates.seed, params.compute
     if seed is None:
         write_choice(variant, candidates, [])
         return
+    try_places(tuning_file(variant), config_file(variant))
     if compute.processes > 1 and not launched():
-        launch("stages.tune", sys.argv[1:], processes=compute.processes, restarts=compute.max_restarts)
+        launch("stages.tune", [variant], processes=compute.processes, restarts=compute.max_restarts)
         return
 
     # Heavy imports wait until it is known that there is something to do.
@@ -133,4 +134,4 @@ def described(values: dict) -> str:
 
 
 if __name__ == "__main__":
-    run_command(reporting(main) if launched() else main)
+    run_command(reporting(main))

@@ -1,11 +1,13 @@
 """Stage `weights`: an npz in Google's ViT layout -> weights/backbone.safetensors."""
 
+from pipeline.arguments import read_arguments
 from pipeline.command import run_command
 from pipeline.params import load_params
 
 
 def main() -> None:
     """Find the npz, convert it, and say what became of its arrays."""
+    read_arguments("weights", __doc__)
     params = load_params().model  # before the heavy imports: bad input is reported at once
 
     from pipeline.layout import BACKBONE

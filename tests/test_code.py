@@ -32,9 +32,9 @@ def changed(copy: Path, file: str) -> set[str]:
 
 
 def test_every_stage_depends_on_its_code_and_on_no_other():
-    assert set(PIPELINE) == {"code", *STAGES}
+    assert set(PIPELINE) == {"check", "code", *STAGES}
     assert PIPELINE["code"]["outs"] == [f"code/{stage}.txt" for stage in STAGES]
-    assert PIPELINE["code"]["deps"] == ["pipeline", "stages"]
+    assert PIPELINE["code"]["deps"] == [".cache/checked", "pipeline", "stages"]
     for stage in STAGES:
         assert f"python -m stages.{stage}" in PIPELINE[stage]["cmd"]
         of_code = [path for path in PIPELINE[stage]["deps"] if path.startswith(("code", "pipeline", "stages"))]

@@ -400,6 +400,51 @@ def test_a_variant_that_does_not_exist_is_refused_with_those_that_do(tree):
         parse(tree).variant("best")
 
 
+TEXTS = ("data/mirror", "model/weights", "model/backbone", "report/published", "tracking/experiment")
+
+
+@pytest.mark.parametrize("key", TEXTS)
+@pytest.mark.parametrize("value", ["a\nb", "a\0b", "\x1b[31m", "a\u2028b", "\ud800", "", "x" * 1001])
+def test_a_name_or_a_place_is_one_line_of_plain_text(tree, key, value):
+    put(tree, key, value)
+    line = refusal(tree)
+    assert line.isprintable()
+    assert line.startswith(key.replace("/", "."))
+
+
+@pytest.mark.parametrize("key", TEXTS)
+def test_a_name_or_a_place_may_have_spaces_and_letters_of_any_language(tree, key):
+    put(tree, key, "~nosuchuser/Größe ü/数据 $(x);'")
+    parse(tree)
+
+
+@pytest.mark.parametrize("key", ["compute/threads", "compute/processes", "compute/workers"])
+def test_threads_and_processes_have_a_largest_number(tree, key):
+    put(tree, key, 1024)
+    parse(tree)
+    put(tree, key, 10**6)
+    assert refusal(tree) == f"{key.replace('/', '.')} = 1000000: should be less than or equal to 1024"
+
+
+@pytest.mark.parametrize("name", ["../configs/mosaic", "a;b", "$(touch x)", "a b", "a\nb", "a'b", "A", "", "x" * 65])
+def test_a_variant_has_a_plain_name(tree, name):
+    tree["ablation"]["variants"][name] = {"why": "any"}
+    tree["ablation"]["run"] = [name]
+    assert refusal(tree).isprintable()
+    assert refusal(tree).endswith("lower case: a-z, 0-9, _, at most 64 of them")
+
+
+def test_a_seed_that_is_not_listed_is_refused_with_those_that_are(tree):
+    tree["seeds"] = [1, 42]
+    params = parse(tree)
+    params.check_known("mosaic", 42)
+    params.check_known("mosaic")
+    with pytest.raises(PipelineError, match=r"^params\.yaml: seeds: 43 is not among 1, 42; add it"):
+        params.check_known("mosaic", 43)
+    with pytest.raises(PipelineError, match="no such variant"):
+        params.check_known("msaic", 42)
+
+
 def configure(folder, *arguments):
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True

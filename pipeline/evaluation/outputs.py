@@ -10,6 +10,7 @@ from pipeline.evaluation.test_set import Tested
 from pipeline.layout import evaluation_file
 from pipeline.npz import write_npz
 
+SUFFIXES = ("roc.csv", "predictions.csv", "npz", "json")
 ROC_COLUMNS = ["dataset", "fpr", "tpr"]
 PREDICTION_COLUMNS = ["dataset", "actual", "predicted"]
 

@@ -11,6 +11,8 @@ from pipeline.atomic import write_text
 from pipeline.training.model_file import save_model
 from pipeline.training.trainer import CyclicTrainer
 
+FILES = ("model.safetensors", "history.csv", "conflicts.json", "train.json")
+
 
 def write_outputs(folder: Path, trainer: CyclicTrainer, head: dict[str, Any], tail: dict[str, Any]) -> None:
     """Write the model, the history, the conflicts and, last, train.json: `head`, what the training came to, `tail`.

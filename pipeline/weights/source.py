@@ -13,7 +13,7 @@ import requests
 
 from pipeline.digest import sha256_file
 from pipeline.errors import PipelineError
-from pipeline.layout import root
+from pipeline.layout import from_root, root
 from pipeline.weights.google_npz import Layout, random_npz
 
 RETRIES = 3
@@ -43,7 +43,7 @@ def locate_npz(weights: str | None, sha256: str | None, layout: Layout) -> Sourc
     if weights.startswith(("http://", "https://")):
         path, name = _fetch(weights, sha256), PurePosixPath(urlsplit(weights).path).name
     else:
-        path = root() / Path(weights).expanduser()
+        path = from_root(weights)
         name = path.name
     if not path.is_file():
         raise PipelineError(f"model.weights: {path}: no such file; give a path from the repository, or an http(s) URL")

@@ -1,0 +1,80 @@
+"""The command line of a stage: its help, and the names of what it works on, from whoever runs it or from DVC."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pipeline.datasets import DATASETS, SPECIALISTS
+from pipeline.errors import PipelineError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, as all others."""
+
+    def __init__(self, stage: str, doc: str) -> None:
+        """Parse for `python -m stages.<stage>`; `doc` says what it does and what it writes."""
+        super().__init__(prog=f"python -m stages.{stage}", description=" ".join(doc.split()), allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise PipelineError."""
+        raise PipelineError(f"{message}; {' '.join(self.format_usage().split())} (--help says more)")
+
+
+@dataclass(frozen=True)
+class Name:
+    """A positional argument: what it is called, where it comes from, and its value for a text that is legal."""
+
+    name: str
+    source: str
+    read: Callable[[str], Any]
+
+
+def _variant(text: str) -> str:
+    if not re.fullmatch("[a-z][a-z0-9_]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a variant (lower case: a-z, 0-9, _)")
+    return text
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch("0|[1-9][0-9]{0,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed (a whole number, from 0)")
+    return int(text)
+
+
+def _one_of(known: tuple[str, ...]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(known)}")
+        return text
+
+    return read
+
+
+DATASET = Name("dataset", "one of the 18 datasets", _one_of(tuple(DATASETS)))
+VARIANT = Name("variant", "a name in ablation.variants", _variant)
+SEED = Name("seed", "one of seeds", _seed)
+SPECIALIST = Name("specialist", " or ".join(SPECIALISTS), _one_of(tuple(SPECIALISTS)))
+
+
+def read_arguments(stage: str, doc: str, *names: Name) -> list[Any]:
+    """Return the values of a stage's arguments.
+
+    Without any, those of the DVC stage that runs it: DVC writes `train@mosaic-42` into DVC_STAGE, where no shell
+    reads it, so that dvc.yaml need not put a name into a command. Raises PipelineError, in one line.
+    """
+    parser = Parser(stage, doc)
+    for name in names:
+        parser.add_argument(name.name, type=name.read, help=name.source)
+    given = sys.argv[1:] or (_of_dvc(stage) if names else [])
+    values = parser.parse_args(given)
+    return [getattr(values, name.name) for name in names]
+
+
+def _of_dvc(stage: str) -> list[str]:
+    """Return the parts of a matrix stage's key, which stand as `<file>:<stage>@<part>-<part>`, without the file."""
+    own, _, key = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")
+    return key.split("-") if own == stage and key else []
