@@ -13,8 +13,8 @@ from filelock import FileLock
 
 from pipeline.errors import PipelineError
 from pipeline.layout import root as project_root
-from pipeline.tracking.anchor import ARTIFACTS, follow
 from pipeline.redact import redacted
+from pipeline.tracking.anchor import ARTIFACTS, follow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
