@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +16,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.npz import write_npz
+from pipeline.npz import Damaged, Npz, open_npz, write_npz
 
 if TYPE_CHECKING:
     from pipeline.model.vit import VisionTransformer
 
+# What to do about a file that is no ViT of Google's, or not the one that is meant.
+WAY_OUT = "model.weights must name an intact npz of a ViT in Google's layout, or be null for random weights"
 # What files hold beside the backbone: the pre-training head and the layer before it.
 _HEAD = ("head/", "pre_logits/")
 # Training checkpoints nest the weights, and keep the optimiser's state beside them.
 _TARGET = "opt/target/"
+
+# What torch takes over; weights are kept as float32.
+_FLOATS = (np.float16, np.float32, np.float64)
 
 _PATCHES = "embedding/kernel"
 _POSITIONS = "Transformer/posembed_input/pos_embedding"
@@ -94,16 +97,27 @@ def check_npz(path: Path, layout: Layout, architecture: str) -> Contents:
     """Hold a file against `layout` and account for each of its arrays.
 
     Positions may be of another square grid: timm resizes them. Raises PipelineError for a damaged file, other
-    sizes, missing or unknown arrays, and values that are not finite floats.
+    sizes, missing or unknown arrays, and values that are not finite floats, or would not be in float32.
     """
     try:
-        npz = np.load(path, allow_pickle=False)
-        if not isinstance(npz, np.lib.npyio.NpzFile):
-            raise ValueError("a single array, not an archive")
-        with npz:
+        with open_npz(path) as npz:
             return _account(npz, path, layout, architecture)
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, OSError) as error:
-        raise PipelineError(f"{path}: not an intact npz file ({' '.join(str(error).split())})") from None
+    except (FileNotFoundError, Damaged) as problem:
+        raise PipelineError(f"{path}: {described(problem)}; {WAY_OUT}") from None
+
+
+def check_intact(path: Path) -> None:
+    """Read a whole npz once against its check sums, whatever it holds. Raises PipelineError if it is damaged."""
+    try:
+        with open_npz(path) as npz:
+            npz.check_sums()
+    except (FileNotFoundError, Damaged) as problem:
+        raise PipelineError(f"{described(problem)}; {WAY_OUT}") from None
+
+
+def described(problem: Exception) -> str:
+    """Say what is wrong with a file that is missing or damaged."""
+    return "no such file" if isinstance(problem, FileNotFoundError) else f"not an intact npz file ({problem})"
 
 
 def random_npz(path: Path, layout: Layout, seed: int) -> None:
@@ -125,12 +139,12 @@ def _norm(name: str, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield f"{name}/bias", (width,)
 
 
-def _account(npz: np.lib.npyio.NpzFile, path: Path, layout: Layout, architecture: str) -> Contents:
-    prefix = _TARGET if _TARGET + _PATCHES in npz else ""
-    if prefix + _PATCHES not in npz:
-        raise PipelineError(f"{path}: no array {_PATCHES}: not a ViT in Google's npz layout")
-    found = {name.removeprefix(prefix) for name in npz.files if name.startswith(prefix)}
-    left_out = {name for name in npz.files if not name.startswith(prefix)}
+def _account(npz: Npz, path: Path, layout: Layout, architecture: str) -> Contents:
+    prefix = _TARGET if _TARGET + _PATCHES in npz.names else ""
+    if prefix + _PATCHES not in npz.names:
+        raise PipelineError(f"{path}: no array {_PATCHES}: not a ViT in Google's npz layout; {WAY_OUT}")
+    found = {name.removeprefix(prefix) for name in npz.names if name.startswith(prefix)}
+    left_out = {name for name in npz.names if not name.startswith(prefix)}
     left_out |= {prefix + name for name in found if name.startswith(_HEAD)}
 
     differences = _differences(npz, prefix, layout)
@@ -144,19 +158,24 @@ def _account(npz: np.lib.npyio.NpzFile, path: Path, layout: Layout, architecture
         ("unknown array", {name for name in found if prefix + name not in left_out} - expected.keys()),
     ):
         if names:
-            raise PipelineError(f"{path}: {problem} {_few(names)}; {architecture} has {len(expected)} arrays")
+            raise PipelineError(
+                f"{path}: {problem} {_few(names)}; {architecture} has {len(expected)} arrays: model.backbone and "
+                "model.weights must agree"
+            )
     for name, shape in expected.items():
-        _check_array(path, name, npz[prefix + name], shape)
+        problem = _problem(npz, prefix + name, _shape(npz, prefix, name, shape))
+        if problem:
+            raise PipelineError(f"{path}: {name} {problem}; {WAY_OUT}")
     return Contents(
         used=tuple(prefix + name for name in expected),
-        left_out=tuple(name for name in npz.files if name in left_out),
-        tokens=npz[prefix + _POSITIONS].shape[1],
+        left_out=tuple(name for name in npz.names if name in left_out),
+        tokens=npz.header(prefix + _POSITIONS).shape[1],
     )
 
 
-def _differences(npz: np.lib.npyio.NpzFile, prefix: str, layout: Layout) -> list[str]:
+def _differences(npz: Npz, prefix: str, layout: Layout) -> list[str]:
     """Say which sizes of the file are not the layout's."""
-    blocks = {match[1] for name in npz.files if (match := _BLOCK.match(name.removeprefix(prefix)))}
+    blocks = {match[1] for name in npz.names if (match := _BLOCK.match(name.removeprefix(prefix)))}
     found = {"depth": len(blocks)}
     block = f"{prefix}Transformer/encoderblock_0"
     for array, dimensions in (
@@ -164,8 +183,9 @@ def _differences(npz: np.lib.npyio.NpzFile, prefix: str, layout: Layout) -> list
         (f"{block}/MultiHeadDotProductAttention_1/query/kernel", (None, "heads", None)),
         (f"{block}/MlpBlock_3/Dense_0/kernel", (None, "mlp_width")),
     ):
-        if array in npz and npz[array].ndim == len(dimensions):
-            found |= {key: size for key, size in zip(dimensions, npz[array].shape, strict=True) if key}
+        shape = npz.header(array).shape if array in npz.names else ()
+        if len(shape) == len(dimensions):
+            found |= {key: size for key, size in zip(dimensions, shape, strict=True) if key}
     return [
         f"{key.replace('_', ' ')} {size}, not the {getattr(layout, key)}"
         for key, size in found.items()
@@ -173,16 +193,29 @@ def _differences(npz: np.lib.npyio.NpzFile, prefix: str, layout: Layout) -> list
     ]
 
 
-def _check_array(path: Path, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    if name == _POSITIONS and array.ndim == 3 and array.shape[1] > 1:
-        grid = math.isqrt(array.shape[1] - 1)
-        shape = (shape[0], 1 + grid * grid, shape[2])
-    if array.shape != shape:
-        raise PipelineError(f"{path}: {name} is {list(array.shape)}, expected {list(shape)}")
-    if array.dtype.kind != "f":
-        raise PipelineError(f"{path}: {name} holds {array.dtype}, expected floats")
-    if not np.isfinite(array).all():
-        raise PipelineError(f"{path}: {name} holds values that are not finite")
+def _shape(npz: Npz, prefix: str, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that an array of the file must have: that of the layout, but for positions of another grid."""
+    found = npz.header(prefix + name).shape
+    if name != _POSITIONS or len(found) != 3 or found[1] < 2:
+        return shape
+    grid = math.isqrt(found[1] - 1)
+    return shape[0], 1 + grid * grid, shape[2]
+
+
+def _problem(npz: Npz, name: str, shape: tuple[int, ...]) -> str | None:
+    """Say what is wrong with an array; its values are read only if it is of the right size."""
+    header = npz.header(name)
+    if header.shape != shape:
+        return f"is {list(header.shape)}, expected {list(shape)}"
+    if header.dtype not in _FLOATS:
+        return f"holds {header.dtype}, expected floats of 16, 32 or 64 bits in this machine's byte order"
+    values = npz.read(name)
+    if not np.isfinite(values).all():
+        return "holds values that are not finite"
+    with np.errstate(over="ignore"):
+        if not np.isfinite(values.astype(np.float32)).all():
+            return "holds values beyond float32, in which weights are kept"
+    return None
 
 
 def _few(names: set[str]) -> str:

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from pipeline.config import Architecture
 from pipeline.errors import PipelineError
@@ -31,10 +33,21 @@ def load_backbone(path: Path, architecture: Architecture) -> VisionTransformer:
     # Built without storage: random weights would only be overwritten.
     model = build_backbone(**expected, device="meta").to_empty(device="cpu")
     try:
-        model.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
+        tensors = load_file(path)
+        _check_values(tensors)
+        model.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         raise PipelineError(f"{path}: {' '.join(str(error).split())}; `dvc repro weights` writes it anew") from None
     return model
+
+
+def _check_values(tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError for what torch would take over silently."""
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32:
+            raise ValueError(f"{name} holds {tensor.dtype}, expected torch.float32")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} holds values that are not finite")
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
@@ -44,10 +57,10 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})[PROVENANCE])
+            return dict(json.loads((file.metadata() or {})[PROVENANCE]))
     except FileNotFoundError:
         raise PipelineError(f"{path}: no such file; `dvc repro weights` writes it") from None
-    except (SafetensorError, KeyError, ValueError, OSError):
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError):
         raise PipelineError(f"{path}: not a file of the weights stage; `dvc repro weights` writes it") from None
 
 

@@ -1,23 +1,18 @@
 """Where the backbone's npz comes from: a file, an http(s) URL, or random weights written on the spot."""
 
-import logging
+import re
 import sys
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.parse import urlsplit
+from pathlib import Path
 
-import pooch
-import requests
-
-from pipeline.digest import sha256_file
+from pipeline.atomic import atomic
+from pipeline.digest import md5_text, sha256_file
+from pipeline.download import PATIENCE, Patience, download, is_url
 from pipeline.errors import PipelineError
 from pipeline.layout import from_root, root
-from pipeline.weights.google_npz import Layout, random_npz
+from pipeline.redact import redacted
+from pipeline.weights.google_npz import Layout, check_intact, random_npz
 
-RETRIES = 3
-TIMEOUT_S = 60
 RANDOM_SEED = 0
 
 
@@ -30,7 +25,7 @@ class Source:
     sha256: str
 
 
-def locate_npz(weights: str | None, sha256: str | None, layout: Layout) -> Source:
+def locate_npz(weights: str | None, sha256: str | None, layout: Layout, patience: Patience = PATIENCE) -> Source:
     """Return the npz that `model.weights` names, downloaded once; None writes a random one of `layout`.
 
     A relative path starts at the repository. Raises PipelineError if it cannot be had, or is not the file of that
@@ -40,51 +35,59 @@ def locate_npz(weights: str | None, sha256: str | None, layout: Layout) -> Sourc
         path = _folder() / f"random_width{layout.width}_depth{layout.depth}_tokens{layout.tokens}.npz"
         random_npz(path, layout, RANDOM_SEED)
         return Source(path, "random", sha256_file(path))
-    if weights.startswith(("http://", "https://")):
-        path, name = _fetch(weights, sha256), PurePosixPath(urlsplit(weights).path).name
-    else:
-        path = from_root(weights)
-        name = path.name
+    if is_url(weights):
+        return _fetch(weights, sha256, patience)
+    path = from_root(weights)
     if not path.is_file():
-        raise PipelineError(f"model.weights: {path}: no such file; give a path from the repository, or an http(s) URL")
-    found = sha256_file(path)
-    if sha256 not in (None, found):
-        raise PipelineError(f"model.weights: {path}: sha256 is {found}, expected {sha256} (model.weights_sha256)")
-    return Source(path, name, found)
+        found = "a folder, not a file" if path.is_dir() else "no such file"
+        raise PipelineError(f"model.weights: {path}: {found}; give a path from the repository, or an http(s) URL")
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise PipelineError(f"model.weights: {path}: {error.strerror}; make it a file that can be read") from None
+    _check_sha256(f"model.weights: {path}", found, sha256)
+    return Source(path, path.name, found)
+
+
+def _check_sha256(name: str, found: str, expected: str | None) -> None:
+    if expected not in (None, found):
+        raise PipelineError(
+            f"{name}: sha256 is {found}, expected {expected} (model.weights_sha256); give the sha256 of the file that "
+            "is meant, or null"
+        )
 
 
 def _folder() -> Path:
     return root() / ".cache" / "weights"
 
 
-def _fetch(url: str, sha256: str | None) -> Path:
-    """Download into the cache unless it is there; retried with back-off, moved into place when whole."""
-    pooch.get_logger().setLevel(logging.WARNING)
-    name = pooch.utils.unique_file_name(url)
-    cache = pooch.create(
-        _folder(),
-        base_url="",
-        registry={name: sha256 and f"sha256:{sha256}"},
-        urls={name: url},
-        retry_if_failed=RETRIES,
-    )
-    try:
-        return Path(cache.fetch(name, downloader=_download))
-    except (ValueError, requests.RequestException) as error:
-        reason = " ".join(str(error).split())
-        raise PipelineError(f"model.weights: {url}: {reason} (tried {1 + RETRIES} times)") from None
+def _fetch(url: str, sha256: str | None, patience: Patience) -> Source:
+    """Download into the cache unless an intact file is there already; what is refused does not stay."""
+    name = f"model.weights: {url}"
+    file = _file_name(url)
+    path = _folder() / f"{md5_text(url)}-{file}"
+
+    def checked(arrived: Path) -> Source:
+        found = sha256_file(arrived)
+        _check_sha256(name, found, sha256)
+        try:
+            check_intact(arrived)
+        except PipelineError as error:
+            raise PipelineError(f"{name}: {error}") from None
+        return Source(path, file, found)
+
+    if path.exists():
+        try:
+            return checked(path)
+        except (PipelineError, OSError) as error:
+            print(f"{path} is not what it was ({error}); fetching it anew", file=sys.stderr)
+    with atomic(path) as temporary:
+        return download(
+            url, temporary, lambda: checked(temporary), name=name, setting="model.weights", patience=patience
+        )
 
 
-def _download(url: str, target: Any, _: pooch.Pooch) -> None:
-    """Transfer once; what pooch should not try again is a PipelineError, what it should a ValueError."""
-    transfer = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=TIMEOUT_S)
-    try:
-        transfer(url, target, None)
-    except requests.HTTPError as error:
-        status = error.response.status_code
-        if status >= 500 or status in (requests.codes.too_many_requests, requests.codes.request_timeout):
-            raise
-        raise PipelineError(f"model.weights: {url}: the server answered {status} {error.response.reason}") from None
-    # A server's apology may come with status 200 and must not be kept as the weights.
-    if not zipfile.is_zipfile(target):
-        raise ValueError("what the server sent is no npz file")
+def _file_name(url: str) -> str:
+    """Return the last part of a URL's path, as far as a file's name may hold it."""
+    last = re.split(r"[?#]", url)[0].rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^\w.\-+%]", "_", redacted(f"://{last}").removeprefix("://"))[-100:]

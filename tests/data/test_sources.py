@@ -10,9 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from pipeline.data import official, sources
+from pipeline import download
+from pipeline.data import official
 from pipeline.data.sources import fetch
 from pipeline.datasets import DATASETS
+from pipeline.download import PATIENCE
 from pipeline.errors import PipelineError
 from pipeline.params import Data, Phantom
 
@@ -97,7 +99,7 @@ def surroundings(monkeypatch):
     md5 = hashlib.md5(FILE).hexdigest()
     monkeypatch.setattr(official, "published", lambda dataset, size: official.Published("http://nowhere.invalid", md5))
     slept = []
-    monkeypatch.setattr(sources.time, "sleep", slept.append)
+    monkeypatch.setattr(download.time, "sleep", slept.append)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("DVC_ROOT", raising=False)
     return types.SimpleNamespace(slept=slept)
@@ -154,7 +156,7 @@ def test_a_retry_says_on_stderr_what_happened_and_what_comes(server, target, cap
 def test_a_server_that_stays_busy_is_an_error(server, target, surroundings):
     server.answer(BUSY)
     assert_refused(data_params(server.url), target, r"breastmnist\.npz: the server answered 503 .*try again later")
-    assert len(server.requested) == len(surroundings.slept) + 1 == len(sources.RETRY_DELAYS) + 1
+    assert len(server.requested) == len(surroundings.slept) + 1 == len(PATIENCE.delays) + 1
 
 
 @pytest.mark.parametrize("verify", [True, False])
@@ -187,7 +189,7 @@ def test_the_same_wrong_bytes_twice_are_an_error_without_further_tries(server, t
 def test_ever_changing_wrong_bytes_are_an_error_in_the_end(server, target):
     server.answer(*((200, bytes([number]), None) for number in range(20)))
     assert_refused(data_params(server.url), target, r"md5 is .*official file has")
-    assert len(server.requested) == len(sources.RETRY_DELAYS) + 1
+    assert len(server.requested) == len(PATIENCE.delays) + 1
 
 
 def test_without_verification_the_layout_is_still_checked(server, target):
@@ -208,26 +210,7 @@ def test_an_unreachable_server_is_an_error_that_says_why(server, target, surroun
     closed.server_close()
     message = rf"http://127\.0\.0\.1:{port}/breastmnist\.npz: the connection failed \(.*refused.*\); check the address"
     assert_refused(data_params(f"http://127.0.0.1:{port}"), target, message)
-    assert len(surroundings.slept) == len(sources.RETRY_DELAYS)
-
-
-def test_a_server_that_falls_silent_is_tried_again(server, target, monkeypatch):
-    monkeypatch.setattr(sources, "TIMEOUT", (5, 0.05))
-    released = threading.Event()
-    send = server.http.RequestHandlerClass.do_GET
-
-    def do_GET(handler):
-        if not server.requested:
-            server.requested.append(handler.path)
-            released.wait(5)
-        else:
-            send(handler)
-
-    monkeypatch.setattr(server.http.RequestHandlerClass, "do_GET", do_GET)
-    server.answer(OK)
-    assert_fetched(data_params(server.url), target)
-    released.set()
-    assert len(server.requested) == 2
+    assert len(surroundings.slept) == len(PATIENCE.delays)
 
 
 def test_an_address_that_is_none_is_an_error_at_once(target, surroundings):
@@ -320,6 +303,17 @@ def test_a_missing_mirror_file_is_named(folder, target, missing):
     if missing == "folder":
         folder.rmdir()
     assert_refused(data_params(str(folder)), target, rf"^{folder}/breastmnist\.npz: No such file.*data\.mirror must be")
+
+
+def test_a_mirror_in_nobodys_home_is_one_line(target):
+    message = r"~nosuchuser/x/breastmnist\.npz: No such file.*data\.mirror must be a folder"
+    assert_refused(data_params("~nosuchuser/x"), target, message)
+
+
+def test_a_folder_with_the_name_of_the_file_is_one_line(folder, target):
+    (folder / "breastmnist.npz").unlink()
+    (folder / "breastmnist.npz").mkdir()
+    assert_refused(data_params(str(folder)), target, r"breastmnist\.npz: Is a directory; data\.mirror must be a folder")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from pipeline.download import PATIENCE
 from pipeline.errors import PipelineError
 from pipeline.weights.google_npz import Layout, check_npz
 from pipeline.weights.source import locate_npz
@@ -20,6 +21,7 @@ def npz_bytes(value):
 
 
 BODY, OTHER = npz_bytes(1.0), npz_bytes(2.0)
+DAMAGED = BODY[:1000] + bytes([BODY[1000] ^ 1]) + BODY[1001:]
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
@@ -116,28 +118,68 @@ def test_a_transfer_that_fails_once_is_tried_again(server, repository, bad):
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "said", "requests"),
     [
-        ((503, b"busy", 0), "503"),
-        ((200, BODY, 10), "(Connection broken|IncompleteRead)"),
-        ((200, OTHER, 0), SHA256),
-        ((200, b"<html>sorry</html>", 0), "no npz file"),
+        ((503, b"busy", 0), "503", 1 + len(PATIENCE.delays)),
+        ((200, BODY, 10), "(Connection broken|IncompleteRead)", 1 + len(PATIENCE.delays)),
+        ((200, OTHER, 0), f"expected {SHA256} .*or null", 2),
+        ((200, b"<html>sorry</html>", 0), "sha256 is", 2),
     ],
     ids=["503", "body cut", "wrong bytes", "a page"],
 )
-def test_a_transfer_that_fails_for_ever_is_one_line_and_leaves_nothing(server, repository, bad, said):
+def test_a_transfer_that_fails_for_ever_is_one_line_and_leaves_nothing(server, repository, bad, said, requests):
     server.answers = [bad]
     with pytest.raises(PipelineError, match=rf"^model\.weights: http://[^\n]*{said}[^\n]*$"):
         locate_npz(server.url, SHA256, LAYOUT)
-    assert server.requests == 4
+    assert server.requests == requests
     assert cached(repository) == []
 
 
-def test_a_page_instead_of_weights_is_not_kept_without_a_sha256_either(server, repository):
-    server.answers = [(200, b"<html>sorry</html>", 0)]
-    with pytest.raises(PipelineError, match="no npz file"):
+@pytest.mark.parametrize(
+    "content", [b"<html>sorry</html>", b"", BODY[:-30], DAMAGED], ids=["page", "none", "cut", "bit"]
+)
+def test_what_is_no_intact_npz_is_not_kept_without_a_sha256_either(server, repository, content):
+    server.answers = [(200, content, 0)]
+    with pytest.raises(
+        PipelineError, match=r"^model\.weights: http://\S+: not an intact npz file .*model\.weights must"
+    ):
         locate_npz(server.url, None, LAYOUT)
+    assert server.requests == 2  # the same bytes twice are what the server has
     assert cached(repository) == []
+    server.answers = [(200, BODY, 0)]
+    assert locate_npz(server.url, None, LAYOUT).sha256 == SHA256
+
+
+@pytest.mark.parametrize(("content", "sha256"), [(DAMAGED, None), (b"", None), (OTHER, SHA256)])
+def test_a_file_in_the_cache_that_is_damaged_or_another_one_is_fetched_anew(server, capsys, content, sha256):
+    first = locate_npz(server.url, sha256, LAYOUT)
+    first.path.write_bytes(content)
+    assert locate_npz(server.url, sha256, LAYOUT) == first
+    assert first.path.read_bytes() == BODY
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{first.path} is not what it was (")
+    assert line.endswith("; fetching it anew")
+
+
+def test_what_keeps_a_damaged_file_from_being_fetched_anew_is_said_and_the_file_stays(server):
+    path = locate_npz(server.url, None, LAYOUT).path
+    path.write_bytes(DAMAGED)
+    server.answers = [(404, b"", 0)]
+    with pytest.raises(PipelineError, match=r"the server answered 404 Not Found; check model\.weights"):
+        locate_npz(server.url, None, LAYOUT)
+    assert path.read_bytes() == DAMAGED
+
+
+def test_a_folder_is_said_to_be_one(repository):
+    (repository / "vit.npz").mkdir()
+    with pytest.raises(PipelineError, match=r"vit\.npz: a folder, not a file; give a path"):
+        locate_npz("vit.npz", None, LAYOUT)
+
+
+@pytest.mark.parametrize("weights", ["~nosuchuser/vit.npz", "a\0b.npz", "a\nb.npz"])
+def test_what_cannot_be_a_path_is_one_line(weights):
+    with pytest.raises(PipelineError, match=r"^model\.weights: [^\n\0]*: no such file; give a path [^\n\0]*$"):
+        locate_npz(weights, None, LAYOUT)
 
 
 def test_a_wrong_address_is_not_tried_again(server):
