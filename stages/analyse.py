@@ -31,26 +31,24 @@ def main() -> None:
     from pipeline.compute import pick_device
     from pipeline.config import load_config
     from pipeline.data.batches import open_splits
-    from pipeline.digest import md5_file
     from pipeline.layout import BACKBONE, TRAINING_DATA, analysis_file, config_file, run_folder
-    from pipeline.lineage import check_splits, data_digest, read_meta, read_training
+    from pipeline.lineage import check_splits, data_digest, read_meta
     from pipeline.model.mosaic import build_mosaic
     from pipeline.tracking import tracked_run
-    from pipeline.training.model_file import load_model
+    from pipeline.training.model_file import MODEL, load_model, read_trained
     from pipeline.weights.load import load_backbone
 
     try_places(analysis_file(variant, seed))
     config = load_config(config_file(variant)).for_seed(seed)
     device = pick_device(params.compute)
-    folder = run_folder(variant, seed)
-    training = read_training(variant, seed)
+    training = read_trained(variant, seed, config.datasets)
     (splits,) = open_splits(TRAINING_DATA, config.datasets, ("val",), device)
     check_splits(TRAINING_DATA, "val", splits)
     model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
-    load_model(folder / "model.safetensors", model, training["deployed"])
+    load_model(run_folder(variant, seed) / MODEL, model, training["deployed"])
     cases = {name: Cases.choose(split, limit) for name, split in splits.items()}
     subject = Subject(model, config, cases, params.compute.eval_batch_size)
-    md5 = training["md5"] | {"model": md5_file(folder / "model.safetensors")}
+    md5 = training["md5"]
 
     with tracked_run(
         "analyse",

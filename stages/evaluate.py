@@ -17,23 +17,20 @@ def main() -> None:
     from pipeline.compute import pick_device
     from pipeline.config import load_config
     from pipeline.data.batches import open_splits
-    from pipeline.digest import md5_file
     from pipeline.evaluation.outputs import SUFFIXES, write_outputs
     from pipeline.evaluation.test_set import run_test
     from pipeline.layout import BACKBONE, TEST_DATA, TRAINING_DATA, config_file, evaluation_file, run_folder
-    from pipeline.lineage import check_splits, data_digest, read_origin, read_training
+    from pipeline.lineage import check_splits, data_digest, read_origin
     from pipeline.model.mosaic import build_mosaic
-    from pipeline.reading import reading
     from pipeline.tracking import tracked_run
-    from pipeline.training.model_file import load_model
+    from pipeline.training.model_file import MODEL, load_model, read_trained
     from pipeline.weights.load import load_backbone
 
     try_places(*(evaluation_file(variant, seed, specialist, suffix) for suffix in SUFFIXES))
     config = load_config(config_file(variant)).for_seed(seed)
-    training, model_file = read_training(variant, seed), run_folder(variant, seed) / "model.safetensors"
+    training = read_trained(variant, seed, config.datasets)
     names = [name for name in config.datasets if DATASETS[name].specialist == specialist]
-    with reading(model_file):
-        md5 = training["md5"] | {"model": md5_file(model_file)}
+    md5 = training["md5"]
     head = {"variant": variant, "seed": seed, "specialist": specialist, "deployed": training["deployed"], "md5": md5}
     if not names:
         # A run without a metric would be in everyone's way in MLflow; DVC wants the files all the same.
@@ -46,7 +43,7 @@ def main() -> None:
     check_splits(TRAINING_DATA, "val", validation)
     check_splits(TEST_DATA, "test", test)
     model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
-    load_model(model_file, model, training["deployed"])
+    load_model(run_folder(variant, seed) / MODEL, model, training["deployed"])
 
     with tracked_run(
         "evaluate",

@@ -61,6 +61,7 @@ def main() -> None:
                 trainer,
                 {"variant": variant, "seed": seed},
                 {"parameters": counts, "precision": config.precision, "weights": lineage.weights, "md5": lineage.md5},
+                lineage.data,
             )
             run.log_model(f"{variant}-{seed}", md5_file(folder / "model.safetensors"))
 

@@ -179,10 +179,14 @@ class Mosaic(nn.Module):
         return {name: parameter.detach() for name, parameter in self.named_parameters() if self.is_trainable(name)}
 
     def load_trainable_state(self, state: dict[str, Tensor]) -> None:
-        """Copy tensors into the model; the names must be exactly the trainable ones (KeyError otherwise)."""
+        """Copy tensors into the model: exactly the trainable ones by name, shape and dtype (ValueError otherwise)."""
         own = self.trainable_state()
         if own.keys() != state.keys():
-            raise KeyError(f"tensors {sorted(own.keys() ^ state.keys())[:3]} are in only one of model and file")
+            raise ValueError(f"tensors {sorted(own.keys() ^ state.keys())[:3]} are in only one of model and file")
+        for name, tensor in own.items():
+            found, expected = ([*each.shape, each.dtype] for each in (state[name], tensor))
+            if found != expected:
+                raise ValueError(f"{name} is {found}, expected {expected}")
         for name, tensor in own.items():
             tensor.copy_(state[name])
 

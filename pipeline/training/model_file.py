@@ -1,37 +1,106 @@
-"""The trained model on disk: the trainable tensors of student and teacher, or of one composed of both; none frozen."""
+"""The trained model on disk: the trainable tensors of student and teacher, or of one composed of both; none frozen.
 
+The file says whose it is, so that it is not taken for another training's, wherever it is copied to.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.atomic import atomic
+from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
+from pipeline.layout import config_file, run_folder
+from pipeline.lineage import Lineage, read_lineage, read_training
 from pipeline.model.mosaic import Mosaic
 
+MODEL = "model.safetensors"
+TRAINING = "training"
 
-def save_model(path: Path, **models: dict[str, Tensor]) -> None:
+
+def identity(variant: str, seed: int, lineage: Lineage) -> dict[str, Any]:
+    """Return whose a model is: its variant and seed, and the md5s of what it was trained from."""
+    return {"variant": variant, "seed": seed, "md5": lineage.md5, "data": lineage.data}
+
+
+def save_model(path: Path, whose: Mapping[str, Any], **models: dict[str, Tensor]) -> None:
     """Write the states of models as safetensors, names prefixed by the model's: `student.`, `teacher.`."""
     tensors = {
         f"{which}.{name}": tensor.contiguous() for which, state in models.items() for name, tensor in state.items()
     }
+    # safetensors puts several metadata entries in random order, so all of it stands in one.
+    metadata = {TRAINING: json.dumps(whose, sort_keys=True)}
     with atomic(path) as temporary:
         # Not `save_file`: it would replace the temporary file by one that nobody else may read.
-        temporary.write_bytes(save(tensors))
+        temporary.write_bytes(save(tensors, metadata))
+
+
+def read_identity(path: Path) -> dict[str, Any]:
+    """Return whose a model file is. Raises PipelineError if there is none, or if it does not say."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads((file.metadata() or {})[TRAINING]))
+    except FileNotFoundError:
+        raise PipelineError(f"{path}: no such file; `dvc repro train` makes it") from None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        raise PipelineError(f"{path}: not a model file of the train stage; `dvc repro train` makes it") from None
+
+
+def read_trained(variant: str, seed: int, datasets: Iterable[str]) -> dict[str, Any]:
+    """Return train.json of a training, after holding its model file against it and against what it is to be made from.
+
+    Raises PipelineError if the model is of another variant or seed, of another configuration, weights or training data
+    than are there now, or not the one that train.json is about.
+    """
+    folder = run_folder(variant, seed)
+    training, path, way_out = (
+        read_training(variant, seed),
+        folder / MODEL,
+        f"`dvc repro train@{variant}-{seed}` makes it",
+    )
+    found = _flat(read_identity(path))
+    for key, value in _flat(identity(variant, seed, read_lineage(md5_file(config_file(variant)), datasets))).items():
+        if found.get(key) != value:
+            raise PipelineError(
+                f"{path}: not the model of {variant}, seed {seed}, as its inputs are now: {key} is {found.get(key)}, "
+                f"expected {value}; {way_out}"
+            )
+    if training["md5"].get("model") != md5_file(path):
+        raise PipelineError(f"{path}: not the model that {folder / 'train.json'} is about; {way_out}")
+    return training
+
+
+def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity with the keys of its mappings dotted."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, Mapping) else {key: value}
+    return flat
 
 
 def load_model(path: Path, model: Mosaic, which: str) -> None:
     """Copy one of the file's models, such as the `student`, into `model`.
 
-    Raises PipelineError if the file is missing, damaged or of another configuration.
+    Raises PipelineError if the file is missing, damaged or of another configuration, or if a value is not finite.
     """
+    prefix = f"{which}."
     try:
         with safe_open(path, framework="pt") as file:
-            prefix = f"{which}."
-            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a mapping
-            model.load_trainable_state({name.removeprefix(prefix): file.get_tensor(name) for name in names})
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+            state = {
+                name.removeprefix(prefix): file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118 - not a mapping
+                if name.startswith(prefix)
+            }
+        for name, tensor in state.items():
+            if not tensor.isfinite().all():
+                raise ValueError(f"{prefix}{name} holds values that are not finite")
+        model.load_trainable_state(state)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise PipelineError(
             f"{path}: not a model of this configuration ({reason}); `dvc repro train` makes it"

@@ -1,27 +1,39 @@
 """The files of the train stage."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from pipeline.atomic import write_text
-from pipeline.training.model_file import save_model
+from pipeline.digest import md5_file
+from pipeline.training.model_file import MODEL, save_model
 from pipeline.training.trainer import CyclicTrainer
 
 FILES = ("model.safetensors", "history.csv", "conflicts.json", "train.json")
 
 
-def write_outputs(folder: Path, trainer: CyclicTrainer, head: dict[str, Any], tail: dict[str, Any]) -> None:
+def write_outputs(
+    folder: Path,
+    trainer: CyclicTrainer,
+    head: dict[str, Any],
+    tail: dict[str, Any],
+    data: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Write the model, the history, the conflicts and, last, train.json: `head`, what the training came to, `tail`.
 
+    The model says that it is of `head`, of the md5s in `tail`, and of `data`, the digest of each dataset; train.json
+    has the model's own md5 beside those. What is not made from anything, as in a test, has none of them.
     conflicts.json is null but for its head where gradients were not compared. With a round for each dataset there is no
     `best_round`, and the score is the mean of the datasets' own.
     """
     best, own = trainer.best, trainer.own_rounds.outcome() if trainer.own_rounds else {}
-    save_model(folder / "model.safetensors", **trainer.models)
+    md5 = tail.get("md5", {})
+    save_model(folder / MODEL, head | {"md5": md5, "data": dict(data)}, **trainer.models)
     write_text(folder / "history.csv", pd.DataFrame(trainer.history).to_csv(index=False, lineterminator="\n"))
     conflicts = None
     if trainer.conflicts:
@@ -43,4 +55,5 @@ def write_outputs(folder: Path, trainer: CyclicTrainer, head: dict[str, Any], ta
     }
     if own:
         outcome["best_rounds"] = own
+    tail = tail | {"md5": md5 | {"model": md5_file(folder / MODEL)}}
     write_text(folder / "train.json", json.dumps(head | outcome | tail, indent=2) + "\n")

@@ -14,10 +14,11 @@ from pipeline.analysis.outputs import ANALYSES, write_analyses
 from pipeline.config import dump_config
 from pipeline.digest import md5_file
 from pipeline.layout import BACKBONE, TRAINING_DATA, config_file, run_folder
+from pipeline.lineage import read_lineage
 from pipeline.model.backbone import build_backbone
 from pipeline.model.mosaic import build_mosaic
 from pipeline.tracking import tracked_run
-from pipeline.training.model_file import save_model
+from pipeline.training.model_file import MODEL, identity, save_model
 from pipeline.weights.convert import save_backbone
 from stages import analyse
 
@@ -55,13 +56,16 @@ def workplace(tmp_path, cached, params, make_config, monkeypatch):
         generator = torch.Generator().manual_seed(seed)
         start = build_mosaic(config, backbone, 42).trainable_state()
         states.append({name: x + 0.1 * torch.randn(x.shape, generator=generator) for name, x in start.items()})
-    save_model(run_folder("mosaic", 42) / "model.safetensors", student=states[0], teacher=states[1])
+    whose = identity("mosaic", 42, read_lineage(md5_file(config_file("mosaic")), NAMES))
+    save_model(run_folder("mosaic", 42) / MODEL, whose, student=states[0], teacher=states[1])
     deploy("teacher")
     return tmp_path
 
 
 def deploy(which: str) -> None:
-    (run_folder("mosaic", 42) / "train.json").write_text(json.dumps({"deployed": which, "md5": {"data": "0" * 32}}))
+    folder = run_folder("mosaic", 42)
+    training = {"variant": "mosaic", "seed": 42, "deployed": which, "md5": {"model": md5_file(folder / MODEL)}}
+    (folder / "train.json").write_text(json.dumps(training))
 
 
 def run(variant: str, monkeypatch) -> bytes:

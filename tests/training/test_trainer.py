@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_where_it_was(mak
 
 def trained_md5(trainer, path) -> str:
     trainer.run(on_round=lambda row: None)
-    save_model(path, student=trainer.best.student, teacher=trainer.best.teacher)
+    save_model(path, {}, student=trainer.best.student, teacher=trainer.best.teacher)
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 

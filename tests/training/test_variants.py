@@ -31,7 +31,7 @@ def test_every_variant_trains_is_saved_and_is_tested_as_it_was_trained(
     still = [name for name, tensor in trainer.student.trainable_state().items() if torch.equal(tensor, start[name])]
     assert not still
 
-    save_model(tmp_path / "model.safetensors", **trainer.models)
+    save_model(tmp_path / "model.safetensors", {}, **trainer.models)
     model = make_model(variant=variant)
     load_model(tmp_path / "model.safetensors", model, trainer.deployed)
     for name in trainer.config.datasets:
