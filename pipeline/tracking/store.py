@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 # What mlflow reads from the environment, unless the user has set it: no log lines (every failure reaches us as an
-# exception), no links on stdout, no usage data sent home; a server that went away costs a call seconds, not minutes.
+# exception), no links on stdout, no usage data sent home; a call to a server that went away, or that asks to be left
+# alone for an hour, takes half a minute.
 DEFAULTS = {
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
 }
 FIRST_CONTACT = 10  # seconds that a server has to answer at all
 LOCK_TIMEOUT = 120  # seconds; creating a database takes one or two
@@ -74,6 +76,17 @@ def unusable(name: str, error: Exception) -> PipelineError:
     chosen = os.environ.get("MLFLOW_TRACKING_URI")
     way_out = "unset MLFLOW_TRACKING_URI to use mlflow.db" if chosen else "move it away to begin a new one"
     return PipelineError(f"MLflow store {name}: {reason(error)}; mend that, or {way_out}")
+
+
+def passes(error: Exception) -> bool:
+    """Whether a call to MLflow failed for want of an answer, rather than because it was refused."""
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()
+        return status >= 500 or status in (requests.codes.too_many_requests, requests.codes.request_timeout)
+    return isinstance(error, (requests.RequestException, ConnectionError, TimeoutError))
 
 
 def reason(error: BaseException) -> str:

@@ -55,6 +55,8 @@ def tracked_training(
         ) as run:
             for dataset, digest in lineage.data.items():
                 run.log_dataset(dataset, read_meta(TRAINING_DATA / dataset)["source"], digest, "training")
+            for row in trainer.measured():  # a killed one may have left points behind; what did arrive is passed over
+                run.log_metrics(row, step=row["round"])
             lead(trainer, checkpoints, run.id, stop, lambda row: run.log_metrics(row, step=row["round"]))
             yield run
             # Measured times go to MLflow alone: a stage's files are the same for the same inputs.

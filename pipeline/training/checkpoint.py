@@ -9,11 +9,12 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -21,10 +22,14 @@ from torch import Tensor
 
 from pipeline.atomic import atomic, write_text
 from pipeline.code import code_digest
+from pipeline.digest import md5_text
 from pipeline.layout import root
 
 KEPT = 2
+# The tensor that holds values: a header of safetensors is limited, and the history grows with the rounds.
 VALUES = "values"
+RESULT = "result"
+DIGEST = "digest"
 # Training waits for a checkpoint at most this share of the time.
 LARGEST_SHARE = 0.05
 
@@ -41,9 +46,10 @@ class Checkpoints:
         """Write a checkpoint, named by its step, and drop all but the last two."""
         started = time.monotonic()
         with atomic(self.folder / f"{values['step']:012d}.safetensors") as temporary:
-            contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+            kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            kept[VALUES] = torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
             # Not `save_file`, which reports a full disk as an error of the format.
-            temporary.write_bytes(save(contiguous, metadata={VALUES: json.dumps(values)}))
+            temporary.write_bytes(save(kept, metadata={DIGEST: _digest(kept)}))
         for old in self._files()[KEPT:]:
             old.unlink(missing_ok=True)
         now = time.monotonic()
@@ -69,18 +75,26 @@ class Checkpoints:
         """Whether enough time went by since the last one for the next to cost little beside the training."""
         return time.monotonic() >= self._due
 
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return tensors and values of the newest checkpoint that can be read, None if there is none.
+    def load(
+        self, check: Callable[[dict[str, Tensor], dict[str, Any]], None] = lambda tensors, values: None
+    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return tensors and values of the newest checkpoint that is whole and passes `check`, None if there is none.
 
-        A damaged one is named on stderr and passed over for the one before it.
+        `check` raises ValueError for what training cannot continue from. Such a checkpoint and a damaged one are named
+        on stderr, set aside, and passed over for the one before.
         """
-        for file in self._files():
+        files = self._files()
+        for number, file in enumerate(files):
             try:
-                with safe_open(file, framework="pt") as saved:
-                    values = json.loads(saved.metadata()[VALUES])
-                    return {name: saved.get_tensor(name) for name in saved.keys()}, values  # noqa: SIM118
-            except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-                print(f"warning: {file}: damaged checkpoint ({error}); using the one before it", file=sys.stderr)
+                tensors, values = _read(file)
+                check(tensors, values)
+            except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
+                then = "using the one before it" if number + 1 < len(files) else "training starts from the beginning"
+                print(f"warning: {file}: damaged checkpoint ({error}); {then}", file=sys.stderr)
+                # By its name it would stay among the newest, and push those out that are written from now on.
+                file.replace(file.with_suffix(".damaged"))
+            else:
+                return tensors, values
         return None
 
     def clear(self) -> None:
@@ -89,13 +103,25 @@ class Checkpoints:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What the training came to, where a stage of several trainings has kept that; else None."""
+        """What the training came to, where a stage of several trainings has kept that; else None.
+
+        A damaged one is named on stderr and counts as none.
+        """
         file = self._result_file
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        try:
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            if kept[DIGEST] != md5_text(json.dumps(kept[RESULT])):
+                raise ValueError("not the bytes that were written")
+            return kept[RESULT]
+        except FileNotFoundError:
+            return None
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            print(f"warning: {file}: damaged result ({error}); training again", file=sys.stderr)
+            return None
 
     def keep_result(self, result: Mapping[str, Any]) -> None:
         """Keep what the training came to until its stage is done, so that a killed stage does not repeat it."""
-        write_text(self._result_file, json.dumps(result))
+        write_text(self._result_file, json.dumps({RESULT: result, DIGEST: md5_text(json.dumps(result))}))
 
     def forget_result(self) -> None:
         """Delete it: the stage is done."""
@@ -108,6 +134,24 @@ class Checkpoints:
     def _files(self) -> list[Path]:
         """Newest first."""
         return sorted(self.folder.glob("[0-9]*.safetensors"), reverse=True)
+
+
+def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and values of a checkpoint; raises one of several errors if it is not what was written."""
+    with safe_open(file, framework="pt") as saved:
+        tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
+        if (saved.metadata() or {}).get(DIGEST) != _digest(tensors):
+            raise ValueError("not the bytes that were written")
+    return tensors, json.loads(tensors.pop(VALUES).numpy().tobytes())
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return a check sum over names, shapes, dtypes and values of contiguous tensors on the CPU."""
+    digest = hashlib.blake2b()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def checkpoint_folder(determinants: Mapping[str, str | int]) -> Path:

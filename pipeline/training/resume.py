@@ -3,10 +3,16 @@
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor
 
 from pipeline.command import INTERRUPTED, GracefulStop
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.trainer import CyclicTrainer, StoppedByRequest
+
+RUN_ID = "run_id"
 
 
 def resume(trainer: CyclicTrainer, checkpoints: Checkpoints | None = None) -> str | None:
@@ -14,15 +20,22 @@ def resume(trainer: CyclicTrainer, checkpoints: Checkpoints | None = None) -> st
 
     The leading process reads `checkpoints`; the others get from it what it found.
     """
-    saved = trainer.processes.agree(checkpoints.load() if checkpoints else None)
+    saved = trainer.processes.agree(checkpoints.load(partial(_check, trainer)) if checkpoints else None)
     if saved is None:
         return None
     tensors, values = saved
-    run_id = values.pop("run_id")
+    run_id = values.pop(RUN_ID)
     trainer.restore(tensors, values)
     if trainer.processes.leads:
         print(f"continuing in round {trainer.round + 1}, after {trainer.step} steps", flush=True)
     return run_id
+
+
+def _check(trainer: CyclicTrainer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Raise ValueError unless the trainer can continue from this, in the run that it names."""
+    if not isinstance(values, dict) or not isinstance(values.get(RUN_ID), str):
+        raise ValueError("it does not name its run")
+    trainer.check_state(tensors, values)
 
 
 def lead(
@@ -39,7 +52,7 @@ def lead(
 
     def keep() -> None:
         tensors, values = trainer.state()
-        checkpoints.save(tensors, values | {"run_id": run_id})
+        checkpoints.save(tensors, values | {RUN_ID: run_id})
 
     if trainer.step == 0:
         keep()  # whatever ends the training from now on, it is continued in this run

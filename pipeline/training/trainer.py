@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 MODELS = ("student", "teacher")
+# What AdamW keeps of each parameter that it has updated.
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 # Parameters with several dimensions that are no matrices: positions and tokens of ours and of the ViT.
 NOT_MATRICES = ("positions", ".tokens", "pos_embed", "cls_token")
 
@@ -115,6 +117,9 @@ class CyclicTrainer:
         self.visits: dict[str, dict[str, float]] = {}
         self.history: list[dict[str, float]] = []
         self.conflicts: list[dict[str, Any]] = []
+        self.speeds: list[
+            float
+        ] = []  # images/s of each round; apart, because they are not the same for the same inputs
         self.seconds = 0.0
         self.round_seconds = 0.0
         self._summed = 0
@@ -198,10 +203,11 @@ class CyclicTrainer:
                 images, speed = sum(self.trace[:, 2].tolist()), 1 / self.round_seconds
                 row = self._validation_row()
                 self.history.append(row)
+                self.speeds.append(images * speed)
                 if self.config.train.conflict_cases:
                     self.conflicts.append(self._measured_conflicts())
                 self.losses, self.visits, self.round_seconds = {}, {}, 0.0
-                on_round(row | {"images_per_second": images * speed})
+                on_round(row | {"images_per_second": self.speeds[-1]})
                 on_visit()
                 progress.round(
                     f"round {self.round}/{num_rounds}  loss {row['train_loss']:.3f}  "
@@ -210,6 +216,11 @@ class CyclicTrainer:
                 )
         finally:
             progress.close()
+
+    def measured(self) -> Iterator[dict[str, float]]:
+        """Yield what `on_round` got of each finished round: its row of the history, and its images/s."""
+        for row, speed in zip(self.history, self.speeds, strict=True):
+            yield row | {"images_per_second": speed}
 
     def _goes_on(self) -> bool:
         """Whether there is another round; after the last one without gates, those with them begin, from the best."""
@@ -464,11 +475,40 @@ class CyclicTrainer:
             "best": [self.best.round, self.best.deployed, self.best.score],
             "history": self.history,
             "conflicts": self.conflicts,
+            "speeds": self.speeds,
         }
         if self.own_rounds:
             tensors |= {f"{COMPOSED}.{name}": tensor for name, tensor in self.own_rounds.tensors.items()}
             values["own_rounds"] = self.own_rounds.best
         return tensors, values
+
+    def check_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Raise ValueError unless `restore` can continue from these, in a trainer at its start."""
+        for key, own in self.state()[1].items():
+            if key not in values or not (own is None or isinstance(values[key], type(own))):
+                raise ValueError(f"no {key} of the right kind")
+        if not len(values["history"]) == len(values["speeds"]) == values["round"]:
+            raise ValueError(f"{len(values['history'])} rounds of history after {values['round']}")
+
+        steps = max(values["position"], len(tensors.get("trace", ())))
+        expected = {"trace": torch.empty((steps, 3), device="meta")}
+        for which in MODELS:
+            for name, own in getattr(self, which).trainable_state().items():
+                expected[f"{which}.{name}"] = own
+                if values["best"][0]:
+                    expected[f"best.{which}.{name}"] = own
+        for name, own in self.student.trainable_state().items():
+            kept = {key: f"optimizer.{key}.{name}" for key in MOMENTS}
+            if any(key in tensors for key in kept.values()):
+                expected |= {kept["step"]: torch.zeros(()), kept["exp_avg"]: own, kept["exp_avg_sq"]: own}
+        if self.own_rounds:
+            own = self.student.trainable_state()
+            expected |= {f"{COMPOSED}.{k}": own[k] for d in values["own_rounds"] for k in self.own_rounds.parts[d]}
+        if different := expected.keys() ^ tensors.keys():
+            raise ValueError(f"tensors {sorted(different)[:3]} are too few or too many")
+        for name, own in expected.items():
+            if (tensors[name].shape, tensors[name].dtype) != (own.shape, own.dtype):
+                raise ValueError(f"{name} is {list(tensors[name].shape)} {tensors[name].dtype}, not {list(own.shape)}")
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Continue from what `state` returned, in a trainer built from the same inputs."""
@@ -481,7 +521,7 @@ class CyclicTrainer:
         for which in MODELS:
             getattr(self, which).load_trainable_state(by_prefix[f"{which}."])
         for name, parameter in self.student.named_parameters():
-            moments = {key: tensors.get(f"optimizer.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+            moments = {key: tensors.get(f"optimizer.{key}.{name}") for key in MOMENTS}
             if moments["step"] is not None:
                 self.optimizer.state[parameter] = {
                     key: tensor.to(parameter.device) for key, tensor in moments.items() if tensor is not None
@@ -497,6 +537,7 @@ class CyclicTrainer:
             "round_seconds",
             "history",
             "conflicts",
+            "speeds",
         ):
             setattr(self, key, values[key])
         self.trace, self._summed = tensors["trace"].to(self.device), self.position

@@ -1,5 +1,6 @@
 import errno
 import json
+import random
 import threading
 import time
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
+from pipeline.training.checkpoint import Checkpoints, _read, checkpoint_folder
+from pipeline.training.resume import resume
 from pipeline.training.trainer import StoppedByRequest
 
 
@@ -61,6 +63,128 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_with_a_warning
     tensors, values = checkpoints.load()
     assert (values["step"], tensors["x"][0].item()) == (1, 1.0)
     assert f"warning: {newest}: damaged checkpoint" in capsys.readouterr().err
+
+
+def edited(file, change):
+    """Write a checkpoint anew, its check sum included, after `change` of its tensors and values: as no damage would."""
+    tensors, values = _read(file)
+    change(tensors, values)
+    step = int(file.stem)
+    file.unlink()
+    Checkpoints(file.parent).save(tensors, values | {"step": step})
+
+
+def put(tensors, name, tensor):
+    tensors[name] = tensor
+
+
+UNUSABLE = {
+    "no run": lambda t, v: v.pop("run_id"),
+    "no round": lambda t, v: v.pop("round"),
+    "a round that is a word": lambda t, v: v.update(round="one"),
+    "another number of rounds": lambda t, v: v.update(round=7),
+    "no history": lambda t, v: v.pop("history"),
+    "no best": lambda t, v: v.pop("best"),
+    "an empty best": lambda t, v: v.update(best=[]),
+    "no trace": lambda t, v: t.pop("trace"),
+    "a short trace": lambda t, v: (v.update(position=2), put(t, "trace", torch.zeros((1, 3)))),
+    "a flat trace": lambda t, v: put(t, "trace", torch.zeros(3)),
+    "no head": lambda t, v: t.pop("student.heads.breastmnist.bias"),
+    "no head of the teacher": lambda t, v: t.pop("teacher.heads.breastmnist.bias"),
+    "no head of the best round": lambda t, v: t.pop("best.teacher.heads.breastmnist.bias"),
+    "a moment missing": lambda t, v: t.pop("optimizer.exp_avg.heads.breastmnist.bias"),
+    "a moment of another shape": lambda t, v: put(t, "optimizer.exp_avg.heads.breastmnist.bias", torch.zeros(1)),
+    "a head of another shape": lambda t, v: put(t, "student.heads.breastmnist.bias", torch.zeros(1)),
+    "a head of another type": lambda t, v: put(t, "student.heads.breastmnist.bias", torch.zeros(2, dtype=torch.int32)),
+    "a tensor too many": lambda t, v: put(t, "student.heads.octmnist.bias", torch.zeros(4)),
+}
+
+
+@pytest.fixture(scope="module")
+def two_rounds():
+    """Where the checkpoints of one training are copied from."""
+    return {}
+
+
+@pytest.mark.parametrize("change", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_checkpoint_that_training_cannot_continue_from_is_passed_over_for_the_one_before(
+    make_trainer, tmp_path, capsys, two_rounds, change
+):
+    if not two_rounds:
+        trainer = make_trainer(("breastmnist",))
+
+        def keep() -> None:
+            tensors, values = trainer.state()
+            Checkpoints(tmp_path).save(tensors, values | {"run_id": "abc"})
+
+        trainer.run(on_visit=keep)
+        two_rounds |= {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for name, content in two_rounds.items():
+        (tmp_path / name).write_bytes(content)
+    older, newest = (tmp_path / name for name in sorted(two_rounds))
+    edited(newest, change)
+    capsys.readouterr()
+
+    resumed = make_trainer(("breastmnist",))
+    assert resume(resumed, Checkpoints(tmp_path)) == "abc"
+    assert (resumed.round, resumed.step) == (1, int(older.stem))
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: {newest}: damaged checkpoint (")
+    assert warning.endswith("); using the one before it")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_hundred_flipped_bits_are_noticed_wherever_they_are(make_trainer, tmp_path, capsys, seed):
+    trainer = make_trainer(("breastmnist",))
+    Checkpoints(tmp_path).save(*trainer.state())
+    (file,) = tmp_path.iterdir()
+    content, generator = bytearray(file.read_bytes()), random.Random(seed)
+    start = 0 if seed else 8 + int.from_bytes(content[:8], "little")  # in the tensors alone, or anywhere
+    for place in generator.sample(range(8 * start, 8 * len(content)), 100):
+        content[place // 8] ^= 1 << place % 8
+    file.write_bytes(content)
+    assert Checkpoints(tmp_path).load() is None
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: {file}: damaged checkpoint (")
+
+
+def test_without_a_usable_checkpoint_training_starts_anew_says_so_and_its_own_ones_stay(tmp_path, capsys):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (8, 9):
+        checkpoints.save({"x": torch.zeros(1)}, {"step": step})
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    assert checkpoints.load() is None
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.endswith("); using the one before it")
+    assert last.endswith("); training starts from the beginning")
+    # The damaged ones have higher numbers, and are neither told again nor kept instead of those that follow.
+    checkpoints.save({"x": torch.ones(1)}, {"step": 0})
+    tensors, values = checkpoints.load()
+    assert (values["step"], tensors["x"].item()) == (0, 1.0)
+    assert capsys.readouterr().err == ""
+    checkpoints.clear()
+    assert not tmp_path.exists()
+
+
+def test_a_history_of_any_length_is_kept(tmp_path):
+    """The header of a safetensors file ends at 100 MB: 30,000 rounds of eighteen datasets are beyond that."""
+    history = [{"round": number, "text": "x" * 1_000_000} for number in range(110)]
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"x": torch.zeros(1)}, {"step": 1, "history": history})
+    assert checkpoints.load()[1]["history"] == history
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"result": {"score": 1}}', b'{"result": {}, "digest": "0"}'])
+def test_a_damaged_result_of_a_candidate_counts_as_none_and_is_said(tmp_path, capsys, content):
+    checkpoints = Checkpoints(tmp_path / "key")
+    assert checkpoints.result is None
+    checkpoints.keep_result({"score": 0.5, "acc": None})
+    assert checkpoints.result == {"score": 0.5, "acc": None}
+    assert capsys.readouterr().err == ""
+    (tmp_path / "key.json").write_bytes(content)
+    assert checkpoints.result is None
+    assert "key.json: damaged result (" in capsys.readouterr().err
 
 
 def test_the_last_two_checkpoints_are_kept_and_success_leaves_none(tmp_path):
