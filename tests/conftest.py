@@ -1,5 +1,6 @@
 """Small models, splits and configurations that the tests share."""
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from pipeline.config import Config, resolve
 from pipeline.data.batches import open_splits
 from pipeline.datasets import DATASETS
+from pipeline.digest import md5_file
 from pipeline.model.mosaic import Mosaic, build_mosaic
 from pipeline.params import Params, load_params
 from pipeline.training.trainer import CyclicTrainer
@@ -99,7 +101,7 @@ def cached(tmp_path) -> Path:
 
 def write_splits(folder: Path, name: str, counts: dict[str, int]) -> None:
     """Write splits of one dataset in the cache's layout; each class occurs, and the mean brightness tells it."""
-    dataset = DATASETS[name]
+    dataset, described = DATASETS[name], {}
     folder.mkdir(parents=True)
     generator = np.random.default_rng(len(name))
     for split, count in counts.items():
@@ -114,6 +116,9 @@ def write_splits(folder: Path, name: str, counts: dict[str, int]) -> None:
         images = noise + (150 * level).reshape(-1, *[1] * (len(shape) - 1))
         np.save(folder / f"{split}_images.npy", images.astype(np.uint8))
         np.save(folder / f"{split}_labels.npy", labels.astype(np.int64))
+        described[split] = {"n": count, "of": count, "md5": {"labels": md5_file(folder / f"{split}_labels.npy")}}
+    meta = {"dataset": name, "source": "phantom", "size": 28, "splits": described, "findings": []}
+    (folder / "meta.json").write_text(json.dumps(meta))
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ def workplace(tmp_path, cached, params, make_config, monkeypatch):
     for name in NAMES:
         for split in ("train", "test"):
             (cached / name / f"{split}_images.npy").unlink()
-        (cached / name / "meta.json").write_text(json.dumps({"source": "phantom"}))
     TRAINING_DATA.parent.mkdir(parents=True)
     cached.rename(TRAINING_DATA)
 

@@ -45,7 +45,6 @@ def workplace(tmp_path, cached, params, monkeypatch):
     for name in NAMES:
         (cached / name / "test_images.npy").unlink()
         (cached / name / "test_labels.npy").unlink()
-        (cached / name / "meta.json").write_text(json.dumps({"source": "phantom"}))
     TRAINING_DATA.parent.mkdir(parents=True)
     cached.rename(TRAINING_DATA)
     shape = {"backbone": params.model.backbone, "patch_size": params.model.patch_size, "image_size": 32}
