@@ -15,6 +15,7 @@ HOW = (
     "pipeline/code.py",
     "pipeline/command.py",
     "pipeline/digest.py",
+    "pipeline/download.py",
     "pipeline/errors.py",
     "pipeline/explain.py",
     "pipeline/launch.py",

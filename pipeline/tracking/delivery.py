@@ -15,7 +15,7 @@ class Patience:
 
     delays: tuple[float, ...] = (1, 2, 4, 8, 15, 30, 60)  # the last one again and again
     last: float = 30
-    interrupted: float = 10  # for a run that ends because it was told to
+    interrupted: float = 15  # for a run that ends because it was told to
 
 
 PATIENCE = Patience()

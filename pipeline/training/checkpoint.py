@@ -23,6 +23,7 @@ from torch import Tensor
 from pipeline.atomic import atomic, write_text
 from pipeline.code import code_digest
 from pipeline.digest import md5_text
+from pipeline.errors import one_line
 from pipeline.layout import root
 
 KEPT = 2
@@ -90,7 +91,7 @@ class Checkpoints:
                 check(tensors, values)
             except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
                 then = "using the one before it" if number + 1 < len(files) else "training starts from the beginning"
-                print(f"warning: {file}: damaged checkpoint ({error}); {then}", file=sys.stderr)
+                print(one_line(f"warning: {file}: damaged checkpoint ({error}); {then}"), file=sys.stderr)
                 # By its name it would stay among the newest, and push those out that are written from now on.
                 file.replace(file.with_suffix(".damaged"))
             else:
@@ -116,7 +117,7 @@ class Checkpoints:
         except FileNotFoundError:
             return None
         except (OSError, KeyError, TypeError, ValueError) as error:
-            print(f"warning: {file}: damaged result ({error}); training again", file=sys.stderr)
+            print(one_line(f"warning: {file}: damaged result ({error}); training again"), file=sys.stderr)
             return None
 
     def keep_result(self, result: Mapping[str, Any]) -> None:

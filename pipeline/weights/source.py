@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.atomic import atomic
 from pipeline.digest import md5_text, sha256_file
 from pipeline.download import PATIENCE, Patience, download, is_url
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, one_line
 from pipeline.layout import from_root, root
 from pipeline.redact import redacted
 from pipeline.weights.google_npz import Layout, check_intact, random_npz
@@ -80,7 +80,7 @@ def _fetch(url: str, sha256: str | None, patience: Patience) -> Source:
         try:
             return checked(path)
         except (PipelineError, OSError) as error:
-            print(f"{path} is not what it was ({error}); fetching it anew", file=sys.stderr)
+            print(one_line(f"{path} is not what it was ({error}); fetching it anew"), file=sys.stderr)
     with atomic(path) as temporary:
         return download(
             url, temporary, lambda: checked(temporary), name=name, setting="model.weights", patience=patience

@@ -63,7 +63,7 @@ WEIGHTS = [
         (VIT, "sha256 is", "model.weights_sha256", "or null"),
         params={"model.weights": VIT, "model.weights_sha256": "0" * 64},
     ),
-    weights_at("in nobody's home", "~nosuchuser/vit.npz", "~nosuchuser", "give the path"),
+    weights_at("in nobody's home", "~nosuchuser/vit.npz", "~nosuchuser", "give a path"),
     weights_at("no host", "http://", "http://", "check model.weights"),
     weights_at("half an address", "http://[::1", "http://[::1", "check model.weights"),
     weights_at("a port that is none", "http://127.0.0.1:port/vit.npz", "port", "check model.weights"),
@@ -126,7 +126,7 @@ DATASETS = [
             ("a flipped bit in every array", made_of(RAW, RAW, wrong_sums), "Bad CRC-32"),
         )
     ),
-    mirror_at("in nobody's home", "~nosuchuser/mirror", "data.mirror = '~nosuchuser/mirror'", "give the path"),
+    mirror_at("in nobody's home", "~nosuchuser/mirror", "~nosuchuser/mirror", "data.mirror must be"),
     mirror_at("half an address", "http://[::1", "http://[::1/retinamnist.npz", "check data.source and data.mirror"),
     mirror_at("a port that is none", "http://127.0.0.1:port", "retinamnist.npz", "check data.source and data.mirror"),
     Case(
