@@ -89,7 +89,7 @@ class Checkpoints:
             try:
                 tensors, values = _read(file)
                 check(tensors, values)
-            except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
+            except (SafetensorError, OSError, LookupError, AttributeError, TypeError, ValueError) as error:
                 then = "using the one before it" if number + 1 < len(files) else "training starts from the beginning"
                 print(one_line(f"warning: {file}: damaged checkpoint ({error}); {then}"), file=sys.stderr)
                 # By its name it would stay among the newest, and push those out that are written from now on.
@@ -148,7 +148,7 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
     """Return a check sum over names, shapes, dtypes and values of contiguous tensors on the CPU."""
-    digest = hashlib.blake2b()
+    digest = hashlib.sha256()  # 30 ms for the default's 42 MB
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
