@@ -63,7 +63,12 @@ CASES = [
     evaluate("no metadata", edited_tensors(MODEL, lambda tensors: None, {"a": "b"}), "not a model file"),
     evaluate("metadata that is a list", edited_tensors(MODEL, lambda tensors: None, {"training": "[1]"})),
     evaluate("another variant's", copied("model.safetensors"), "variant is shared, expected mosaic"),
-    evaluate("another variant's with its train.json", copied("model.safetensors", "train.json"), "mosaic"),
+    Case(
+        "model: another variant's with its train.json",
+        "evaluate mosaic 42 B",
+        copied("model.safetensors", "train.json"),
+        ("runs/mosaic/42/train.json", "of shared with seed 42", "dvc repro train"),
+    ),
     evaluate(
         "another seed's",
         rewritten(MODEL, lambda content: content.replace(rb"\"seed\": 42", rb"\"seed\": 43")),
@@ -87,7 +92,7 @@ CASES = [
         evaluate(f"{name}, analysed", damage, says, command="analyse mosaic 42")
         for name, damage, says in (
             ("a tensor that would be broadcast", head(torch.zeros(1)), HEAD),
-            ("another variant's", copied("model.safetensors", "train.json"), "mosaic"),
+            ("another variant's", copied("model.safetensors"), "variant is shared"),
             ("a hundred flipped bits", flipped(MODEL, seed=1), MODEL),
         )
     ),
