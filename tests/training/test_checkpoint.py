@@ -115,18 +115,19 @@ def test_a_checkpoint_that_training_cannot_continue_from_is_passed_over_for_the_
 
         def keep() -> None:
             tensors, values = trainer.state()
-            Checkpoints(tmp_path).save(tensors, values | {"run_id": "abc"})
+            Checkpoints(tmp_path / "kept").save(tensors, values | {"run_id": "abc"})
 
         trainer.run(on_visit=keep)
-        two_rounds |= {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    for name, content in two_rounds.items():
-        (tmp_path / name).write_bytes(content)
-    older, newest = (tmp_path / name for name in sorted(two_rounds))
+        two_rounds |= {file.name: file.read_bytes() for file in (tmp_path / "kept").iterdir()}
+    (tmp_path / "kept").mkdir(exist_ok=True)
+    older, newest = (tmp_path / "kept" / name for name in sorted(two_rounds))
+    for file in (older, newest):
+        file.write_bytes(two_rounds[file.name])
     edited(newest, change)
     capsys.readouterr()
 
     resumed = make_trainer(("breastmnist",))
-    assert resume(resumed, Checkpoints(tmp_path)) == "abc"
+    assert resume(resumed, Checkpoints(tmp_path / "kept")) == "abc"
     assert (resumed.round, resumed.step) == (1, int(older.stem))
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith(f"warning: {newest}: damaged checkpoint (")
@@ -136,14 +137,14 @@ def test_a_checkpoint_that_training_cannot_continue_from_is_passed_over_for_the_
 @pytest.mark.parametrize("seed", range(5))
 def test_a_hundred_flipped_bits_are_noticed_wherever_they_are(make_trainer, tmp_path, capsys, seed):
     trainer = make_trainer(("breastmnist",))
-    Checkpoints(tmp_path).save(*trainer.state())
-    (file,) = tmp_path.iterdir()
+    Checkpoints(tmp_path / "kept").save(*trainer.state())
+    (file,) = (tmp_path / "kept").iterdir()
     content, generator = bytearray(file.read_bytes()), random.Random(seed)
     start = 0 if seed else 8 + int.from_bytes(content[:8], "little")  # in the tensors alone, or anywhere
     for place in generator.sample(range(8 * start, 8 * len(content)), 100):
         content[place // 8] ^= 1 << place % 8
     file.write_bytes(content)
-    assert Checkpoints(tmp_path).load() is None
+    assert Checkpoints(tmp_path / "kept").load() is None
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith(f"warning: {file}: damaged checkpoint (")
 
