@@ -17,7 +17,7 @@ repro: $(VENV)/.installed    ## install, then run the pipeline and render the re
 test: $(VENV)/.installed-dev    ## install, check the style, run the tests
 	ruff check .
 	ruff format --check .
-	python -m pytest
+	python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/.installed-dev    ## fix what ruff can fix
 	ruff check --fix .

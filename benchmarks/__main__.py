@@ -27,8 +27,8 @@ def main() -> None:
         "benchmark",
         nargs="*",
         metavar="benchmark",
-        help="training, products, changes, startup, scaling, cost, memory; and of the report's statistics, only where "
-        "named: calibration, power, margin, rules",
+        help="training, products, changes, startup, scaling, cost, memory, busy; and of the report's statistics, only "
+        "where named: calibration, power, margin, rules",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--setting", action="append", choices=NAMES, help="measure only this one; may be repeated")

@@ -22,6 +22,7 @@ HOW = (
     "pipeline/layout.py",
     "pipeline/reading.py",
     "pipeline/redact.py",
+    "pipeline/waiting.py",
     "pipeline/tracking",
 )
 # What decides in these stages alone. Of the parameters, those that count are in files or named in dvc.yaml.

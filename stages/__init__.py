@@ -5,5 +5,7 @@ import sys
 # While `python -m stages.<name>` looks for its module; elsewhere (tests, a notebook) the signals are not ours.
 if sys.argv[:1] == ["-m"]:
     from pipeline.command import before_imports
+    from pipeline.waiting import spin_briefly
 
     before_imports()
+    spin_briefly()

@@ -1,19 +1,24 @@
 """Small models, splits and configurations that the tests share."""
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+# Several workers share the cores; before torch is imported, and for the stages that tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
 import torch
-from timm.models.vision_transformer import VisionTransformer
 
 from pipeline.config import Config, resolve
 from pipeline.data.batches import open_splits
 from pipeline.datasets import DATASETS
 from pipeline.digest import md5_file
 from pipeline.model.mosaic import Mosaic, build_mosaic
+from pipeline.model.vit import VisionTransformer
 from pipeline.params import Params, load_params
 from pipeline.training.trainer import CyclicTrainer
 
