@@ -134,15 +134,22 @@ def test_a_checkpoint_that_training_cannot_continue_from_is_passed_over_for_the_
     assert warning.endswith("); using the one before it")
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_hundred_flipped_bits_are_noticed_wherever_they_are(make_trainer, tmp_path, capsys, seed):
+def stored(content: bytes, name: str) -> range:
+    """Where the bytes of a tensor are in a safetensors file."""
+    size = int.from_bytes(content[:8], "little")
+    first, last = json.loads(content[8 : 8 + size])[name]["data_offsets"]
+    return range(8 + size + first, 8 + size + last)
+
+
+@pytest.mark.parametrize("where", ["student.heads.breastmnist.weight", "values", 0, 1, 2])  # a tensor, or anywhere
+def test_a_hundred_flipped_bits_are_noticed_wherever_they_are(make_trainer, tmp_path, capsys, where):
     trainer = make_trainer(("breastmnist",))
     Checkpoints(tmp_path / "kept").save(*trainer.state())
     (file,) = (tmp_path / "kept").iterdir()
-    content, generator = bytearray(file.read_bytes()), random.Random(seed)
-    start = 0 if seed else 8 + int.from_bytes(content[:8], "little")  # in the tensors alone, or anywhere
-    for place in generator.sample(range(8 * start, 8 * len(content)), 100):
-        content[place // 8] ^= 1 << place % 8
+    content, generator = bytearray(file.read_bytes()), random.Random(where)
+    places = stored(content, where) if isinstance(where, str) else range(len(content))
+    for bit in generator.sample(range(8 * len(places)), 100):
+        content[places[bit // 8]] ^= 1 << bit % 8
     file.write_bytes(content)
     assert Checkpoints(tmp_path / "kept").load() is None
     (warning,) = capsys.readouterr().err.splitlines()
