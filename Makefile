@@ -11,6 +11,8 @@ help:            ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/'
 
 repro: $(VENV)/.installed    ## install, then run the pipeline and render the report
+	@git rev-parse --git-dir >/dev/null 2>&1 || grep -qs 'no_scm = true' .dvc/config .dvc/config.local || \
+		{ echo "error: no git repository here, which DVC needs: \`git init\` and a commit, or \`dvc config core.no_scm true\` (no experiments then)"; exit 2; }
 	dvc repro
 	@echo "report: $(CURDIR)/reports/index.html"
 
