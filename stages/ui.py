@@ -1,14 +1,14 @@
 """Browse the MLflow runs at 127.0.0.1: those of MLFLOW_TRACKING_URI, else of mlflow.db."""
 
-import argparse
 import os
-import re
 import socket
 import sys
 
+from pipeline.arguments import Parser
 from pipeline.command import run_command
 from pipeline.errors import PipelineError
 from pipeline.layout import root
+from pipeline.redact import redacted
 from pipeline.tracking.anchor import follow
 
 HOST = "127.0.0.1"
@@ -16,12 +16,12 @@ HOST = "127.0.0.1"
 
 def main() -> None:
     """Become `mlflow ui`, or say where the runs are to be seen if a server has them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser("ui", __doc__)
     parser.add_argument("--port", type=int, default=5000, help="of 127.0.0.1; default: 5000")
     port = parser.parse_args().port
     store = os.environ.get("MLFLOW_TRACKING_URI")
     if store and store.startswith(("http://", "https://")):
-        print(f"MLFLOW_TRACKING_URI is a server, which shows its runs itself: {_public(store)}")
+        print(f"MLFLOW_TRACKING_URI is a server, which shows its runs itself: {redacted(store)}")
         return
     if not store:
         database = root() / "mlflow.db"
@@ -30,14 +30,10 @@ def main() -> None:
         follow(root(), timeout=10)
         store = f"sqlite:///{database.as_posix()}"
     _check_free(port)
-    print(f"the runs in {_public(store)} are at http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+    print(f"the runs in {redacted(store)} are at http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port)]
     # Not as an argument, which everybody on the machine can read: it may hold a password.
     os.execve(command[0], command, os.environ | {"MLFLOW_BACKEND_STORE_URI": store})
-
-
-def _public(uri: str) -> str:
-    return re.sub(r"//[^/]*@", "//", uri)
 
 
 def _check_free(port: int) -> None:
