@@ -334,7 +334,7 @@ def test_a_configuration_with_a_value_that_cannot_be_is_none(section, key, value
 def test_a_recipe_that_cannot_run_is_not_read(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(dumps()["mosaic"].replace("warmup_rounds: 1", "warmup_rounds: 99"))
-    with pytest.raises(PipelineError, match=r"not a file of the tune stage.*train\.warmup_rounds: 99 must be at most"):
+    with pytest.raises(PipelineError, match=r"config\.yaml: train\.warmup_rounds: 99 must be at most num_rounds \d+; "):
         load_config(path)
 
 
