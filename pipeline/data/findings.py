@@ -74,7 +74,7 @@ class Seen:
 
     def found_in(self, other: "Seen") -> NDArray[np.bool_]:
         """Which of the images [N] the other split has too. Constant ones are none: they give nothing away."""
-        return self.varies & np.isin(self.hashes, other.varied)
+        return np.isin(self.hashes, other.varied)
 
 
 def find(dataset: Dataset, seen: Mapping[str, Seen]) -> list[Finding]:
@@ -126,7 +126,7 @@ def refuse_leakage(raw: Path, seen: Mapping[str, Seen], rows: Mapping[str, NDArr
     for name in ("train", "val"):
         leaked, other = np.flatnonzero(test.found_in(seen[name])), seen[name]
         if len(leaked):
-            twin = np.flatnonzero(other.varies & (other.hashes == test.hashes[leaked[0]]))[0]
+            twin = np.flatnonzero(other.hashes == test.hashes[leaked[0]])[0]
             here, there = rows["test"][leaked[0]], rows[name][twin]
             finding = Finding(f"in_{name}", "test", len(leaked))
             raise PipelineError(
