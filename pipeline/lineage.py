@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from pipeline.data.findings import Finding
 from pipeline.datasets import DATASETS
 from pipeline.digest import md5_file
 from pipeline.layout import BACKBONE, TEST_DATA, TRAINING_DATA, run_folder
@@ -59,7 +58,7 @@ class _Meta(BaseModel):
     source: str
     size: int = Field(ge=1)
     splits: dict[str, _Kept]
-    findings: list[Finding]
+    findings: list[dict[str, Any]]  # not typed: their words would be code of a training, and change it
 
 
 class _Trained(BaseModel):

@@ -58,6 +58,9 @@ class DataOrigin(Record):
     def _check(self) -> Self:
         if missing := [split for split in SPLITS if split not in self.splits]:
             raise ValueError(f"nothing on the split {missing[0]}")
+        known = range(len(self.class_names))
+        if unknown := [index for finding in self.findings for index in finding.classes if index not in known]:
+            raise ValueError(f"findings: no class {unknown[0]}")
         return self
 
 

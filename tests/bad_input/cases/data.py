@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from case import Case
-from damage import edited_npz
+from damage import edited_npz, set_json, without_json
 
 Arrays = dict[str, np.ndarray]
 OWN = {"data.source": "mirror", "data.mirror": "mirror", "data.verify": False}
@@ -190,6 +190,25 @@ CASES = [
             params={"data.source": source, "data.mirror": "folder"},
         )
         for source in ("phantom", "zenodo")
+    ),
+    Case(
+        "a finding of meta.json is gone",
+        "evaluate mosaic 42 B",
+        without_json("data/cached/training/breastmnist/meta.json", "findings"),
+        ("data/cached/training/breastmnist/meta.json", "findings", "dvc repro"),
+    ),
+    *(
+        Case(
+            f"an evaluation holds a finding of {what}",
+            "report",
+            set_json("evaluation/mosaic/42/B.json", "datasets.breastmnist.data.findings", [finding]),
+            ("evaluation/mosaic/42/B.json", "findings", "dvc repro"),
+        )
+        for what, finding in (
+            ("a class that there is not", {"kind": "absent", "split": "val", "classes": [2]}),
+            ("a kind that there is not", {"kind": "blurred", "split": "val", "images": 1}),
+            ("a split that there is not", {"kind": "constant", "split": "dev", "images": 1}),
+        )
     ),
     Case(
         "train.class_weights is no kind",
