@@ -42,6 +42,17 @@ def test_a_second_run_finds_everything_up_to_date(repository):
     assert repository.run("git", "status", "--porcelain") == ""
 
 
+def test_what_was_pushed_is_all_that_a_fresh_clone_needs(repository, tmp_path):
+    repository.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    clone = Repository(tmp_path / "clone")
+    for each in (repository, clone):
+        each.run("dvc", "remote", "add", "--local", "--default", "group", str(tmp_path / "remote"))
+    repository.run("dvc", "push")
+    clone.run("dvc", "pull")
+    assert "Data and pipelines are up to date." in clone.run("dvc", "status")
+    assert clone.run("git", "status", "--porcelain") == ""
+
+
 def test_data_weights_and_configurations_are_the_same_bytes_in_another_run(repository, tmp_path):
     other = copied(tmp_path)
     for name in SMALL["data"]["datasets"]:
