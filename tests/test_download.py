@@ -11,7 +11,10 @@ import pytest
 from pipeline.download import PATIENCE, Patience, download, is_url
 from pipeline.errors import PipelineError
 
-QUICK = Patience(connect=1, silence=0.2, window=0.2, least=1000, stalls=2, delays=(0, 0, 0))
+# However busy the machine is, what does not stall on purpose has time enough.
+CALM = Patience(connect=30, silence=30, window=30, delays=(0, 0, 0))
+SILENT = replace(CALM, silence=0.2, stalls=2)
+SLOW = replace(CALM, window=0.2, least=1000, stalls=2)
 BODY = b"the file" * 100
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
@@ -74,47 +77,51 @@ def server(monkeypatch):
     server.close()
 
 
-def fetched(server, tmp_path, url=None, patience=QUICK):
+def fetched(server, tmp_path, url=None, patience=CALM):
     target = tmp_path / "file"
     return download(
         url or server.url, target, target.read_bytes, name=url or server.url, setting="x.y", patience=patience
     )
 
 
-def refused(server, tmp_path, url=None) -> str:
+def refused(server, tmp_path, url=None, patience=CALM) -> str:
     with pytest.raises(PipelineError) as error:
-        fetched(server, tmp_path, url)
+        fetched(server, tmp_path, url, patience)
     message = str(error.value)
     assert message.isprintable()  # one line
     return message
 
 
 STALLS = {
-    "silent": "the server does not answer in time",
-    "silent_after_half": "the server does not answer in time",
-    "crawling": "bytes arrived in 0.2 s",
-    "crawling_in_the_headers": "bytes arrived in 0.2 s",
+    "silent": (SILENT, "the server does not answer in time"),
+    "silent_after_half": (SILENT, "the server does not answer in time"),
+    "crawling": (SLOW, "bytes arrived in 0.2 s"),
+    "crawling_in_the_headers": (SLOW, "bytes arrived in 0.2 s"),
 }
 
 
-@pytest.mark.parametrize(("behaviour", "said"), STALLS.items())
-def test_a_transfer_that_stalls_is_interrupted_and_tried_again(server, tmp_path, capsys, behaviour, said):
+@pytest.mark.parametrize("behaviour", STALLS)
+def test_a_transfer_that_stalls_is_interrupted_and_tried_again(server, tmp_path, capsys, behaviour):
+    patience, said = STALLS[behaviour]
     server.answers = [getattr(server, behaviour), says(OK)]
-    assert fetched(server, tmp_path) == BODY
-    assert server.connections == 2
-    assert f"retrying in 0 s: {server.url}: " in (line := capsys.readouterr().err)
-    assert said in line or "bytes arrived" in line
+    # As often as it takes, on a machine so busy that the second try stalls too.
+    assert fetched(server, tmp_path, patience=replace(patience, stalls=100, delays=(0,) * 100)) == BODY
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith(f"retrying in 0 s: {server.url}: ")
+    assert said in first
 
 
 @pytest.mark.parametrize("behaviour", STALLS)
 def test_a_transfer_that_always_stalls_is_given_up_after_as_many_tries_as_stalls_are_allowed(
     server, tmp_path, behaviour
 ):
+    patience, said = STALLS[behaviour]
     server.answers = [getattr(server, behaviour)]
-    message = refused(server, tmp_path)
+    message = refused(server, tmp_path, patience=patience)
     assert message.startswith(f"{server.url}: ")
+    assert said in message
     assert message.endswith("; check the address and the network, or try again later")
-    assert server.connections == QUICK.stalls
+    assert server.connections <= patience.stalls < 1 + len(patience.delays)
 
 
 def test_nobody_waits_longer_than_a_few_minutes_for_a_server_that_brings_nothing():
@@ -127,12 +134,12 @@ def test_nobody_waits_longer_than_a_few_minutes_for_a_server_that_brings_nothing
 def test_a_slow_transfer_that_brings_enough_is_not_interrupted(server, tmp_path):
     def slowly(connection):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-        for _ in range(20):  # 50 kB every 30 ms: three windows
+        for _ in range(20):  # 50 kB every 30 ms: more than one window
             connection.sendall(b"x" * 50_000)
             time.sleep(0.03)
 
     server.answers = [slowly]
-    assert fetched(server, tmp_path, patience=replace(QUICK, silence=5, least=10_000)) == b"x" * 1_000_000
+    assert fetched(server, tmp_path, patience=replace(SLOW, window=0.5)) == b"x" * 1_000_000
     assert server.connections == 1
 
 
@@ -198,7 +205,7 @@ def test_neither_user_nor_password_of_an_address_is_printed(server, tmp_path, ca
 def test_a_full_disk_is_an_error_of_the_system(server, tmp_path):
     server.answers = [says(OK)]
     with pytest.raises(OSError, match="No space left"):
-        download(server.url, "/dev/full", bool, name="file", setting="x.y", patience=QUICK)
+        download(server.url, "/dev/full", bool, name="file", setting="x.y", patience=CALM)
 
 
 def test_an_address_is_told_from_a_path_whatever_its_case():
