@@ -18,7 +18,7 @@ TAIL = 0.025
 # Below it a p value is no longer told apart: what stands for "far beyond any threshold".
 LEAST_P = 1e-12
 # A standard error below it is what rounding leaves of none.
-NOTHING = 1e-12
+NOTHING = 1e-7
 
 
 @dataclass(frozen=True)

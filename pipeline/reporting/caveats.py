@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
+from pipeline.reporting.wording import plural
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,13 @@ class Caveat:
 
 
 def caveats(results: Results) -> list[Caveat]:
-    """Say what the numbers stand on, where that is less than official data, several seeds and a pretrained ViT."""
+    """Say what the numbers stand on, where that is less than sound official data, several seeds and a pretrained ViT."""
     origin = describe_origin(results)
     found = [Caveat(origin.label, origin.brief)] if origin.warning else []
     if len(results.seeds) == 1:
         found.append(Caveat("One training each", "no difference is called"))
     if results.main_run.training.weights.random:
         found.append(Caveat("Random backbone", "a pretrained one may differ"))
+    if odd := [name for name in results.datasets if results.origin(name).findings]:
+        found.append(Caveat("Odd data", f"in {plural(len(odd), 'dataset')}", "datasets"))
     return found

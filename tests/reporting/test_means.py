@@ -13,14 +13,15 @@ from pipeline.reporting.records import DatasetResult
 from pipeline.reporting.results import load_results
 from pipeline.reporting.results_csv import results_csv
 
-ORIGIN = {"source": "phantom", "official": False, "size": 28, "class_names": [], "raw_md5": "", "splits": {}}
+SPLITS = {split: {"n": 6, "of": 6} for split in ("train", "val", "test")}
+ORIGIN = {"source": "phantom", "official": False, "size": 28, "class_names": [], "raw_md5": "0" * 32, "splits": SPLITS}
 
 
 def _results(inputs, values):
     """Results with ACC (and AUC, 0.1 above) by variant and dataset, a value for each seed."""
     for (variant, dataset), accuracies in values.items():
         for seed, acc in zip(inputs.seeds, accuracies, strict=True):
-            inputs.metrics[variant, seed, dataset] = {"acc": acc, "auc": None if acc is None else acc + 0.1}
+            inputs.metrics[variant, seed, dataset] = {"acc": acc, "auc": None if acc is None else min(1.0, acc + 0.1)}
     inputs.write()
     return load_results(inputs.variants, inputs.seeds, root=inputs.root)
 

@@ -211,9 +211,19 @@ def test_the_answer_comes_before_its_caveats_and_both_in_short_before_the_table(
     assert [link["href"] for link in above.all("a")] == ["#limits"] * (3 if len(seeds) == 1 else 2)
 
 
-def test_numbers_without_a_caveat_have_none(inputs):
+def test_sound_numbers_have_no_caveat(inputs):
     inputs.seeds, inputs.source, inputs.official, inputs.weights = (1, 2), "zenodo", True, "B_16.npz"
     assert '<ul class="caveats">' not in render_page(_results(inputs), "abc123")
+
+
+def test_odd_data_are_a_caveat_that_leads_to_what_was_found(inputs):
+    repeated = {"split": "train", "kind": "repeated", "count": 2}
+    inputs.findings = {"breastmnist": [repeated]}
+    html = render_page(_results(inputs), "abc123")
+    assert "Odd data" in html
+    caveat = html.partition('<ul class="caveats">')[2].partition("</ul>")[0]
+    assert 'href="#datasets"' in caveat
+    assert "in 1 dataset" in caveat
 
 
 def test_every_section_is_in_the_contents_and_nothing_else(each):
@@ -394,6 +404,7 @@ def test_a_case_is_marked_right_or_wrong_in_words(inputs):
     arrays["breastmnist/scores"][:2] = [[0.75, 0.25], [0.75, 0.25]]
     arrays["breastmnist/labels"][:2] = [[0], [1]]
     arrays["breastmnist/sample_index"] = np.array([0, 1])
+    arrays["breastmnist/sample_images"] = arrays["breastmnist/sample_images"][:2]
     np.savez(path, **arrays)
     pages = render_specialists(load_results(("mosaic",), (42,), root=inputs.root), "abc")
     text = " ".join(Page(pages["B"]).text.split())
@@ -432,7 +443,7 @@ def test_colours_of_figures_are_those_of_the_page(each):
 def test_one_variant_and_one_dataset_make_a_report(inputs):
     inputs.variants, inputs.datasets, inputs.rounds = ("linear_probe",), ("octmnist",), 1
     text = Page(render_page(_results(inputs), "abc123")).text
-    assert "linear_probe reaches a mean test accuracy" in text
+    assert "linear_probe reaches a test accuracy" in text
     assert "Settings in which the variants differ" not in text
 
 
@@ -550,6 +561,7 @@ def test_a_multi_label_case_counts_its_wrong_labels(inputs):
     arrays["chestmnist/scores"][0, 3] = 0.75
     arrays["chestmnist/scores"][1, 5] = 0.75
     arrays["chestmnist/sample_index"] = np.array([0, 1])
+    arrays["chestmnist/sample_images"] = arrays["chestmnist/sample_images"][:2]
     np.savez(path, **arrays)
     pages = render_specialists(load_results(("mosaic",), (42,), root=inputs.root), "abc")
     text = " ".join(Page(pages["B"]).text.split())
