@@ -94,7 +94,7 @@ ARGUMENTS = [
 ]
 
 PARAMETERS = [
-    Case(f"{key} is {value!r}", command, params={key: value} | more, says=(key, *says))
+    Case(f"{key} is {value!r}, met by {command.split()[0]}", command, params={key: value} | more, says=(key, *says))
     for key, value, command, says, more in [
         ("compute.threads", 10**6, "check", ("1000000", "less than or equal to 1024"), {}),
         ("compute.workers", 10**6, "check", ("1000000", "less than or equal to 1024"), {}),
@@ -172,11 +172,11 @@ ENVIRONMENT = [
         says=("MLflow store http://127.0.0.1:1: ", "unset MLFLOW_TRACKING_URI"),
     ),
     Case(
-        "the mirror is not there, and its URL has a password",
+        "the mirror is no URL, and has a password",
         "download retinamnist",
         no_waiting,
-        params={"data.source": "mirror", "data.mirror": "http://user:se@cret@127.0.0.1:1/data"},
-        says=("error: http://127.0.0.1:1/data/retinamnist.npz: ",),
+        params={"data.source": "mirror", "data.mirror": "http://user:se@cret@host:port/data"},
+        says=("error: http://host:port/data/retinamnist.npz: not a URL",),
     ),
     Case(
         "the weights are not there, and their URL has a password",
