@@ -119,7 +119,7 @@ def test_an_experiment_retrains_only_what_its_parameter_can_influence(experiment
     skipped = {line.split("'")[1] for line in experiment.splitlines() if "didn't change, skipping" in line}
     evaluated = {f"evaluate@mosaic-42-{specialist}" for specialist in "ABC"}
     configured = {"configure@mosaic", "configure@linear_probe"}
-    assert ran == {*configured, "tune@mosaic", "train@mosaic-42", *evaluated, "analyse@mosaic-42", "report"}
+    assert ran == {"check", *configured, "tune@mosaic", "train@mosaic-42", *evaluated, "analyse@mosaic-42", "report"}
     assert {
         "tune@linear_probe",
         "train@linear_probe-42",
