@@ -79,12 +79,10 @@ def _raise_terminated(signum: int, frame: FrameType | None) -> None:
 
 
 def before_imports() -> None:
-    """Let nothing raw be said before `run_command` is reached, while modules are still being imported.
-
-    Nothing is open then, so that Ctrl-C may end the process as SIGTERM does; an import that fails is one line.
-    """
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Let nothing raw be said before `run_command` is reached: an import that fails is one line."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed (`>&-`): what libraries print must go somewhere
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     sys.excepthook = _end_at_import
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names in a terminal that is not UTF-8
@@ -102,7 +100,7 @@ def run_command(main: Callable[[], None]) -> None:
         for signum in TERMINATING:
             if signal.getsignal(signum) != signal.SIG_IGN:
                 previous[signum] = signal.signal(signum, _raise_terminated)
-        if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # see before_imports
+        if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # see stages/__init__.py
             previous[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
         if sys.stdout:

@@ -36,7 +36,8 @@ WAYS_OUT = {
 MEMORY = "lower train.batch_size, compute.eval_batch_size or compute.device_cache_gb, or use a larger machine"
 # How torch and its libraries say, in a RuntimeError, that memory is short.
 NO_MEMORY = re.compile(
-    "out of memory|can't allocate memory|not enough memory|bad_alloc|ALLOC_FAILED|failed to allocate", re.IGNORECASE
+    "out of memory|can't allocate memory|not enough memory|bad_alloc|ALLOC_FAILED|failed to (allocate|map segment)",
+    re.IGNORECASE,
 )
 NO_THREAD = re.compile("can't start new thread|Thread creation failed", re.IGNORECASE)
 
@@ -79,8 +80,8 @@ def _foreseen(error: BaseException) -> str | None:
 def _is_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
-    # torch's own class is one of RuntimeError; torch is not imported for its name.
-    return isinstance(error, RuntimeError) and bool(NO_MEMORY.search(str(error)))
+    # torch's own class is one of RuntimeError; torch is not imported for its name. A library may not fit either.
+    return isinstance(error, RuntimeError | ImportError) and bool(NO_MEMORY.search(str(error)))
 
 
 def _of_the_system(error: OSError) -> str:

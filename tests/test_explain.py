@@ -52,6 +52,7 @@ def exhausted() -> list[BaseException]:
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has 2 GiB."),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        ImportError("libtorch_cuda.so: failed to map segment from shared object"),
         RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
     ]
 
