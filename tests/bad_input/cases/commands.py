@@ -179,11 +179,11 @@ ENVIRONMENT = [
         says=("error: http://host:port/data/retinamnist.npz: not a URL",),
     ),
     Case(
-        "the weights are not there, and their URL has a password",
+        "the weights' address is no URL, and has a password",
         "weights",
         no_waiting,
-        params={"model.weights": "http://user:se@cret@127.0.0.1:1/vit.npz"},
-        says=("model.weights: http://127.0.0.1:1/vit.npz: ",),
+        params={"model.weights": "http://user:se@cret@host:port/vit.npz"},
+        says=("http://host:port/vit.npz: not a URL",),
     ),
     Case(
         "tracing is asked for with an unknown word, which is a yes",
