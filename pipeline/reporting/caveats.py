@@ -17,7 +17,7 @@ class Caveat:
 
 
 def caveats(results: Results) -> list[Caveat]:
-    """Say what the numbers stand on, where that is less than sound official data, several seeds and a pretrained ViT."""
+    """Say what the numbers stand on, where it is less than sound official data, several seeds and a pretrained ViT."""
     origin = describe_origin(results)
     found = [Caveat(origin.label, origin.brief)] if origin.warning else []
     if len(results.seeds) == 1:

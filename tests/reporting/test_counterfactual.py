@@ -34,7 +34,7 @@ def _load(inputs, shares: dict[str, tuple[float, ...]], seeds=(42,), specialists
         return {
             "counterfactual": {
                 "specialists": list(specialists),
-                "own": OWN,
+                "own": {name: OWN[name] for name in right},
                 "acc": {name: counts.mean(axis=1).tolist() for name, counts in right.items()},
                 "right": {name: counts.tolist() for name, counts in right.items()},
             }

@@ -52,7 +52,7 @@ def test_an_undefined_metric_is_explained_by_the_class_that_is_missing(inputs):
     (note,) = undefined_metrics(results)
     assert note.startswith("AUC of BreastMNIST is undefined (no test image is “breastmnist-1”)")
     assert "over 3 datasets and a mean AUC of" in _text(level(results))
-    assert _text(level(results)).split(" Its ")[0].endswith(" over 2.")
+    assert _text(level(results)).split(" Its ")[0].endswith(" over 2 datasets.")
 
 
 def test_limits_say_how_much_one_image_weighs(inputs):
