@@ -567,13 +567,17 @@ CASES = [
     ),
     analysis("a dataset's own specialist is none", lambda tree: tree["counterfactual"]["own"].update(retinamnist="Z")),
     *(
-        Case(f"a profile {kind}", command, damage("profiles/own.yaml"), says=("profiles/own.yaml", "correct or remove"))
+        Case(
+            f"a profile {kind}",
+            "profile own",
+            damage("profiles/own.yaml"),
+            says=("profiles/own.yaml", "correct or remove"),
+        )
         for kind, damage in (
             ("is a folder", lambda path: both(written(path, ""), folder(path))),
             ("is a link to itself", lambda path: both(written(path, ""), loop(path))),
             ("is not UTF-8", lambda path: written(path, b"\xff")),
         )
-        for command in ("profile own",)
     ),
     # Published results.
     Case(
