@@ -11,6 +11,8 @@ Minutes on one core. Prints the counts, and every one of the last three:
 - TRACEBACK: whatever nobody foresaw, in one line or in many
 """
 
+import json
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -71,9 +73,7 @@ def readers() -> Iterator[tuple[str, str]]:
 def damages(project: Path, path: str) -> Iterator[tuple[str, Change]]:
     """Yield what can become of a file, by name."""
     yield from (("missing", missing(path)), ("folder", folder(path)), ("empty", empty(path)), ("loop", loop(path)))
-    if is_root():
-        print(f"{path}: mode 000 hinders nobody as root", file=sys.stderr)
-    else:
+    if not is_root():  # whom it hinders from nothing
         yield "mode 000", forbidden(path)
     yield "random bytes", garbage(path)
     for share in (0.01, 0.3, 0.6, 0.9, 0.999):
@@ -91,7 +91,6 @@ def damages(project: Path, path: str) -> Iterator[tuple[str, Change]]:
 
 def _json_damages(file: Path, path: str) -> Iterator[tuple[str, Change]]:
     """Every key gone, and every value another one; of lists the first item stands for all."""
-    import json
 
     def keys(tree: object, at: tuple = ()) -> Iterator[tuple]:
         if at:
@@ -142,14 +141,15 @@ def main() -> None:
         clean: dict[str, dict[str, str]] = {}
         for path, command in readers():
             if command not in clean:
-                project = copy(finished, Path(where) / "clean")
+                project = copy(finished, Path(where) / f"clean-{len(clean)}")
                 assert run_stage(project, command).status == 0
                 clean[command] = contents(project)
                 _remove(project)
             for kind, damage in damages(finished, path):
                 if wanted and not any(word in path or word in kind for word in wanted):
                     continue
-                project = copy(finished, Path(where) / "copy")
+                # A place of its own: MLflow keeps the database of a place open.
+                project = copy(finished, Path(where) / f"copy-{counts.total()}")
                 try:
                     found, said = outcome(project, clean[command], path, command, damage)
                 except AssertionError:  # the damage changes nothing
@@ -160,11 +160,11 @@ def main() -> None:
                 if found.isupper():
                     print(f"{found}: {path}, {kind}: {command}: {said}"[:400], flush=True)
     print(", ".join(f"{found} {number}" for found, number in sorted(counts.items())))
+    if is_root():
+        print("mode 000 was left out: it hinders root from nothing")
 
 
 def _remove(project: Path) -> None:
-    import shutil
-
     shutil.rmtree(project)
 
 

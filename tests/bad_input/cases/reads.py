@@ -404,12 +404,8 @@ CASES = [
         replaced(HISTORY, "student_score", "score"),
         "student_score",
     ),
-    of(
-        "a history has a column twice",
-        REPORT,
-        HISTORY,
-        replaced(HISTORY, "student_acc", "student_auc"),
-    ),
+    of("a history has a column twice", REPORT, HISTORY, replaced(HISTORY, "round,lr,", "round,round,"), "twice"),
+    of("a history ends in a number", REPORT, HISTORY, rewritten(HISTORY, lambda content: content[:-3]), "line"),
     of(
         "a history has an infinity",
         REPORT,
@@ -466,6 +462,7 @@ CASES = [
     tested("confusion", [[7]], "retinamnist"),
     tested("confusion", [[1, 2], [3]], "confusion"),
     tested("confusion.0.0", -1, "confusion"),
+    tested("confusion.0.0", 99, "confusion", "add up"),
     tested("data.class_names", ["one"], "retinamnist"),
     tested("data.size", 0, "size"),
     tested("data.splits.test.n", 6, "6"),
