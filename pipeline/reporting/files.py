@@ -14,6 +14,8 @@ from pipeline.reporting.records import Analysis, ConflictFile, Conflicts, Datase
 
 METRICS = ("acc", "auc")
 MODELS = ("student", "teacher")
+# Metrics that only one kind of task has.
+ORDINAL, MULTI_LABEL = ("quadratic_kappa", "mae", "acc_within_one"), ("map",)
 MAX_SAMPLES = 4
 # How far the mean of contributions, stored in single precision, may be from the metric that it is.
 ROUNDING = 1e-4
@@ -60,7 +62,7 @@ def read_evaluation(path: Path, variant: str, seed: int, specialist: str, datase
         _check_names(evaluation, variant=variant, seed=seed, specialist=specialist)
         _check_datasets(evaluation.datasets, [name for name in datasets if DATASETS[name].specialist == specialist])
         for name, result in evaluation.datasets.items():
-            _check_classes(DATASETS[name], result)
+            _check_result(DATASETS[name], result)
     return evaluation
 
 
@@ -156,7 +158,11 @@ def _check_datasets(found: Mapping[str, Any] | Sequence[str], expected: Sequence
         raise ValueError(f"not of the datasets that are configured ({', '.join(differing)})")
 
 
-def _check_classes(dataset: Dataset, result: DatasetResult) -> None:
+def _check_result(dataset: Dataset, result: DatasetResult) -> None:
+    others = () if dataset.task == "ordinal-regression" else ORDINAL
+    wanted = DatasetResult.model_fields.keys() - {*others, *(() if dataset.multi_label else MULTI_LABEL)}
+    if missing := sorted(wanted - result.model_fields_set):
+        raise ValueError(f"datasets.{dataset.name}.{missing[0]}: missing")
     classes = dataset.num_classes
     shape = (classes, 2, 2) if dataset.multi_label else (classes, classes)
     if len(result.data.class_names) != classes or np.shape(result.confusion) != shape:

@@ -15,7 +15,10 @@ WholeNumber = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Cosine = Annotated[float, Field(ge=-1.001, le=1.001)]  # rounding may carry one beyond 1
 NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
+# A log-likelihood sees no probability below 1e-7, whose logarithm this is.
+Loss = Annotated[float, Field(ge=0, le=16.2)]
+Brier = Annotated[float, Field(ge=0, le=2)]
+Temperature = Annotated[float, Field(gt=0, le=100)]
 Deployed = Literal["student", "teacher"]
 
 
@@ -75,17 +78,17 @@ class DatasetResult(Record):
     n: Count
     acc: Share | None
     auc: Share | None
-    loss: NonNegative | None
+    loss: Loss | None
     confusion: list[list[WholeNumber]] | list[list[list[WholeNumber]]]
     data: DataOrigin
     balanced_acc: Share | None = None
     macro_f1: Share | None = None
     ece: Share | None = None
-    brier: NonNegative | None = None
-    temperature: Positive | None = None
-    loss_scaled: NonNegative | None = None
+    brier: Brier | None = None
+    temperature: Temperature | None = None
+    loss_scaled: Loss | None = None
     ece_scaled: Share | None = None
-    brier_scaled: NonNegative | None = None
+    brier_scaled: Brier | None = None
     reliability: list[tuple[WholeNumber, Share | None, Share | None]] = []
     quadratic_kappa: Cosine | None = None
     mae: NonNegative | None = None

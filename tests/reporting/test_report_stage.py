@@ -85,7 +85,9 @@ def test_without_an_evaluation_the_last_report_stays(workspace, run):
     files = [*FILES, *(f"specialists/{name}" for name in PAGES)]
     before = {name: (workspace / "reports" / name).read_bytes() for name in files}
     shutil.rmtree(workspace / "evaluation/mosaic/42")
-    with pytest.raises(PipelineError, match=r"evaluation/mosaic/42/A\.json: no such file; `dvc repro evaluate` makes it"):
+    with pytest.raises(
+        PipelineError, match=r"evaluation/mosaic/42/A\.json: no such file; `dvc repro evaluate` makes it"
+    ):
         main()
     assert {name: (workspace / "reports" / name).read_bytes() for name in files} == before
 

@@ -28,6 +28,7 @@ from damage import (
     without_json,
     written,
 )
+from finished import run_stage
 
 EVALUATE, ANALYSE, TRAIN, REPORT = "evaluate mosaic 42 A", "analyse mosaic 42", "train mosaic 42", "report"
 TRAINING, TEST = "data/cached/training/retinamnist", "data/cached/test/retinamnist"
@@ -200,10 +201,11 @@ def published(name: str, content: str | bytes, *says: str, status: int = 2) -> C
 
 
 def without_group_a(project: Path) -> None:
-    """A configuration without the one dataset of specialist A."""
+    """A configuration without the one dataset of specialist A, and a training of it."""
     tree = yaml.safe_load((project / CONFIG).read_text())
     del tree["routing"]["datasets"]["retinamnist"], tree["routing"]["sizes"]["A"]
     (project / CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False))
+    assert run_stage(project, TRAIN).status == 0
 
 
 def tested_nothing(project: Path) -> None:
@@ -306,7 +308,7 @@ CASES = [
     ),
     of(
         "meta.json has another size",
-        ANALYSE,
+        TRAIN,
         META,
         set_json(META, "size", 64),
         "64",
@@ -458,6 +460,7 @@ CASES = [
     tested("n", 1000, "1000"),
     tested("n", "7", "n"),
     tested("loss", -1, "loss"),
+    tested("loss_scaled", 1e300, "loss_scaled"),
     tested("temperature", 0, "temperature"),
     tested("confusion", [[7]], "retinamnist"),
     tested("confusion", [[1, 2], [3]], "confusion"),
@@ -494,6 +497,10 @@ CASES = [
         TESTED,
         without_json(TESTED, "datasets.retinamnist.auc"),
         "auc",
+    ),
+    *(
+        lacking(f"an evaluation lacks {key}", REPORT, TESTED, f"datasets.retinamnist.{key}", key)
+        for key in ("ece", "temperature", "quadratic_kappa", "reliability")
     ),
     of("scores are encrypted", REPORT, SCORES, encrypted(SCORES), "encrypted"),
     *(
