@@ -19,7 +19,7 @@ repro: $(VENV)/.installed    ## install, then run the pipeline and render the re
 test: $(VENV)/.installed-dev    ## install, check the style, run the tests
 	ruff check .
 	ruff format --check .
-	python -m pytest -n logical --maxprocesses 8 --dist loadfile
+	python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev    ## fix what ruff can fix
 	ruff check --fix .

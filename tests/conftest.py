@@ -25,8 +25,15 @@ from pipeline.training.trainer import CyclicTrainer
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 
+# Their fixtures run the whole pipeline.
+LONGEST = ("test_pipeline.py", "test_resume.py", "test_parallel.py")
 # One dataset of every specialist, and a second one of B.
 ONE_OF_EACH = ("retinamnist", "breastmnist", "chestmnist", "nodulemnist3d")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is left with one of them at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")
