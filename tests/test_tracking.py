@@ -1,3 +1,4 @@
+import io
 import math
 import os
 import re
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from pipeline.command import Terminated
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.tracking import git_revision, tracked_run
+from pipeline.tracking.anchor import follow
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.run import PARAM_LENGTH, flatten
 from pipeline.tracking.store import open_store
@@ -33,7 +36,10 @@ def empty_database(tmp_path_factory):
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("DVC_ROOT", str(folder))
         open_store("template")
-    return folder / "mlflow.db"
+    moved = tmp_path_factory.mktemp("database") / "mlflow.db"
+    shutil.copy(folder / "mlflow.db", moved)
+    shutil.rmtree(folder)
+    return moved
 
 
 @pytest.fixture
@@ -42,6 +48,8 @@ def root(tmp_path, monkeypatch, empty_database):
     for variable in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
         monkeypatch.delenv(variable, raising=False)
     shutil.copy(empty_database, tmp_path / "mlflow.db")
+    with redirect_stderr(io.StringIO()):  # the database tells that it was moved
+        follow(tmp_path, timeout=1)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -8,7 +8,10 @@ import yaml
 from small import ROOT, Repository
 
 COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text())
-HARMED = "profiles/harmed.npz"
+# As a seed it leads to a file that is none of a training's; names of datasets and variants stand in several outputs
+# each, which DVC would find to be the same one.
+LEADS_AWAY = "../../profiles"
+HARMED = "profiles/model.safetensors"
 NAMES = [
     "a; touch pwned",
     "$(touch pwned)",
@@ -38,8 +41,8 @@ def repository(tmp_path_factory) -> Repository:
     return repository
 
 
-def put(repository: Repository, datasets: list, run: list) -> None:
-    tree = COMMITTED | {"data": COMMITTED["data"] | {"datasets": datasets}}
+def put(repository: Repository, datasets: list, run: list, seeds: list) -> None:
+    tree = COMMITTED | {"data": COMMITTED["data"] | {"datasets": datasets}, "seeds": seeds}
     tree["ablation"] = COMMITTED["ablation"] | {"run": run, "analyse": []}
     tree["ablation"]["variants"] = tree["ablation"]["variants"] | {name: {"why": "any"} for name in run}
     (repository.folder / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
@@ -51,12 +54,12 @@ def unharmed(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("datasets", "run"),
-    [(["breastmnist"], NAMES), ([*NAMES, "../../profiles/harmed"], ["mosaic"])],
-    ids=["variant", "dataset"],
+    ("datasets", "run", "seeds"),
+    [(["breastmnist"], NAMES, [42]), (NAMES, ["mosaic"], [42]), (["breastmnist"], ["mosaic"], [*NAMES, LEADS_AWAY])],
+    ids=["variant", "dataset", "seed"],
 )
-def test_a_name_in_params_yaml_runs_nothing_and_deletes_nothing(repository, datasets, run):
-    put(repository, datasets, run)
+def test_a_name_in_params_yaml_runs_nothing_and_deletes_nothing(repository, datasets, run, seeds):
+    put(repository, datasets, run, seeds)
     printed = repository.run("dvc", "repro", "--keep-going", fails=True)
     assert unharmed(repository.folder)
     assert "Running stage 'check'" in printed
@@ -67,6 +70,6 @@ def test_a_name_in_params_yaml_runs_nothing_and_deletes_nothing(repository, data
 
 @pytest.mark.parametrize("name", ["a'; touch pwned; '", "$(touch pwned)"])
 def test_a_stage_that_is_run_without_the_check_runs_nothing_either(repository, name):
-    put(repository, ["breastmnist"], [name])
+    put(repository, ["breastmnist"], [name], [42])
     repository.run("dvc", "repro", "--single-item", f"configure@{name}", fails=True)
     assert unharmed(repository.folder)
