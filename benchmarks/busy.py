@@ -18,13 +18,14 @@ from benchmarks.engine import build_trainer, seconds_per_step
 from benchmarks.fresh import in_fresh_process
 from benchmarks.result import Result
 from benchmarks.setting import Setting, settings
-from pipeline.waiting import SPINS
+from pipeline.waiting import SPINS_BUSY, SPINS_QUIET
 
 LOOPS_PER_CORE = 2
 # What idle threads do, by the environment that makes them do it.
 WAITING: dict[str, dict[str, str]] = {
     "spin for ms (libgomp's own)": {"GOMP_SPINCOUNT": "300000"},
-    f"spin {SPINS} times (a stage's)": {"GOMP_SPINCOUNT": str(SPINS)},
+    f"spin {SPINS_QUIET} times (a stage's where it is quiet)": {"GOMP_SPINCOUNT": str(SPINS_QUIET)},
+    f"spin {SPINS_BUSY} times (a stage's where it is busy)": {"GOMP_SPINCOUNT": str(SPINS_BUSY)},
     "sleep at once": {"OMP_WAIT_POLICY": "passive"},
 }
 STEPS = 6  # of an epoch

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.waiting import SAID, SPINS, spin_briefly
+from pipeline import waiting
+from pipeline.waiting import SAID, SPINS_BUSY, SPINS_QUIET, others_compute, spin_briefly
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,4 +35,36 @@ def test_a_stage_says_it_before_torch_can_be_imported():
         text=True,
         check=True,
     )
-    assert f"GOMP_SPINCOUNT = '{SPINS}'" in done.stderr
+    assert f"GOMP_SPINCOUNT = '{SPINS_QUIET}'" in done.stderr or f"GOMP_SPINCOUNT = '{SPINS_BUSY}'" in done.stderr
+
+
+@pytest.mark.parametrize(("busy", "spins"), [(True, SPINS_BUSY), (False, SPINS_QUIET)])
+def test_idle_threads_sleep_sooner_where_others_compute(monkeypatch, busy, spins):
+    for name in SAID:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(waiting, "others_compute", lambda: busy)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that it is taken back
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    spin_briefly()
+    assert os.environ.pop("GOMP_SPINCOUNT") == str(spins)
+
+
+@pytest.mark.parametrize(
+    ("told", "busy"),
+    [
+        (["1/300", "1/300", "1/300"], False),
+        (["3/300", "1/300", "4/300"], False),  # somebody who was there for a moment
+        (["3/300", "2/300", "4/300"], True),
+        (["nonsense"] * 3, False),
+    ],
+)
+def test_others_compute_if_they_always_want_a_core(tmp_path, monkeypatch, told, busy):
+    readings = iter(told)
+
+    def load(path: str, **_: str) -> object:
+        file = tmp_path / "loadavg"
+        file.write_text(f"0.20 0.07 0.02 {next(readings)} 1234\n")
+        return file.open()
+
+    monkeypatch.setattr("builtins.open", load)
+    assert others_compute() is busy

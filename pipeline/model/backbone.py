@@ -20,10 +20,13 @@ def build_backbone(
     pre-norm blocks, and no parameter beyond those of arXiv:2010.11929), or if its patches are of another size.
     """
     _check_name(backbone)
-    # Images are always of `image_size`; a model that takes any would hand its tokens on in two dimensions.
-    model = create_model(
-        backbone, pretrained=False, num_classes=0, img_size=image_size, dynamic_img_size=False, device=device
-    )
+    options = {"num_classes": 0, "img_size": image_size}
+    # Images are always of that size; a model that takes any would hand its tokens on in two dimensions.
+    options["dynamic_img_size"] = False
+    if torch.device(device).type == "meta":
+        # There is nothing to initialise, and torch would import its compiler for it.
+        options["weight_init"] = "skip"
+    model = create_model(backbone, pretrained=False, device=device, **options)
     if not _is_plain(model):
         raise PipelineError(
             f"model.backbone: {backbone} is not a plain ViT (class token, pre-norm blocks without extras); "

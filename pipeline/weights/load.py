@@ -31,11 +31,12 @@ def load_backbone(path: Path, architecture: Architecture) -> VisionTransformer:
             "params.yaml, which all variants share"
         )
     # Built without storage: random weights would only be overwritten.
-    model = build_backbone(**expected, device="meta").to_empty(device="cpu")
+    model = build_backbone(**expected, device="meta")
     try:
         tensors = load_file(path)
         _check_values(tensors)
-        model.load_state_dict(tensors)
+        # Copies, because the file's tensors lie in memory as in the file, where products are slower.
+        model.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         raise PipelineError(f"{path}: {' '.join(str(error).split())}; `dvc repro weights` writes it anew") from None
     return model
