@@ -6,7 +6,7 @@ KEPT = [
     "http://host/path",
     "https://host:8080/a@b/c.npz",
     "http://host/x?to=a@b.org#c@d",
-    "sqlite:////tmp/a@b/mlflow.db",
+    "sqlite:////srv/a@b/mlflow.db",
     "write to a@b.org about http://host",
     "file:///home/a:b@c/x.npz",
 ]
