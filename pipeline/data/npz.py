@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Damaged, Npz, open_npz
 from pipeline.datasets import SPLITS, Dataset
 from pipeline.errors import PipelineError
-from pipeline.npz import Damaged, Npz, open_npz
 
 BLOCK_BYTES = 16 << 20
 

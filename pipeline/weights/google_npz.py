@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.arrays import Damaged, Npz, open_npz
 from pipeline.errors import PipelineError
-from pipeline.npz import Damaged, Npz, open_npz, write_npz
+from pipeline.npz import write_npz
 
 if TYPE_CHECKING:
     from pipeline.model.vit import VisionTransformer

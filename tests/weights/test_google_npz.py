@@ -247,7 +247,7 @@ def test_arrays_far_beyond_the_layout_are_refused_before_they_are_unpacked(tmp_p
     tracemalloc.stop()
     assert peak < 2_000_000
 
-    monkeypatch.setattr("pipeline.npz.BOMB_BYTES", 10_000_000)
+    monkeypatch.setattr("pipeline.arrays.BOMB_BYTES", 10_000_000)
     with pytest.raises(PipelineError, match=r"\(\d+ bytes that say they unpack to \d+\)"):
         check_npz(path, LAYOUT, "vit_small")
 
