@@ -21,8 +21,9 @@ from pipeline.reading import first_problem, read_text, reading
 class Architecture(BaseModel):
     """Shape of the model and how it starts; None is what the variant does not have.
 
-    Those are the statistics without 2D datasets, volume and tokenizer keys without 3D ones or with slices, the slices
-    with a tokenizer of volumes, the adapter keys without bottlenecks, the strength without prompts.
+    Those are the statistics where nothing goes through the ViT's patches or starts from them, volume and tokenizer
+    keys without 3D datasets or with slices, the slices with a tokenizer of volumes, the adapter keys without
+    bottlenecks, the strength without prompts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -101,7 +102,8 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         model, recipe = self.model, self.train
-        matters = _matters(self.routing, recipe, model.slices is not None, model.prompt_strength, model.frozen)
+        sliced, inflated = model.slices is not None, model.tokenizer_init == "inflate"
+        matters = _matters(self.routing, recipe, sliced, inflated, model.prompt_strength, model.frozen)
         for section, of_section in matters.items():
             values = getattr(self, section)
             for key, needed in of_section.items():
@@ -147,7 +149,8 @@ def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = Non
         "train": train.model_dump() | {"prompt_strength_lr": resolved.adapter.prompt_strength_lr},
         "momentum": {"d2": resolved.ema.momentum, "d3": resolved.ema.momentum_3d, "update": resolved.ema.update},
     }
-    matters = _matters(routing, train, sliced, resolved.adapter.prompt_strength, resolved.backbone.frozen)
+    inflated = resolved.tokenizer_3d.init == "inflate"
+    matters = _matters(routing, train, sliced, inflated, resolved.adapter.prompt_strength, resolved.backbone.frozen)
     matters["train"]["deploy"] = resolved.apart
     influential = {
         section: {key: value if matters[section].get(key, True) else None for key, value in values.items()}
@@ -157,7 +160,7 @@ def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = Non
 
 
 def _matters(
-    routing: Routing, train: Train, sliced: bool, prompt_strength: float | None, frozen: bool
+    routing: Routing, train: Train, sliced: bool, inflated: bool, prompt_strength: float | None, frozen: bool
 ) -> dict[str, dict[str, bool]]:
     """Return by section which of the keys that some variants do not have can influence one of this kind."""
     datasets = [DATASETS[name] for name in routing.datasets]
@@ -167,7 +170,7 @@ def _matters(
         "model": {
             "volume_patch_size": tokenized,
             "volume_size": tokenized,
-            "normalisation": images,
+            "normalisation": images or sliced or (tokenized and inflated),
             "tokenizer_init": tokenized,
             "tokenizer_trained": tokenized,
             "adapter_scale": bottleneck,

@@ -1,4 +1,4 @@
-"""Stage `weights`: an npz in Google's ViT layout -> weights/backbone.safetensors."""
+"""Stage `weights`: a ViT's weights, Google's npz or timm's safetensors -> weights/backbone.safetensors."""
 
 from pipeline.arguments import read_arguments
 from pipeline.command import run_command
@@ -6,19 +6,18 @@ from pipeline.params import load_params
 
 
 def main() -> None:
-    """Find the npz, convert it, and say what became of its arrays."""
+    """Find the file, convert it, and say what became of its arrays."""
     read_arguments("weights", __doc__)
     params = load_params().model  # before the heavy imports: bad input is reported at once
 
     from pipeline.layout import BACKBONE
     from pipeline.model.backbone import build_backbone
-    from pipeline.weights.convert import fill_from_npz, save_backbone
-    from pipeline.weights.google_npz import layout_of
-    from pipeline.weights.source import locate_npz
+    from pipeline.weights.convert import fill, save_backbone
+    from pipeline.weights.source import locate
 
     model = build_backbone(params.backbone, params.patch_size, params.image_size)
-    source = locate_npz(params.weights, params.weights_sha256, layout_of(model))
-    contents = fill_from_npz(model, source.path, params.backbone)
+    source = locate(params.weights, params.weights_sha256, model, params.backbone)
+    contents = fill(model, source.path, params.backbone)
     positions = model.pos_embed.shape[1]
 
     provenance = {

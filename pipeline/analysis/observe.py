@@ -17,7 +17,8 @@ class Seen:
     """What the adapter of one block was given for a batch, and what it added; None where its kind adds nothing.
 
     `u` [N, T, D] are the block's normalised tokens. `h` [N, T, D] is the input of its MLP, in the last block of the
-    class token alone, [N, 1, D], and `mlp` its output. `adapter` is a mixture with its weights where a gate is in use.
+    class token alone, [N, 1, D], and `mlp` what its MLP adds to the stream. `adapter` is a mixture with its weights
+    where a gate is in use.
     """
 
     layer: int
@@ -72,9 +73,10 @@ def observe(subject: Subject, name: str) -> Iterator[Seen]:
             x = model.embed(images, name)
         for layer, (block, adapter) in enumerate(zip(model.backbone.blocks, model.adapters(name), strict=True)):
             # Stand-ins for this one call, rather than hooks on a model that others use.
-            observed, mlp = _Observed(adapter), _Kept(block.mlp)
-            parts = SimpleNamespace(norm1=block.norm1, attn=block.attn, norm2=block.norm2, mlp=mlp)
+            observed, scaled = _Observed(adapter), _Kept(block.ls2)
+            names = ("norm1", "attn", "ls1", "norm2", "mlp")
+            parts = SimpleNamespace(**{name: getattr(block, name) for name in names}, ls2=scaled)
             # Entered for each block, so that it is not in force where the caller computes.
             with subject.autocast():
                 x = run_block(parts, observed, layer == last, x)
-            yield Seen(layer, observed.adapter, observed.u, observed.h, mlp.output, observed.added, observed.branch)
+            yield Seen(layer, observed.adapter, observed.u, observed.h, scaled.output, observed.added, observed.branch)

@@ -101,8 +101,8 @@ def augment(images: Tensor, draws: Draws) -> Tensor:
 def normalise(images: Tensor, statistics: str = "half") -> Tensor:
     """Map images in [0, 1] to what the ViT sees; grayscale 2D gets three equal channels.
 
-    2D by the mean and std that `statistics` names: `half`, to [-1, 1], as the checkpoint expects, or `imagenet`.
-    Volumes go to [-1, 1].
+    2D by the mean and std that `statistics` names: `half`, to [-1, 1], or those of what the checkpoint was trained on.
+    Volumes go to [-1, 1]; who makes images of them or starts from the ViT's patches goes on to `statistics`.
     """
     if statistics == "half" or images.dim() == 5:
         x = images.sub(0.5).div_(0.5)

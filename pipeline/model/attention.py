@@ -22,6 +22,7 @@ def self_attention(
     if last:
         q = q[:, :1]
     q, k, v = (_heads(x, attention.num_heads) for x in (q, k, v))
+    q, k = attention.q_norm(q), attention.k_norm(k)
     if prompts is None:
         y = _attend(q, k, v)
     else:
@@ -29,13 +30,13 @@ def self_attention(
         bias = None if attention.qkv.bias is None else attention.qkv.bias[dim:]
         beside = F.linear(prompts, attention.qkv.weight[dim:], bias).expand(len(u), -1, -1)
         more = [_heads(x, attention.num_heads) for x in beside.chunk(2, dim=-1)]
-        more = [extra.to(q.dtype) for extra in more]
+        more = [extra.to(q.dtype) for extra in (attention.k_norm(more[0]), more[1])]
         y = _attend(q, torch.cat([k, more[0]], dim=2), torch.cat([v, more[1]], dim=2))
         strength = adapter.prompts()[1]
         if strength is not None:
             plain = _attend(q, k, v)
             y = plain + strength.reshape(-1, 1, 1, 1) * (y - plain)
-    return attention.proj(y.transpose(1, 2).flatten(2))
+    return attention.proj(attention.norm(y.transpose(1, 2).flatten(2)))
 
 
 def _heads(x: Tensor, count: int) -> Tensor:

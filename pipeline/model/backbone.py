@@ -1,14 +1,22 @@
-"""The backbone: a plain VisionTransformer of timm."""
+"""The backbone: a VisionTransformer of timm with a class token."""
 
 import difflib
+import sys
 
 import torch
 
 from pipeline.errors import PipelineError
-from pipeline.model.vit import Block, VisionTransformer, create_model, list_models
-
-_STEM = ("cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias", "norm.weight", "norm.bias")
-_BLOCK_LAYERS = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+from pipeline.model.vit import (
+    Attention,
+    Block,
+    PatchEmbed,
+    VisionTransformer,
+    VisionTransformerDistilled,
+    create_model,
+    is_model,
+    list_models,
+    model_entrypoint,
+)
 
 
 def build_backbone(
@@ -16,8 +24,9 @@ def build_backbone(
 ) -> VisionTransformer:
     """Create a ViT without head, for 2D images of `image_size` pixels a side; its weights are timm's random ones.
 
-    Offline. Raises PipelineError if timm has no such VisionTransformer, if it is not a plain one (class token,
-    pre-norm blocks, and no parameter beyond those of arXiv:2010.11929), or if its patches are of another size.
+    Offline. Its class token is read after the final norm, whatever timm's own model pools. Raises PipelineError if
+    timm has no such VisionTransformer, if `oddity` finds what MOSAIC's blocks do not compute, or if its patches are of
+    another size.
     """
     _check_name(backbone)
     options = {"num_classes": 0, "img_size": image_size}
@@ -27,10 +36,15 @@ def build_backbone(
         # There is nothing to initialise, and torch would import its compiler for it.
         options["weight_init"] = "skip"
     model = create_model(backbone, pretrained=False, device=device, **options)
-    if not _is_plain(model):
+    if problem := oddity(model):
         raise PipelineError(
-            f"model.backbone: {backbone} is not a plain ViT (class token, pre-norm blocks without extras); "
-            "use one such as vit_base_patch16_224"
+            f"model.backbone: {backbone} {problem}; use a VisionTransformer with a class token, such as "
+            "vit_base_patch16_224 or vit_small_patch14_dinov2"
+        )
+    if model.global_pool != "token":
+        # Pooling the other tokens moves the final norm behind it.
+        model = create_model(
+            backbone, pretrained=False, device=device, **options | {"global_pool": "token", "fc_norm": False}
         )
     (found, _) = model.patch_embed.patch_size
     if found != patch_size:
@@ -38,23 +52,43 @@ def build_backbone(
     return model
 
 
+def oddity(model: VisionTransformer) -> str | None:
+    """Say which property of a model is in the way, if any: "has no class token"."""
+    if type(model) not in (VisionTransformer, VisionTransformerDistilled):
+        return f"is a {type(model).__name__}, which computes otherwise than timm's VisionTransformer"
+    if model.cls_token is None:
+        return "has no class token"
+    if model.pos_embed is None:
+        return "has no positions of its own"
+    if type(model.patch_embed) is not PatchEmbed:
+        return f"makes its tokens by a {type(model.patch_embed).__name__}, not from patches"
+    if not isinstance(model.patch_embed.norm, torch.nn.Identity):
+        return "normalises its patches before their positions"
+    if model.patch_embed.proj.in_channels != 3:
+        return f"takes images of {model.patch_embed.proj.in_channels} channels, not of 3"
+    if len(set(model.patch_embed.patch_size)) > 1:
+        return "has patches that are not square"
+    for block in model.blocks:
+        if type(block) is not Block:
+            return f"is made of {type(block).__name__}s, not of blocks that normalise, attend, normalise and map"
+        if type(block.attn) is not Attention:
+            return f"attends by {type(block.attn).__name__}"
+        if block.attn.gate is not None:
+            return "has gated attention"
+    return None
+
+
 def _check_name(backbone: str) -> None:
-    known = list_models(module="vision_transformer")
-    if backbone in known:
-        return
-    untagged = backbone.partition(".")[0]
-    if untagged in known:
+    untagged, _, tag = backbone.partition(".")
+    if not is_model(untagged):
+        close = difflib.get_close_matches(untagged, list_models())
+        hint = f"did you mean {' or '.join(close)}?" if close else "one is vit_base_patch16_224"
+        raise PipelineError(f"model.backbone: {backbone} is no model of timm; {hint}")
+    module = sys.modules[model_entrypoint(untagged).__module__]
+    if getattr(module, "VisionTransformer", None) is not VisionTransformer:
+        kind = module.__name__.rpartition(".")[2]
+        raise PipelineError(
+            f"model.backbone: {backbone} is timm's {kind}, not its VisionTransformer; one is vit_base_patch16_224"
+        )
+    if tag:
         raise PipelineError(f"model.backbone: {backbone}: use {untagged}; where weights come from is model.weights")
-    close = difflib.get_close_matches(backbone, known)
-    hint = f"did you mean {' or '.join(close)}?" if close else "a plain one is vit_base_patch16_224"
-    raise PipelineError(f"model.backbone: {backbone} is not a VisionTransformer of timm; {hint}")
-
-
-def _is_plain(model: VisionTransformer) -> bool:
-    layers = [f"blocks.{i}.{layer}" for i in range(len(model.blocks)) for layer in _BLOCK_LAYERS]
-    names = {*_STEM, *(f"{layer}.{part}" for layer in layers for part in ("weight", "bias"))}
-    return (
-        model.state_dict().keys() == names
-        and all(type(block) is Block for block in model.blocks)
-        and model.pos_embed.shape[1] == model.patch_embed.num_patches + 1
-    )

@@ -34,11 +34,21 @@ def run_block(block: Block, adapter: Adapter, last: bool, x: Tensor) -> Tensor:
     adapter = adapter.at(u)
     prompts = adapter.prompts()
     normed = None if prompts is None else block.norm1(prompts[0])
-    x = (x[:, :1] if last else x) + self_attention(block.attn, u, last, adapter, normed)
+    x = (x[:, :1] if last else x) + block.ls1(self_attention(block.attn, u, last, adapter, normed))
     h = block.norm2(x)
-    y = x + block.mlp(h)
+    y = x + block.ls2(block.mlp(h))
     added = adapter.beside_mlp(h)
     return y if added is None else y + added
+
+
+# What batches of every dataset use of the ViT.
+_BEYOND_PATCHES = ("cls_token", "dist_token", "reg_token", "norm_pre.", "blocks.", "norm.")
+
+
+def prefix_tokens(backbone: VisionTransformer) -> list[Tensor]:
+    """Return the learned tokens that stand before the patches, [1, P, D] each: class, distillation, registers."""
+    tokens = (backbone.cls_token, getattr(backbone, "dist_token", None), backbone.reg_token)
+    return [token for token in tokens if token is not None]
 
 
 class Mosaic(nn.Module):
@@ -47,9 +57,10 @@ class Mosaic(nn.Module):
     The backbone stays in evaluation mode, and is frozen unless the configuration trains it. Block l with the specialist
     s of the dataset at hand, here a bottleneck:
 
-        x' = x + MHSA(LN1(x));  h = LN2(x');  y = x' + MLP(h) + scale * Up_s(ReLU(Down_s(h)))
+        x' = x + LS1(MHSA(LN1(x)));  h = LN2(x');  y = x' + LS2(MLP(h)) + scale * Up_s(ReLU(Down_s(h)))
 
-    and the class token after the final LN goes to the dataset's own linear head (paper, section 2).
+    and the class token after the final LN goes to the dataset's own linear head (paper, section 2). LS is the layer
+    scale of ViTs that have one; it leaves the specialist alone.
     """
 
     def __init__(self, backbone: VisionTransformer, routing: "Routing", shape: "Architecture", seed: int) -> None:
@@ -111,17 +122,21 @@ class Mosaic(nn.Module):
         return feature, self.heads[dataset](feature)
 
     def embed(self, images: Tensor, dataset: str) -> Tensor:
-        """Embed a batch and put the class token in front: [N, 1 + T, D]; of each slice where volumes are cut."""
-        tokenizer = self.tokenizer(dataset)
+        """Embed a batch, class token and other prefix tokens in front: [N, P + T, D]; of each slice of cut volumes."""
+        vit, tokenizer = self.backbone, self.tokenizer(dataset)
         if isinstance(tokenizer, VolumeTokenizer):
             patches, positions = tokenizer(images), tokenizer.positions
         else:
             images = tokenizer.cut(images) if tokenizer else images
-            patches, positions = self.backbone.patch_embed(images), self.backbone.pos_embed
+            patches, positions = vit.patch_embed(images), vit.pos_embed
         if self.embedding_norms:
             patches = self.embedding_norms[f"{DATASETS[dataset].dimension}D"](patches)
-        cls = self.backbone.cls_token.expand(len(patches), -1, -1)
-        return torch.cat([cls, patches], dim=1) + positions
+        prefix = [token.expand(len(patches), -1, -1) for token in prefix_tokens(vit)]
+        if positions.shape[1] == patches.shape[1]:
+            x = torch.cat([*prefix, patches + positions], dim=1)
+        else:
+            x = torch.cat([*prefix, patches], dim=1) + positions
+        return vit.norm_pre(x)
 
     def tokenizer(self, dataset: str) -> VolumeTokenizer | SliceAttention | None:
         """Return what makes tokens of a 3D dataset's volumes, or images of them; None of a 2D one."""
@@ -161,7 +176,7 @@ class Mosaic(nn.Module):
 
         With gates in use that is all specialists and the gates, with a trained backbone what it uses of the backbone.
         """
-        prefixes = [f"heads.{dataset}.", "backbone.cls_token", "backbone.blocks.", "backbone.norm."]
+        prefixes = [f"heads.{dataset}.", *(f"backbone.{part}" for part in _BEYOND_PATCHES)]
         if not isinstance(self.tokenizer(dataset), VolumeTokenizer):
             prefixes += ["backbone.patch_embed.", "backbone.pos_embed"]
         if self.gated:
@@ -226,10 +241,11 @@ def _tokenizer(
 ) -> VolumeTokenizer | SliceAttention:
     """Return what a 3D dataset goes through; slices start at zero and draw nothing from `generator`."""
     if shape.slices:
-        return SliceAttention(backbone.embed_dim, shape.slices, shape.image_size)
-    tokenizer = VolumeTokenizer(backbone.embed_dim, shape.volume_size, shape.volume_patch_size, generator)
+        return SliceAttention(backbone.embed_dim, shape.slices, shape.image_size, shape.normalisation)
+    sizes = (shape.volume_size, shape.volume_patch_size, backbone.num_prefix_tokens)
+    tokenizer = VolumeTokenizer(backbone.embed_dim, *sizes, generator)
     if shape.tokenizer_init == "inflate":
-        inflate(tokenizer, backbone)
+        inflate(tokenizer, backbone, shape.normalisation)
     return tokenizer
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.data.augment import normalise
+
 
 class SliceAttention(nn.Module):
     """Cuts volumes into images, and weighs their class features by one learned query.
@@ -15,15 +17,19 @@ class SliceAttention(nn.Module):
     Query and positions start at zero, where every slice weighs the same: the feature is the mean over slices.
     """
 
-    def __init__(self, dim: int, slices: int, image_size: int) -> None:
-        """Take the token dimension D, the number S of slices of a volume, and pixels a side of what the ViT sees."""
+    def __init__(self, dim: int, slices: int, image_size: int, statistics: str = "half") -> None:
+        """Take the token dimension D, the number S of slices of a volume, and what the ViT sees.
+
+        That is images of `image_size` pixels a side with the mean and std that `statistics` names.
+        """
         super().__init__()
+        self.statistics = statistics
         self.image_size = image_size
         self.query = nn.Parameter(torch.zeros(dim))
         self.positions = nn.Parameter(torch.zeros(slices, dim))
 
     def cut(self, volumes: Tensor) -> Tensor:
-        """Return equidistant slices of volumes [N, 1, V, V, V] along the first axis, as images [N S, 3, H, H].
+        """Return equidistant slices of volumes [N, 1, V, V, V] in [-1, 1], along the first axis, as [N S, 3, H, H].
 
         The volume falls into S equal parts, and each slice is the middle of one.
         """
@@ -34,6 +40,8 @@ class SliceAttention(nn.Module):
         if side != self.image_size:
             smaller = self.image_size < side
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=smaller)
+        if self.statistics != "half":
+            images = normalise(images * 0.5 + 0.5, self.statistics)
         return images.expand(-1, 3, -1, -1)
 
     def forward(self, features: Tensor) -> Tensor:

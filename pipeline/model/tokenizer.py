@@ -6,21 +6,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.data.augment import STATISTICS
 from pipeline.model.vit import VisionTransformer
 
 
 class VolumeTokenizer(nn.Module):
     """Conv3d patches with their own positions, class position included; trainable (paper, section 2).
 
-    A volume [N, 1, S, S, S] becomes (S / patch)^3 tokens; `positions` has one row more, for the class token.
+    A volume [N, 1, S, S, S] becomes (S / patch)^3 tokens; `positions` has a row more for the class token, and for each
+    other token that the ViT puts before the patches.
     """
 
-    def __init__(self, dim: int, volume_size: int, patch_size: int, generator: torch.Generator) -> None:
-        """Take the token dimension, voxels a side of volume and patch, and the stream that initialises both tensors."""
+    def __init__(self, dim: int, volume_size: int, patch_size: int, prefix: int, generator: torch.Generator) -> None:
+        """Take the token dimension, voxels a side of volume and patch, and the number of tokens before the patches.
+
+        `generator` is the stream that initialises kernel and positions.
+        """
         super().__init__()
         tokens = (volume_size // patch_size) ** 3
         self.projection = nn.Conv3d(1, dim, kernel_size=patch_size, stride=patch_size)
-        self.positions = nn.Parameter(torch.empty(1, tokens + 1, dim))
+        self.positions = nn.Parameter(torch.empty(1, prefix + tokens, dim))
         nn.init.kaiming_uniform_(self.projection.weight, a=math.sqrt(5), generator=generator)
         nn.init.zeros_(self.projection.bias)
         nn.init.trunc_normal_(self.positions, std=0.02, generator=generator)
@@ -31,22 +36,37 @@ class VolumeTokenizer(nn.Module):
 
 
 @torch.no_grad()
-def inflate(tokenizer: VolumeTokenizer, backbone: VisionTransformer) -> None:
+def inflate(tokenizer: VolumeTokenizer, backbone: VisionTransformer, statistics: str = "half") -> None:
     """Start a 3D tokenizer from the ViT's own: kernel averaged over RGB, resized and repeated over depth.
 
-    It is scaled so that a volume of one value gives the tokens of an image of that value. Positions are those of 2D,
-    resized, the same at every depth; the class token's is copied. As in I3D (arXiv:1705.07750).
+    It is scaled so that a volume of one value gives the tokens of an image of that value, also where the ViT sees
+    images by other `statistics` than the [-1, 1] of volumes. Positions are those of 2D, resized, the same at every
+    depth; those of class token and registers are copied, and zero where the ViT has none. As in I3D (arXiv:1705.07750).
     """
-    flat = backbone.patch_embed.proj.weight.float()
+    flat, bias = _for_volumes(backbone, statistics)
     patch = tokenizer.projection.kernel_size[0]
     kernel = F.interpolate(flat.mean(dim=1, keepdim=True), size=(patch, patch), mode="area")
     gain = flat[0].numel() / patch**3
     tokenizer.projection.weight.copy_(gain * kernel.unsqueeze(2).expand_as(tokenizer.projection.weight))
-    tokenizer.projection.bias.copy_(backbone.patch_embed.proj.bias)
+    tokenizer.projection.bias.copy_(bias)
 
-    cls, grid = backbone.pos_embed[:, :1], backbone.pos_embed[:, 1:]
-    side = round((tokenizer.positions.shape[1] - 1) ** (1 / 3))
+    count = backbone.pos_embed.shape[1] - backbone.patch_embed.num_patches
+    prefix, grid = backbone.pos_embed[:, :count], backbone.pos_embed[:, count:]
+    if not count:
+        prefix = prefix.new_zeros(1, backbone.num_prefix_tokens, grid.shape[-1])
+    side = round((tokenizer.positions.shape[1] - backbone.num_prefix_tokens) ** (1 / 3))
     image = grid.transpose(1, 2).unflatten(2, backbone.patch_embed.grid_size)
     resized = F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False)
     volume = resized.unsqueeze(2).expand(-1, -1, side, -1, -1).flatten(2).transpose(1, 2)
-    tokenizer.positions.copy_(torch.cat([cls, volume], dim=1))
+    tokenizer.positions.copy_(torch.cat([prefix, volume], dim=1))
+
+
+def _for_volumes(backbone: VisionTransformer, statistics: str) -> tuple[Tensor, Tensor]:
+    """Return kernel [D, 3, P, P] and bias [D] of the ViT's patches for gray images in [-1, 1], as volumes are."""
+    projection = backbone.patch_embed.proj
+    kernel = projection.weight.float()
+    bias = kernel.new_zeros(len(kernel)) if projection.bias is None else projection.bias
+    if statistics == "half":
+        return kernel, bias
+    mean, std = (kernel.new_tensor(values).view(3, 1, 1) for values in STATISTICS[statistics])
+    return kernel * (0.5 / std), bias + (kernel * ((0.5 - mean) / std)).sum(dim=(1, 2, 3))

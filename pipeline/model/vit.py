@@ -41,8 +41,20 @@ def _bare_torchvision() -> Iterator[None]:
 
 
 with _bare_torchvision(), patch.object(torch.compiler, "disable", _as_it_is):
-    from timm import create_model, list_models
-    from timm.layers import Attention
-    from timm.models.vision_transformer import Block, VisionTransformer
+    from timm import create_model, is_model, list_models, model_entrypoint
+    from timm.layers import Attention, PatchEmbed
+    from timm.models.deit import VisionTransformerDistilled
+    from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
 
-__all__ = ["Attention", "Block", "VisionTransformer", "create_model", "list_models"]
+__all__ = [
+    "Attention",
+    "Block",
+    "PatchEmbed",
+    "VisionTransformer",
+    "VisionTransformerDistilled",
+    "checkpoint_filter_fn",
+    "create_model",
+    "is_model",
+    "list_models",
+    "model_entrypoint",
+]

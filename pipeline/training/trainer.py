@@ -42,7 +42,7 @@ MODELS = ("student", "teacher")
 # What AdamW keeps of each parameter that it has updated.
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 # Parameters with several dimensions that are no matrices: positions and tokens of ours and of the ViT.
-NOT_MATRICES = ("positions", ".tokens", "pos_embed", "cls_token")
+NOT_MATRICES = ("positions", ".tokens", "pos_embed", "cls_token", "dist_token", "reg_token")
 
 
 class StoppedByRequest(Exception):

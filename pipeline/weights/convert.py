@@ -7,8 +7,10 @@ from typing import Any
 from safetensors.torch import save
 
 from pipeline.atomic import atomic
+from pipeline.errors import PipelineError
 from pipeline.model.vit import VisionTransformer
-from pipeline.weights.google_npz import Contents, check_npz, layout_of
+from pipeline.weights.checkpoint import fill_from_safetensors
+from pipeline.weights.google_npz import Contents, check_npz, fits_layout, layout_of
 from pipeline.weights.load import PROVENANCE
 
 
@@ -21,6 +23,18 @@ def fill_from_npz(model: VisionTransformer, path: Path, architecture: str) -> Co
     contents = check_npz(path, layout_of(model), architecture)
     model.load_pretrained(str(path))
     return contents
+
+
+def fill(model: VisionTransformer, path: Path, architecture: str) -> Contents:
+    """Fill every parameter of a ViT from a file of either kind. Raises PipelineError if it does not fit."""
+    if path.suffix == ".safetensors":
+        return fill_from_safetensors(model, path, architecture)
+    if not fits_layout(model):
+        raise PipelineError(
+            f"{path}: an npz in Google's layout holds a plain ViT, and {architecture} is none (layer scale, registers, "
+            "...); model.weights must be a .safetensors file with timm's names, or null for random weights"
+        )
+    return fill_from_npz(model, path, architecture)
 
 
 def save_backbone(model: VisionTransformer, path: Path, provenance: dict[str, Any]) -> None:

@@ -36,6 +36,10 @@ _PATCHES = "embedding/kernel"
 _POSITIONS = "Transformer/posembed_input/pos_embedding"
 _BLOCK = re.compile(r"Transformer/encoderblock_(\d+)/")
 
+# The parts of a timm ViT that an npz fills.
+_STEM = ("cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias", "norm.weight", "norm.bias")
+_BLOCK_LAYERS = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -92,6 +96,13 @@ def layout_of(model: VisionTransformer) -> Layout:
         patch_size=model.patch_embed.patch_size[0],
         tokens=model.pos_embed.shape[1],
     )
+
+
+def fits_layout(model: VisionTransformer) -> bool:
+    """Whether the layout holds all of a model: class token, pre-norm blocks, positions for class token and patches."""
+    layers = [f"blocks.{i}.{layer}" for i in range(len(model.blocks)) for layer in _BLOCK_LAYERS]
+    names = {*_STEM, *(f"{layer}.{part}" for layer in layers for part in ("weight", "bias"))}
+    return model.state_dict().keys() == names and model.pos_embed.shape[1] == model.patch_embed.num_patches + 1
 
 
 def check_npz(path: Path, layout: Layout, architecture: str) -> Contents:
@@ -235,5 +246,10 @@ def _random_array(generator: np.random.Generator, name: str, shape: tuple[int, .
         std = math.sqrt(2 / sum(fans))
     else:
         return np.full(shape, name.endswith("scale"), np.float32)
+    return uniform(generator, shape, std)
+
+
+def uniform(generator: np.random.Generator, shape: tuple[int, ...], std: float) -> np.ndarray:
+    """Draw float32 numbers of mean 0 by exact arithmetic: the same on every machine."""
     bound = np.float32(math.sqrt(3) * std)
     return (2 * generator.random(shape, np.float32) - 1) * bound

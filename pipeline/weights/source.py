@@ -1,4 +1,4 @@
-"""Where the backbone's npz comes from: a file, an http(s) URL, or random weights written on the spot."""
+"""Where the backbone's weights come from: a file, an http(s) URL, or random weights written on the spot."""
 
 import re
 import sys
@@ -10,30 +10,33 @@ from pipeline.digest import md5_text, sha256_file
 from pipeline.download import PATIENCE, Patience, download, is_url
 from pipeline.errors import PipelineError, one_line
 from pipeline.layout import from_root, root
+from pipeline.model.vit import VisionTransformer
 from pipeline.redact import redacted
-from pipeline.weights.google_npz import Layout, check_intact, random_npz
+from pipeline.weights.google_npz import check_intact
+from pipeline.weights.random import write_random
 
 RANDOM_SEED = 0
 
 
 @dataclass(frozen=True)
 class Source:
-    """An npz on disk; `name` is its file name, or `random`, so that a path says nothing about a machine."""
+    """A file on disk; `name` is its file name, or `random`, so that a path says nothing about a machine."""
 
     path: Path
     name: str
     sha256: str
 
 
-def locate_npz(weights: str | None, sha256: str | None, layout: Layout, patience: Patience = PATIENCE) -> Source:
-    """Return the npz that `model.weights` names, downloaded once; None writes a random one of `layout`.
+def locate(
+    weights: str | None, sha256: str | None, model: VisionTransformer, architecture: str, patience: Patience = PATIENCE
+) -> Source:
+    """Return the file that `model.weights` names, downloaded once; None writes random weights for the model.
 
     A relative path starts at the repository. Raises PipelineError if it cannot be had, or is not the file of that
     sha256.
     """
     if weights is None:
-        path = _folder() / f"random_width{layout.width}_depth{layout.depth}_tokens{layout.tokens}.npz"
-        random_npz(path, layout, RANDOM_SEED)
+        path = write_random(_folder(), model, architecture, RANDOM_SEED)
         return Source(path, "random", sha256_file(path))
     if is_url(weights):
         return _fetch(weights, sha256, patience)

@@ -2,6 +2,7 @@ import socket
 
 import pytest
 import torch
+from timm.layers import DiffAttention
 from timm.models.vision_transformer import ResPostBlock, VisionTransformer
 
 from pipeline.errors import PipelineError
@@ -30,9 +31,17 @@ def test_an_unknown_name_is_refused_with_close_matches():
         build_backbone("vit_tny_patch16_224", 16, 32)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "swin_tiny_patch4_window7_224", "hf_hub:timm/vit_tiny_patch16_224"])
-def test_a_model_that_is_no_vision_transformer_of_timm_is_refused(name):
-    with pytest.raises(PipelineError, match=f"{name} is not a VisionTransformer of timm"):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("resnet18", "resnet18 is timm's resnet, not its VisionTransformer"),
+        ("swin_tiny_patch4_window7_224", "is timm's swin_transformer, not its VisionTransformer"),
+        ("vit_small_patch16_dinov3", "is timm's eva, not its VisionTransformer"),
+        ("hf_hub:timm/vit_tiny_patch16_224", "is no model of timm"),
+    ],
+)
+def test_a_model_that_is_no_vision_transformer_of_timm_is_refused(name, said):
+    with pytest.raises(PipelineError, match=f"^model.backbone: {name}.*{said.partition(' ')[2]}; "):
         build_backbone(name, 16, 32)
 
 
@@ -42,25 +51,42 @@ def test_a_name_with_the_tag_of_pretrained_weights_is_refused_because_they_would
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "property_in_the_way"),
     [
-        "test_vit2",  # layer scale, a register, average pooling
-        "vit_base_patch16_clip_224",  # a norm before the blocks
-        "vit_base_patch16_gap_224",  # no class token
-        "vit_base_patch16_rpn_224",  # norms after the residual branches
-        "vit_small_patch16_18x2_224",  # parallel blocks
+        ("vit_base_patch16_gap_224", "has no class token"),
+        ("vit_base_patch16_siglip_224", "has no class token"),
+        ("vit_base_r50_s16_224", "makes its tokens by a HybridEmbed, not from patches"),
+        ("vit_small_patch16_18x2_224", "is made of ParallelThingsBlocks, not of blocks that"),
+        ("vit_base_patch16_xp_224", "is made of ParallelScalingBlocks, not of blocks that"),
     ],
 )
-def test_a_vit_that_googles_layout_cannot_fill_is_refused(name):
-    with pytest.raises(PipelineError, match=f"{name} is not a plain ViT"):
+def test_a_vit_that_the_blocks_here_do_not_compute_is_refused_saying_which_property_is_in_the_way(
+    name, property_in_the_way
+):
+    with pytest.raises(PipelineError, match=f"^model.backbone: {name} {property_in_the_way}[^\n]*; use a Vision"):
         build_backbone(name, 16, 224, device="meta")
 
 
-@pytest.mark.parametrize("oddity", [{"block_fn": ResPostBlock}, {"no_embed_class": True}], ids=str)
-def test_a_vit_that_differs_in_more_than_names_of_parameters_is_refused(monkeypatch, oddity):
-    odd = VisionTransformer(32, 16, embed_dim=8, depth=1, num_heads=1, num_classes=0, **oddity)
+class _Windowed(VisionTransformer):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("made", "property_in_the_way"),
+    [
+        (lambda **sizes: _Windowed(**sizes), "is a _Windowed, which computes otherwise"),
+        (lambda **sizes: VisionTransformer(**sizes, block_fn=ResPostBlock), "is made of ResPostBlocks"),
+        (lambda **sizes: VisionTransformer(**sizes, attn_layer=DiffAttention), "attends by DiffAttention"),
+        (lambda **sizes: VisionTransformer(**sizes, pos_embed="none"), "has no positions of its own"),
+        (lambda **sizes: VisionTransformer(**sizes, embed_norm_layer="layernorm"), "normalises its patches"),
+        (lambda **sizes: VisionTransformer(**sizes, in_chans=1), "takes images of 1 channels"),
+        (lambda **sizes: VisionTransformer(**sizes | {"patch_size": (16, 8)}), "has patches that are not square"),
+    ],
+)
+def test_what_differs_in_more_than_its_sizes_is_refused(monkeypatch, made, property_in_the_way):
+    odd = made(img_size=32, patch_size=16, embed_dim=8, depth=1, num_heads=1, num_classes=0)
     monkeypatch.setattr("pipeline.model.backbone.create_model", lambda *_, **__: odd)
-    with pytest.raises(PipelineError, match="test_vit is not a plain ViT"):
+    with pytest.raises(PipelineError, match=f"^model.backbone: test_vit {property_in_the_way}"):
         build_backbone("test_vit", 16, 32)
 
 

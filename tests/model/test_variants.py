@@ -116,7 +116,7 @@ def test_the_layer_norm_of_the_public_code_stands_in_front_of_the_bottleneck(mak
 @pytest.fixture
 def inflated(make_backbone) -> tuple[VolumeTokenizer, nn.Module]:
     vit = make_backbone()
-    tokenizer = VolumeTokenizer(24, 32, 8, torch.Generator().manual_seed(0))
+    tokenizer = VolumeTokenizer(24, 32, 8, 1, torch.Generator().manual_seed(0))
     inflate(tokenizer, vit)
     return tokenizer, vit
 

@@ -8,10 +8,11 @@ import pytest
 
 from pipeline.download import PATIENCE
 from pipeline.errors import PipelineError
-from pipeline.weights.google_npz import Layout, check_npz
-from pipeline.weights.source import locate_npz
+from pipeline.model.vit import VisionTransformer
+from pipeline.weights.google_npz import check_npz, layout_of
+from pipeline.weights.source import locate
 
-LAYOUT = Layout(width=16, depth=1, heads=2, mlp_width=32, patch_size=4, tokens=5)
+VIT = VisionTransformer(8, 4, embed_dim=16, depth=1, num_heads=2, num_classes=0)
 
 
 def npz_bytes(value):
@@ -67,39 +68,39 @@ def cached(repository):
 
 
 def test_no_weights_means_a_random_file_that_fits_the_model(repository):
-    source = locate_npz(None, None, LAYOUT)
+    source = locate(None, None, VIT, "vit")
     assert source.name == "random"
     assert source.path.is_relative_to(repository)
-    check_npz(source.path, LAYOUT, "vit")
+    check_npz(source.path, layout_of(VIT), "vit")
     assert source.sha256 == hashlib.sha256(source.path.read_bytes()).hexdigest()
 
 
 def test_a_relative_path_starts_at_the_repository_and_an_absolute_one_stands(repository, tmp_path):
     (repository / "vit.npz").write_bytes(BODY)
     (tmp_path / "absolute.npz").write_bytes(OTHER)
-    assert locate_npz("vit.npz", None, LAYOUT).sha256 == SHA256
-    assert locate_npz(str(tmp_path / "absolute.npz"), None, LAYOUT).path == tmp_path / "absolute.npz"
+    assert locate("vit.npz", None, VIT, "vit").sha256 == SHA256
+    assert locate(str(tmp_path / "absolute.npz"), None, VIT, "vit").path == tmp_path / "absolute.npz"
 
 
 def test_a_file_is_named_without_its_folder(repository):
     (repository / "vit.npz").write_bytes(BODY)
-    assert locate_npz(str(repository / "vit.npz"), None, LAYOUT).name == "vit.npz"
+    assert locate(str(repository / "vit.npz"), None, VIT, "vit").name == "vit.npz"
 
 
 def test_a_missing_file_is_named(repository):
     with pytest.raises(PipelineError, match=r"^model\.weights: .*none\.npz: no such file"):
-        locate_npz("none.npz", None, LAYOUT)
+        locate("none.npz", None, VIT, "vit")
 
 
 def test_a_file_of_another_sha256_is_refused_saying_expected_and_found(repository):
     (repository / "vit.npz").write_bytes(OTHER)
     with pytest.raises(PipelineError, match=f"sha256 is {hashlib.sha256(OTHER).hexdigest()}, expected {SHA256}"):
-        locate_npz("vit.npz", SHA256, LAYOUT)
+        locate("vit.npz", SHA256, VIT, "vit")
 
 
 @pytest.mark.parametrize("sha256", [SHA256, None])
 def test_a_url_is_fetched_once_and_kept_in_the_repository(server, repository, sha256):
-    first, second = locate_npz(server.url, sha256, LAYOUT), locate_npz(server.url, sha256, LAYOUT)
+    first, second = locate(server.url, sha256, VIT, "vit"), locate(server.url, sha256, VIT, "vit")
     assert first == second
     assert first.path.read_bytes() == BODY
     assert first.path.is_relative_to(repository / ".cache/weights")
@@ -112,7 +113,7 @@ def test_a_url_is_fetched_once_and_kept_in_the_repository(server, repository, sh
 )
 def test_a_transfer_that_fails_once_is_tried_again(server, repository, bad):
     server.answers = [bad, (200, BODY, 0)]
-    assert locate_npz(server.url, SHA256, LAYOUT).path.read_bytes() == BODY
+    assert locate(server.url, SHA256, VIT, "vit").path.read_bytes() == BODY
     assert server.requests == 2
     assert len(cached(repository)) == 1
 
@@ -130,7 +131,7 @@ def test_a_transfer_that_fails_once_is_tried_again(server, repository, bad):
 def test_a_transfer_that_fails_for_ever_is_one_line_and_leaves_nothing(server, repository, bad, said, requests):
     server.answers = [bad]
     with pytest.raises(PipelineError, match=rf"^model\.weights: http://[^\n]*{said}[^\n]*$"):
-        locate_npz(server.url, SHA256, LAYOUT)
+        locate(server.url, SHA256, VIT, "vit")
     assert server.requests == requests
     assert cached(repository) == []
 
@@ -143,18 +144,18 @@ def test_what_is_no_intact_npz_is_not_kept_without_a_sha256_either(server, repos
     with pytest.raises(
         PipelineError, match=r"^model\.weights: http://\S+: not an intact npz file .*model\.weights must"
     ):
-        locate_npz(server.url, None, LAYOUT)
+        locate(server.url, None, VIT, "vit")
     assert server.requests == 2  # the same bytes twice are what the server has
     assert cached(repository) == []
     server.answers = [(200, BODY, 0)]
-    assert locate_npz(server.url, None, LAYOUT).sha256 == SHA256
+    assert locate(server.url, None, VIT, "vit").sha256 == SHA256
 
 
 @pytest.mark.parametrize(("content", "sha256"), [(DAMAGED, None), (b"", None), (OTHER, SHA256)])
 def test_a_file_in_the_cache_that_is_damaged_or_another_one_is_fetched_anew(server, capsys, content, sha256):
-    first = locate_npz(server.url, sha256, LAYOUT)
+    first = locate(server.url, sha256, VIT, "vit")
     first.path.write_bytes(content)
-    assert locate_npz(server.url, sha256, LAYOUT) == first
+    assert locate(server.url, sha256, VIT, "vit") == first
     assert first.path.read_bytes() == BODY
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{first.path} is not what it was (")
@@ -162,28 +163,28 @@ def test_a_file_in_the_cache_that_is_damaged_or_another_one_is_fetched_anew(serv
 
 
 def test_what_keeps_a_damaged_file_from_being_fetched_anew_is_said_and_the_file_stays(server):
-    path = locate_npz(server.url, None, LAYOUT).path
+    path = locate(server.url, None, VIT, "vit").path
     path.write_bytes(DAMAGED)
     server.answers = [(404, b"", 0)]
     with pytest.raises(PipelineError, match=r"the server answered 404 Not Found; check model\.weights"):
-        locate_npz(server.url, None, LAYOUT)
+        locate(server.url, None, VIT, "vit")
     assert path.read_bytes() == DAMAGED
 
 
 def test_a_folder_is_said_to_be_one(repository):
     (repository / "vit.npz").mkdir()
     with pytest.raises(PipelineError, match=r"vit\.npz: a folder, not a file; give a path"):
-        locate_npz("vit.npz", None, LAYOUT)
+        locate("vit.npz", None, VIT, "vit")
 
 
 @pytest.mark.parametrize("weights", ["~nosuchuser/vit.npz", "a\0b.npz", "a\nb.npz"])
 def test_what_cannot_be_a_path_is_one_line(weights):
     with pytest.raises(PipelineError, match=r"^model\.weights: [^\n\0]*: no such file; give a path [^\n\0]*$"):
-        locate_npz(weights, None, LAYOUT)
+        locate(weights, None, VIT, "vit")
 
 
 def test_a_wrong_address_is_not_tried_again(server):
     server.answers = [(404, b"", 0)]
     with pytest.raises(PipelineError, match="the server answered 404"):
-        locate_npz(server.url, None, LAYOUT)
+        locate(server.url, None, VIT, "vit")
     assert server.requests == 1

@@ -62,7 +62,7 @@ def test_the_file_names_its_source_without_a_folder_and_resized_positions_are_sa
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"backbone": "test_vitt"}, "model.backbone: test_vitt"),
+        ({"backbone": "test_vitt"}, "model.backbone: test_vitt is no model of timm; did you mean test_vit"),
         ({"patch_size": 8}, "model.patch_size: test_vit has patches of 16 pixels, expected 8"),
         ({"weights": "none.npz"}, "none.npz: no such file"),
         ({"weights": "narrow.npz"}, "width 16, not the 64 of test_vit"),

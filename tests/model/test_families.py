@@ -1,0 +1,88 @@
+"""MOSAIC on every kind of VisionTransformer: before training it is the model that timm computes."""
+
+import pytest
+import torch
+from timm import create_model
+from torch import nn
+
+from pipeline.model.backbone import oddity
+from pipeline.model.mosaic import build_mosaic
+
+SMALL = {"embed_dim": 24, "depth": 2, "num_heads": 2, "img_size": 32, "num_classes": 0}
+# By what they have beside ViT-S/16: each was built small.
+FAMILIES = {
+    "vit_small_patch16_224": {},
+    "deit3_small_patch16_224": {},  # layer scale, no position of the class token
+    "deit_small_distilled_patch16_224": {},  # two tokens before the patches
+    "vit_small_patch14_dinov2": {"patch_size": 16},  # layer scale
+    "vit_small_patch14_reg4_dinov2": {"patch_size": 16},  # registers without positions
+    "vit_giant_patch14_dinov2": {"patch_size": 16, "mlp_ratio": 4},  # SwiGLU
+    "vit_base_patch16_clip_quickgelu_224": {},  # a norm before the blocks, no bias of patches
+    "vit_base_patch16_radio_v3": {},  # no norm at the end, seven prefix tokens
+    "beit3_base_patch16_224": {"global_pool": "token", "fc_norm": False},  # norms inside attention and MLP
+    "vit_small_patch16_224 qk_norm": {"qk_norm": True, "norm_layer": "rmsnorm", "act_layer": "silu"},
+    "vit_small_patch16_224 registers with positions": {"reg_tokens": 3, "init_values": 0.1},
+}
+
+
+def build(family: str) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vit = create_model(family.split()[0], **SMALL | FAMILIES[family])
+        for parameter in vit.parameters():
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return vit.eval()
+
+
+@pytest.fixture(params=FAMILIES)
+def vit(request) -> nn.Module:
+    vit = build(request.param)
+    assert oddity(vit) is None
+    return vit
+
+
+VARIANTS = ("mosaic", "lora_joint_r8", "prompt_from_zero", "linear_probe", "gated", "full_finetune")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_untrained_model_gives_timms_class_token(make_config, vit, variant):
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    expected = vit.forward_features(images)[:, 0]
+    model = build_mosaic(make_config(variant=variant), vit, seed=0)
+    torch.testing.assert_close(model(images, "retinamnist")[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_volumes_have_positions_for_every_token_before_the_patches(make_config, vit):
+    model = build_mosaic(make_config(tokenizer_3d__init="inflate"), vit, seed=0)
+    volumes = torch.randn(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
+    positions = model.tokenizers_3d["shared"].positions
+    assert positions.shape[1] == vit.num_prefix_tokens + 2**3
+    own = vit.pos_embed[:, : vit.pos_embed.shape[1] - 4]
+    copied = positions[:, : vit.num_prefix_tokens]
+    torch.testing.assert_close(copied, own if own.shape[1] else torch.zeros_like(copied))
+    feature, _ = model(volumes, "nodulemnist3d")
+    assert feature.isfinite().all()
+
+
+def test_what_is_trained_of_a_whole_vit_is_all_that_a_dataset_uses(make_config, vit):
+    model = build_mosaic(make_config(variant="full_finetune"), vit, seed=0)
+    for name in ("retinamnist", "nodulemnist3d"):
+        images = torch.randn((2, 3, 32, 32) if name == "retinamnist" else (2, 1, 16, 16, 16))
+        feature, logits = model(images, name)
+        model.zero_grad()
+        (feature.square().sum() + logits.square().sum()).backward()
+        moved = {key for key, parameter in model.named_parameters() if parameter.grad is not None}
+        assert moved == {key for key, _ in model.active_parameters(name)}
+
+
+def test_a_specialist_stands_beside_the_scaled_mlp_and_is_not_scaled_itself(make_config):
+    vit, images = build("vit_small_patch14_dinov2"), torch.randn(3, 3, 32, 32)
+    model = build_mosaic(make_config(), vit, seed=0)
+    for parameter in model.specialists["A"].parameters():
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2))
+    x = torch.cat([vit.cls_token.expand(3, -1, -1), vit.patch_embed(images)], dim=1) + vit.pos_embed
+    for block, bottleneck in zip(vit.blocks, model.specialists["A"], strict=True):
+        x = x + block.attn(block.norm1(x)) * block.ls1.gamma
+        h = block.norm2(x)
+        x = x + block.mlp(h) * block.ls2.gamma + bottleneck.beside_mlp(h)
+    torch.testing.assert_close(model(images, "retinamnist")[0], vit.norm(x)[:, 0], rtol=1e-4, atol=1e-5)
