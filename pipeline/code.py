@@ -27,6 +27,7 @@ HOW = (
 )
 # What decides in these stages alone. Of the parameters, those that count are in files or named in dvc.yaml.
 ONLY_IN = {
+    "pipeline/fields.py": ("configure",),
     "pipeline/params.py": ("configure",),
     "pipeline/lineage.py": ("evaluate", "analyse"),
 }

@@ -6,18 +6,33 @@ variants that run (`clash`); one that is merely there may not fit this experimen
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from pipeline.datasets import DATASETS
 from pipeline.errors import PipelineError
+from pipeline.fields import (
+    Count,
+    Fraction,
+    NonNegative,
+    Number,
+    Positive,
+    Section,
+    Seed,
+    Text,
+    Threads,
+    VariantName,
+    WholeNumber,
+    breaks,
+    distinct,
+    written_as,
+)
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -34,22 +49,6 @@ SCORE_KEYS = ("train.monitor", "train.grade_tolerance")
 SHARED_KEYS = ("model.backbone", "model.patch_size", "model.image_size", "model.weights", "model.weights_sha256")
 
 
-def _no_bool(value: Any) -> Any:
-    # pydantic would take `true` for the number 1.
-    if isinstance(value, bool):
-        raise ValueError("should be a number, not true or false")
-    return value
-
-
-def _written_as(pattern: str, legal: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"should be {legal}")
-        return value
-
-    return AfterValidator(check)
-
-
 def _scalar(value: Any) -> Any:
     if isinstance(value, list | dict):
         raise ValueError("should be a single value")
@@ -58,36 +57,6 @@ def _scalar(value: Any) -> Any:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
-
-
-def _breaks(value: str) -> list[str]:
-    """Control characters, line ends and halves of characters: nothing that a name or a line of a report has."""
-    return [c for c in value if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
-
-
-def _one_line(value: str) -> str:
-    if bad := _breaks(value):
-        raise ValueError(f"should be one line of plain text, without {bad[0]!a}")
-    return value
-
-
-Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
-VariantName = Annotated[str, _written_as("[a-z][a-z0-9_]{0,63}", "lower case: a-z, 0-9, _, at most 64 of them")]
-# Anything larger overflows in the libraries below.
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, lt=2**31)]
-WholeNumber = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**31)]
-Threads = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=1024)]
-Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**32)]
-Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-Positive = Annotated[Number, Field(gt=0)]
-NonNegative = Annotated[Number, Field(ge=0)]
-Fraction = Annotated[Number, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A mapping of params.yaml: immutable, and no key but the declared ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Data(Section):
@@ -105,7 +74,7 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _distinct("datasets", self.datasets)
+        distinct("datasets", self.datasets)
         if self.source == "mirror" and not self.mirror:
             raise ValueError("mirror: source is mirror, so this must be a folder or an http(s) URL")
         if self.source != "mirror" and self.mirror:
@@ -142,7 +111,7 @@ class Model(Section):
     normalisation: Literal["half", "imagenet"]
     embedding_norm: bool
     weights: Text | None
-    weights_sha256: Annotated[str, _written_as("[0-9a-f]{64}", "64 hex digits, a to f in lower case")] | None
+    weights_sha256: Annotated[str, written_as("[0-9a-f]{64}", "64 hex digits, a to f in lower case")] | None
 
     def clash(self) -> str | None:
         """Say in one line what cannot run together, if anything."""
@@ -241,9 +210,9 @@ class Tune(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _distinct("variants", self.variants)
+        distinct("variants", self.variants)
         for key, values in self.grid.items():
-            _distinct(f"grid: {key}", values)
+            distinct(f"grid: {key}", values)
             if key in SCORE_KEYS:
                 raise ValueError(f"grid: {key}: decides what the validation score is, by which the values are compared")
         if self.variants and not self.grid:
@@ -262,15 +231,15 @@ class Ablation(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _distinct("run", self.run)
-        _distinct("analyse", self.analyse)
+        distinct("run", self.run)
+        distinct("analyse", self.analyse)
         for key, names in (("run", self.run), ("analyse", self.analyse), ("tune.variants", self.tune.variants)):
             for name in names:
                 if name not in self.variants:
                     raise ValueError(f"{key}: '{name}' is not one of ablation.variants: {', '.join(self.variants)}")
         for name, overrides in self.variants.items():
             why = overrides.get(WHY)
-            if not isinstance(why, str) or not why.strip() or _breaks(why.strip()):
+            if not isinstance(why, str) or not why.strip() or breaks(why.strip()):
                 raise ValueError(f"variants: {name}: {WHY}: say in one line what the variant is for")
         return self
 
@@ -285,7 +254,7 @@ class Report(Section):
 class Compute(Section):
     """How the work is done, never what is computed (precision aside)."""
 
-    device: Annotated[str, _written_as(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, cuda, cuda:N or mps")]
+    device: Annotated[str, written_as(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, cuda, cuda:N or mps")]
     precision: Literal["fp32", "bf16"]
     processes: Threads
     max_restarts: WholeNumber
@@ -328,7 +297,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _distinct("seeds", self.seeds)
+        distinct("seeds", self.seeds)
         return self
 
     def clash(self) -> str | None:
@@ -501,9 +470,3 @@ def _known_keys(location: list[str]) -> list[str]:
 def _suggestion(key: str, known: Any) -> str:
     close = difflib.get_close_matches(key, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else f"; known keys are {', '.join(known)}"
-
-
-def _distinct(key: str, values: tuple[Any, ...]) -> None:
-    repeated = sorted({str(value) for value in values if values.count(value) > 1})
-    if repeated:
-        raise ValueError(f"{key}: {', '.join(repeated)} stands there more than once")
