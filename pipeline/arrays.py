@@ -160,14 +160,27 @@ def read_array(path: Path, dtype: DTypeLike, shape: Shape, *, mapped: bool = Fal
     any length but 0.
     """
     with reading(path):
-        with open(path, "rb") as file:
-            header = _read_header(file)
-        if header is None:
-            raise ValueError("not an intact npy file")
-        _check(header, dtype, shape)
-        if wrong := header.wrong_size(path.stat().st_size):
-            raise ValueError(wrong)
+        _check(_whole(path), dtype, shape)
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+
+
+def map_array(path: Path) -> np.ndarray:
+    """Return the array of an npy file, whatever it is, mapped into memory. Raises ValueError, and OSError."""
+    header = _whole(path)
+    if header.dtype.hasobject:
+        raise ValueError(f"holds {header}: Python objects, which are never loaded")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _whole(path: Path) -> Header:
+    """Return the header of an npy file that holds as many bytes as it says. Raises ValueError."""
+    with open(path, "rb") as file:
+        header = _read_header(file)
+    if header is None:
+        raise ValueError("not an intact npy file")
+    if wrong := header.wrong_size(path.stat().st_size):
+        raise ValueError(wrong)
+    return header
 
 
 @contextmanager

@@ -1,23 +1,46 @@
 """Writing npz files that are the same bytes on every machine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from pipeline.atomic import atomic
 
 
-def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+@dataclass(frozen=True)
+class Blocks:
+    """An array that comes in consecutive blocks of rows in C order, so that it need not fit into memory."""
+
+    shape: tuple[int, ...]
+    dtype: DTypeLike
+    blocks: Iterable[np.ndarray]
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray | Blocks]) -> None:
     """Write arrays by name, atomically.
 
     Not by `numpy.savez`, whose zip headers differ between Python versions; uncompressed, because zlib's output does.
     """
     with atomic(path) as temporary, ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
-            member, content = ZipInfo(f"{name}.npy"), BytesIO()  # dated 1980
+            member, header = ZipInfo(f"{name}.npy"), BytesIO()  # dated 1980
             member.create_system = 3  # Unix, also where it is not
-            np.lib.format.write_array(content, array, allow_pickle=False)
-            archive.writestr(member, content.getbuffer())
+            if not isinstance(array, Blocks):
+                array = Blocks(array.shape, array.dtype, [np.ascontiguousarray(array)])
+            np.lib.format.write_array_header_1_0(header, _description(array))
+            size = np.dtype(array.dtype).itemsize * int(np.prod(array.shape, dtype=np.int64))
+            member.file_size = len(header.getbuffer()) + size  # by which the archive knows large members beforehand
+            with archive.open(member, "w") as file:
+                file.write(header.getbuffer())
+                for block in array.blocks:
+                    file.write(block.data if block.size else b"")
+
+
+def _description(array: Blocks) -> dict:
+    descr = np.lib.format.dtype_to_descr(np.dtype(array.dtype))
+    return {"descr": descr, "fortran_order": False, "shape": array.shape}
