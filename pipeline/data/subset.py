@@ -13,7 +13,7 @@ def stratified_subset(labels: NDArray[np.integer], limit: int | None) -> NDArray
     """
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
-    strata = _rarest_label(labels) if labels.shape[1] > 1 else labels[:, 0]
+    strata = rarest_label(labels) if labels.shape[1] > 1 else labels[:, 0]
     classes, sizes = np.unique(strata, return_counts=True)
     shares = _shares([int(size) for size in sizes], limit)
     kept = [
@@ -23,7 +23,7 @@ def stratified_subset(labels: NDArray[np.integer], limit: int | None) -> NDArray
     return np.sort(np.concatenate(kept))
 
 
-def _rarest_label(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+def rarest_label(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return the column of each row's positive label that is rarest in the split; -1 for rows without one."""
     rare_first = np.argsort(labels.sum(axis=0), kind="stable")
     rarest = rare_first[np.argmax(labels[:, rare_first], axis=1)]

@@ -1,0 +1,104 @@
+"""From what a file holds to what all images of a dataset are: one size, one number of channels, 0 to 255."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.own.picture import Picture, check_size, check_values, with_channels
+from pipeline.data.own.resample import resample
+from pipeline.own import Own
+
+# Of an image's values on either side, with `window: each`.
+OUTERMOST = 0.005
+
+
+@dataclass(frozen=True)
+class Converted:
+    """An image uint8, as it is kept, and what was done to it.
+
+    `shape` is the size that it had, `square` whether its sides were equal (in space, not in pixels), `enlarged` whether
+    it has more pixels along an axis now. `low` and `high` became 0 and 255, `least` and `most` are its values.
+    """
+
+    image: NDArray[np.uint8]
+    shape: tuple[int, ...]
+    square: bool
+    enlarged: bool
+    low: float
+    high: float
+    least: float
+    most: float
+    facts: tuple[str, ...]
+
+
+def convert(picture: Picture, own: Own, size: int) -> Converted:
+    """Return an image as the dataset has them at `size`. Raises ValueError for one that cannot be made so."""
+    values, facts = with_channels(picture.values, own.dimension, own.channels)
+    shape = values.shape[: own.dimension]
+    check_size(shape)
+    if min(shape) == 1:
+        raise ValueError(f"is {' x '.join(map(str, shape))}: one {'slice' if own.dimension == 3 else 'line'} alone")
+    check_values(values)
+    least, most = float(values.min()), float(values.max())
+    low, high = _window(picture, values, own, (least, most))
+    extents = [length * step for length, step in zip(shape, picture.spacing, strict=True)]
+    values, sizes = _fitted(values, extents, size, own.fit)
+    if values.dtype == np.uint8 and (low, high) == (0, 255) and sizes == values.shape[: own.dimension]:
+        made = values
+    else:
+        made = np.floor((resample(values, sizes, low, high) - low) * (255 / (high - low)) + 0.5).astype(np.uint8)
+    if picture.inverted:
+        made = 255 - made
+    return Converted(
+        image=_padded(made, size, own.dimension),
+        shape=shape,
+        square=max(extents) - min(extents) < 0.5 * max(extents) / size,
+        enlarged=any(wide > length for wide, length in zip(sizes, shape, strict=True)),
+        low=low,
+        high=high,
+        least=least,
+        most=most,
+        facts=picture.facts + facts,
+    )
+
+
+def _window(picture: Picture, values: NDArray, own: Own, found: tuple[float, float]) -> tuple[float, float]:
+    """Return the values that become 0 and 255."""
+    if isinstance(own.window, tuple):
+        return own.window
+    if own.window == "each":
+        flat = values.reshape(-1)
+        first = int(OUTERMOST * (len(flat) - 1))
+        ordered = np.partition(flat, (first, len(flat) - 1 - first))
+        low, high = float(ordered[first]), float(ordered[len(flat) - 1 - first])
+        low, high = (low, high) if low < high else found
+        return (low, high) if low < high else (low, low + 1)
+    if picture.span is None:
+        raise ValueError(
+            f"values from {found[0]:g} to {found[1]:g}, of which the file does not say what is black and what is "
+            "white; say `window: [low, high]`, or `window: each` for each image's own range"
+        )
+    return picture.span
+
+
+def _fitted(values: NDArray, extents: list[float], size: int, fit: str) -> tuple[NDArray, tuple[int, ...]]:
+    """Return what is kept of an image, and the size to which it is brought, at most `size` along each axis."""
+    if fit == "crop":
+        kept = [max(1, _round(n * min(extents) / extent)) for n, extent in zip(values.shape, extents, strict=False)]
+        starts = [(n - length) // 2 for n, length in zip(values.shape, kept, strict=False)]
+        values = values[tuple(slice(start, start + length) for start, length in zip(starts, kept, strict=True))]
+    if fit == "pad":
+        return values, tuple(max(1, _round(size * extent / max(extents))) for extent in extents)
+    return values, (size,) * len(extents)
+
+
+def _padded(image: NDArray[np.uint8], size: int, dimension: int) -> NDArray[np.uint8]:
+    """Put an image into the middle of a black one."""
+    margins = [((size - n) // 2, size - n - (size - n) // 2) for n in image.shape[:dimension]]
+    return np.pad(image, margins + [(0, 0)] * (image.ndim - dimension))
+
+
+def _round(value: float) -> int:
+    return math.floor(value + 0.5)

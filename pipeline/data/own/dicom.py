@@ -1,0 +1,167 @@
+"""DICOM, through pydicom: one image, a series as a folder with a file for each slice, or a volume in one file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.own.axes import to_canonical
+from pipeline.data.own.extra import needs
+from pipeline.data.own.picture import Picture, check_size
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SUFFIXES = (".dcm", ".dicom", ".ima")
+# By which share the distances between slices may differ before one is taken to be missing.
+UNEVEN = 0.1
+
+_LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
+
+
+def read_dicom(place: Path, dimension: int) -> Picture:
+    """Return the image, or for `dimension` 3 the volume, of a file or of a folder with the files of one series.
+
+    Values are those after the file's slope and intercept. Raises whatever pydicom does, and ValueError.
+    """
+    if place.is_dir():
+        return _volume(_series(place), ("DICOM series",))
+    frames = _frames(_opened(place))
+    if dimension == 3:
+        return _volume(frames, ("DICOM file with all slices",))
+    if len(frames) > 1:
+        raise ValueError(f"holds {len(frames)} images, where one is meant")
+    values, span = frames[0].values()
+    return Picture(values, _pixel(frames[0]), span, frames[0].inverted, ("DICOM file", *frames[0].facts()))
+
+
+class _Frame:
+    """One slice: the file that it is in, which of its frames it is, and what the headers say of it."""
+
+    def __init__(self, dataset: "Dataset", index: int | None) -> None:
+        """Take frame `index` of a file, None for one that has a single one."""
+        self._dataset, self._index = dataset, index
+        groups = [dataset]
+        for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+            if len(found := dataset.get(name) or ()):
+                groups.append(found[0 if name.startswith("Shared") else index or 0])
+        # What concerns one frame stands in sequences of one item.
+        self._groups = [
+            item
+            for group in groups
+            for item in (group, *(element.value[0] for element in group if element.VR == "SQ" and len(element.value)))
+        ]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value of the header, the frame's own before the file's."""
+        return next((group[name].value for group in reversed(self._groups) if name in group), default)
+
+    @property
+    def inverted(self) -> bool:
+        """Whether the largest value is black."""
+        return self._dataset.get("PhotometricInterpretation") == "MONOCHROME1"
+
+    def facts(self) -> tuple[str, ...]:
+        """Say what was done to the values."""
+        facts = ["Inverted, the largest value being black (MONOCHROME1)"] if self.inverted else []
+        if self._scale() != (1.0, 0.0):
+            facts.append("Slope and intercept of the file applied")
+        return tuple(facts)
+
+    def _scale(self) -> tuple[float, float]:
+        return float(self.get("RescaleSlope", 1)), float(self.get("RescaleIntercept", 0))
+
+    def values(self) -> tuple[NDArray, tuple[float, float]]:
+        """Return the values, after slope and intercept, and the smallest and largest that there may be."""
+        kind = self._dataset.get("PhotometricInterpretation", "")
+        if kind.startswith("PALETTE"):
+            raise ValueError(f"colours are {kind}; write it as grey or RGB")
+        stored = self._dataset.pixel_array
+        stored = stored if self._index is None else stored[self._index]
+        bits, signed = int(self._dataset.BitsStored), bool(self._dataset.get("PixelRepresentation", 0))
+        least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+        slope, intercept = self._scale()
+        if (slope, intercept) == (1, 0):
+            return stored, (float(least), float(most))
+        low, high = sorted((slope * least + intercept, slope * most + intercept))
+        return stored * np.float32(slope) + np.float32(intercept), (low, high)
+
+
+def _opened(file: Path) -> "Dataset":
+    with needs("pydicom", "DICOM files"):
+        import pydicom
+    try:
+        dataset = pydicom.dcmread(file)
+    except pydicom.errors.InvalidDicomError:
+        raise ValueError(f"{file.name} is no DICOM file") from None
+    if "PixelData" not in dataset:
+        raise ValueError(f"{file.name} holds no image")
+    check_size((int(dataset.get("NumberOfFrames") or 1), int(dataset.Rows), int(dataset.Columns)))
+    return dataset
+
+
+def _frames(dataset: "Dataset") -> list[_Frame]:
+    count = int(dataset.get("NumberOfFrames") or 1)
+    return [_Frame(dataset, index if count > 1 else None) for index in range(count)]
+
+
+def _series(folder: Path) -> list[_Frame]:
+    files = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and file.name != "DICOMDIR")
+    if not files:
+        raise ValueError("an empty folder, no DICOM series")
+    frames = [frame for file in files for frame in _frames(_opened(file))]
+    if len(series := {frame.get("SeriesInstanceUID") for frame in frames}) > 1:
+        raise ValueError(f"holds {len(series)} DICOM series, where one volume is meant")
+    return frames
+
+
+def _volume(frames: list[_Frame], facts: tuple[str, ...]) -> Picture:
+    """Put slices into their order in space, or without places into that of their numbers."""
+    placed = all(frame.get("ImagePositionPatient") and frame.get("ImageOrientationPatient") for frame in frames)
+    if placed:
+        directions, frames = _in_space(frames)
+    else:
+        frames = sorted(frames, key=lambda frame: int(frame.get("InstanceNumber") or 0))
+        thickness = frames[0].get("SpacingBetweenSlices") or frames[0].get("SliceThickness") or 1
+        rows, columns = _pixel(frames[0])
+        # As if axial, head last, so that it is not turned by a guess.
+        directions = np.zeros((3, 3))
+        directions[(2, 1, 0), (0, 1, 2)] = float(thickness), rows, columns
+        facts += ("Without places of its slices, taken in the order of their numbers",)
+    read = [frame.values() for frame in frames]
+    if len({values.shape for values, _ in read}) > 1:
+        raise ValueError("its slices differ in size")
+    check_size((len(read), *read[0][0].shape))
+    if read[0][0].ndim != 2:
+        raise ValueError("its slices have colours, but volumes have one channel")
+    turned, spacing, turning = to_canonical(np.stack([values for values, _ in read]), directions)
+    span = min(low for _, (low, _) in read), max(high for _, (_, high) in read)
+    return Picture(turned, spacing, span, frames[0].inverted, (*facts, *frames[0].facts(), *turning))
+
+
+def _in_space(frames: Sequence[_Frame]) -> tuple[NDArray[np.float64], list[_Frame]]:
+    """Return the steps along the axes slice, row and column in RAS, and the slices in order."""
+    planes = np.array([frame.get("ImageOrientationPatient") for frame in frames], float)
+    if np.abs(planes - planes[0]).max() > 1e-3:
+        raise ValueError("its slices lie in different planes")
+    along_columns, along_rows = planes[0, :3], planes[0, 3:]
+    normal = np.cross(along_columns, along_rows)
+    heights = [float(np.dot(np.array(frame.get("ImagePositionPatient"), float), normal)) for frame in frames]
+    order = sorted(range(len(frames)), key=heights.__getitem__)
+    steps = np.diff([heights[index] for index in order])
+    if len(steps) and steps.min() < 1e-3:
+        raise ValueError("two of its slices lie in the same place")
+    if len(steps) and steps.max() - steps.min() > UNEVEN * steps.max():
+        raise ValueError(f"its slices are {steps.min():g} to {steps.max():g} mm apart; is one missing?")
+    rows, columns = _pixel(frames[0])
+    step = float(steps.mean()) if len(steps) else 1.0
+    lps = np.stack([normal * step, along_rows * rows, along_columns * columns], axis=1)
+    return lps * _LPS_TO_RAS[:, None], [frames[index] for index in order]
+
+
+def _pixel(frame: _Frame) -> tuple[float, float]:
+    """Return the height and the width of a pixel."""
+    rows, columns = frame.get("PixelSpacing") or frame.get("ImagerPixelSpacing") or (1, 1)
+    return float(rows), float(columns)
