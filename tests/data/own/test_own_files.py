@@ -1,0 +1,232 @@
+"""A folder with a CSV, and one with a folder for each class: what they become, whole."""
+
+import locale
+import os
+import shutil
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.data.own import build as building
+from pipeline.datasets import SPLITS
+
+
+def rows_of(images, made):
+    """Which split of `made` each image is in."""
+    found = {}
+    for split in SPLITS:
+        for image in made[f"{split}_images"]:
+            (row,) = np.flatnonzero((images == image).all(axis=tuple(range(1, images.ndim))))
+            found[int(row)] = split
+    return found
+
+
+def test_every_image_is_there_once_with_its_label(pngs, built, declare):
+    made = built(declare())
+    splits = rows_of(pngs, made)
+    assert len(splits) == 30
+    for split in SPLITS:
+        labels = [int(row % 3 == 0) for row in sorted(splits) if splits[row] == split]
+        assert made[f"{split}_labels"][:, 0].tolist() == labels
+    assert "PNG file: all 30." in made["notes"]
+    assert "Split drawn by image, since nothing says which are of one patient, alike in all classes" in made["notes"]
+    assert "train 21 images (14 + 7); val 3 images (2 + 1); test 6 images (4 + 2)" in made["notes"]
+
+
+def test_a_split_that_is_given_is_kept(pngs, place, built, declare, write_csv):
+    given = ["training", "Valid", "TEST"]
+    rows = [(f"{index:02}.png", index % 2, given[index % 3]) for index in range(30)]
+    write_csv(place / "files" / "labels.csv", rows, ("file", "label", "split"))
+    made = built(declare())
+    assert rows_of(pngs, made) == {row: SPLITS[row % 3] for row in range(30)}
+    assert "In labels.csv: split from the column split." in made["notes"]
+    assert "Split as given." in made["notes"]
+
+
+def test_columns_have_the_names_that_they_have(pngs, place, built, declare, write_csv):
+    rows = [(index // 3, f"{index:02}.png", "x", index % 2) for index in range(30)]
+    write_csv(place / "files" / "all.csv", rows, ("case", "image", "split", "diagnosis"))
+    columns = {"file": "image", "label": "diagnosis", "patient": "case"}
+    with pytest.raises(Exception, match=r"all.csv, line 2: split 'x' is none of train, val, test"):
+        built(declare(csv="all.csv", columns=columns))
+    write_csv(place / "files" / "all.csv", rows, ("case", "image", "age", "diagnosis"))
+    splits = rows_of(pngs, built(declare(csv="all.csv", columns=columns)))
+    assert all(splits[row] == splits[row // 3 * 3] for row in range(30))
+
+
+@pytest.mark.parametrize("options", [{"encoding": "utf-8-sig"}, {"lineterminator": "\r\n"}, {"quoting": 1}])
+def test_a_spreadsheets_csv_is_read(pngs, place, built, declare, write_csv, options):
+    write_csv(place / "files" / "labels.csv", [(f"{index:02}.png", index % 2) for index in range(30)], **options)
+    assert len(rows_of(pngs, built(declare()))) == 30
+
+
+@pytest.mark.parametrize("cell", ["./{}.png", "{}.png ", "deep\\{}.png", "deep/{}.png"])
+def test_paths_may_be_written_as_on_other_systems(pngs, place, built, declare, write_csv, cell):
+    shutil.copytree(place / "files", place / "files" / "deep")
+    rows = [(cell.format(f"{index:02}"), index % 2) for index in range(30)]
+    write_csv(place / "files" / "labels.csv", rows)
+    assert len(rows_of(pngs, built(declare()))) == 30
+
+
+def test_several_labels_have_a_column_each(pngs, place, built, declare, write_csv):
+    rows = [(f"{index:02}.png", f"{index % 2}.0", "true" if index % 3 else "false") for index in range(30)]
+    write_csv(place / "files" / "labels.csv", rows, ("file", "mass", "edema"))
+    made = built(declare(task="multi-label, binary-class", classes=["edema", "mass"]))
+    labels = [[int(row % 3 > 0), row % 2] for row, split in sorted(rows_of(pngs, made).items()) if split == "train"]
+    assert made["train_labels"].tolist() == labels
+    assert "alike in all labels" in made["notes"]
+
+
+def test_numbers_that_are_names_are_names(pngs, place, built, declare, write_csv):
+    write_csv(place / "files" / "labels.csv", [(f"{index:02}.png", 1 + index % 2) for index in range(30)])
+    made = built(declare(classes=["2", "1"]))
+    labels = [1 - row % 2 for row, split in sorted(rows_of(pngs, made).items()) if split == "train"]
+    assert made["train_labels"][:, 0].tolist() == labels
+
+
+def folders(place, images, name=lambda index: "malignant" if index % 3 == 0 else "benign"):
+    for index, image in enumerate(images):
+        file = place / "files" / name(index) / f"{index:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+
+
+def test_a_folder_is_a_class(place, pixels, built, declare):
+    images = pixels(30, 8, 8)
+    folders(place, images)
+    for left in (".DS_Store", "Thumbs.db", "__MACOSX"):
+        (place / "files" / left).touch()
+        (place / "files" / "benign" / left).touch()
+    made = built(declare(kind="folders"))
+    splits = rows_of(images, made)
+    assert len(splits) == 30
+    # By class, then by name within it.
+    order = sorted((row for row in splits if splits[row] == "train"), key=lambda row: (row % 3 == 0, row))
+    assert made["train_labels"][:, 0].tolist() == [int(row % 3 == 0) for row in order]
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "validation", "testing")])
+def test_a_folder_may_be_a_split_with_classes_in_it(place, pixels, built, declare, names):
+    images = pixels(30, 8, 8)
+    folders(place, images, lambda index: f"{names[index % 3]}/{index % 2}")
+    made = built(declare(kind="folders"))
+    assert rows_of(images, made) == {row: SPLITS[row % 3] for row in range(30)}
+
+
+def test_classes_may_be_called_like_splits(place, pixels, built, declare):
+    images = pixels(30, 8, 8)
+    folders(place, images, lambda index: "test" if index % 2 else "train")
+    assert len(rows_of(images, built(declare(kind="folders", classes=["train", "test"])))) == 30
+
+
+def test_links_are_followed(pngs, place, built, declare):
+    (place / "files").rename(place / "elsewhere")
+    (place / "files").symlink_to(place / "elsewhere")
+    (place / "elsewhere" / "00.png").rename(place / "first.png")
+    (place / "elsewhere" / "00.png").symlink_to(place / "first.png")
+    assert len(rows_of(pngs, built(declare()))) == 30
+
+
+def test_volumes_of_other_proportions_are_as_wide_as_in_space(place, built, declare, write_csv):
+    import nibabel
+
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        volume = rng.integers(0, 900, (20, 20, 5), dtype=np.int16)
+        nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.0, 1, 2, 1])), place / "files" / f"{index}.nii.gz")
+    write_csv(place / "files" / "labels.csv", [(f"{index}.nii.gz", index % 2) for index in range(12)])
+    made = built(declare(dimension=3, window=[0, 900]))
+    assert made["train_images"].shape[1:] == (8, 8, 8)
+    assert made["train_images"][:, 2:6].any(axis=(2, 3)).all()  # 10 of 20 mm
+    assert not made["train_images"][:, [0, 1, 6, 7]].any()
+    assert "From 5 x 20 x 20 voxels to 8 x 8 x 8; 12 have sides of different length in mm" in made["notes"]
+    assert "were padded with black (fit: pad)" in made["notes"]
+    assert "Values 0 to 900 became 0 to 255; 0 have some beyond, cut off (window)." in made["notes"]
+
+
+def test_copies_of_an_image_are_drawn_into_one_split_whoever_has_them(pngs, place, built, declare, write_csv):
+    for index in range(10):
+        shutil.copy(place / "files" / f"{index:02}.png", place / "files" / f"{index + 20}.png")
+    patients = [str(index) for index in range(30)]
+    write_csv(
+        place / "files" / "labels.csv",
+        [(f"{index:02}.png", index % 2, patients[index]) for index in range(30)],
+        ("file", "label", "patient"),
+    )
+    made = built(declare())
+    of_image = {}
+    for split in SPLITS:
+        for image in made[f"{split}_images"]:
+            of_image.setdefault(image.tobytes(), set()).add(split)
+    assert len(of_image) == 20
+    assert all(len(splits) == 1 for splits in of_image.values())
+    assert "10 of 30 repeat another image." in made["notes"]
+
+
+def test_copies_with_other_labels_are_counted(pngs, place, built, declare, write_csv):
+    shutil.copy(place / "files" / "00.png", place / "files" / "01.png")
+    write_csv(place / "files" / "labels.csv", [(f"{index:02}.png", index % 2) for index in range(30)])
+    assert "1 images are there with different labels." in built(declare())["notes"]
+
+
+def test_leakage_goes_on_where_it_is_allowed(pngs, place, built, declare, write_csv):
+    rows = [(f"{index:02}.png", index % 2, SPLITS[index % 3], "one") for index in range(30)]
+    write_csv(place / "files" / "labels.csv", rows, ("file", "label", "split", "patient"))
+    made = built(declare(allow_leakage=True))
+    assert rows_of(pngs, made) == {row: SPLITS[row % 3] for row in range(30)}
+
+
+def test_constant_images_are_nobodys_copies(place, built, declare, write_csv):
+    for index in range(30):
+        Image.fromarray(np.full((8, 8), 7 * (index > 5), np.uint8)).save(place / "files" / f"{index}.png")
+    rows = [(f"{index}.png", index % 2, SPLITS[index % 3]) for index in range(30)]
+    write_csv(place / "files" / "labels.csv", rows, ("file", "label", "split"))
+    built(declare())
+
+
+def test_the_same_files_give_the_same_bytes_in_any_order_at_any_time(pngs, place, built, declare, monkeypatch):
+    built(declare())
+    first = (place / "raw" / "mine.npz").read_bytes()
+    (place / "files").rename(place / "old")
+    (place / "files").mkdir()
+    for file in sorted((place / "old").iterdir(), reverse=True):
+        shutil.copy(file, place / "files")
+        os.utime(place / "files" / file.name, (1, 1))
+    for name in ("C", "C.UTF-8"):
+        locale.setlocale(locale.LC_ALL, name)
+        built(declare())
+        assert (place / "raw" / "mine.npz").read_bytes() == first
+    folders(place, pngs)
+    (place / "files" / "labels.csv").unlink()
+    for file in (place / "files").glob("*.png"):
+        file.unlink()
+    built(declare(kind="folders"))
+    first = (place / "raw" / "mine.npz").read_bytes()
+    entries = type(place).iterdir
+    monkeypatch.setattr(type(place), "iterdir", lambda self: reversed(sorted(entries(self))))
+    built(declare(kind="folders"))
+    assert (place / "raw" / "mine.npz").read_bytes() == first
+
+
+def test_nothing_stays_behind_and_what_stood_there_stays_when_it_fails(pngs, place, built, declare):
+    built(declare())
+    before = (place / "raw" / "mine.npz").read_bytes()
+    (place / "files" / "29.png").write_bytes(b"")
+    with pytest.raises(Exception, match=r"29\.png"):
+        built(declare())
+    assert [file.name for file in (place / "raw").iterdir()] == ["mine.npz"]
+    assert (place / "raw" / "mine.npz").read_bytes() == before
+
+
+def test_memory_stays_at_one_image_however_many_there_are(place, pixels, declare, write_csv):
+    for index in range(12):
+        image = pixels(1, 600, 600, dtype=np.uint16, seed=index)[0]
+        Image.fromarray(image).save(place / "files" / f"{index}.tif")
+    write_csv(place / "files" / "labels.csv", [(f"{index}.tif", index % 2) for index in range(12)])
+    tracemalloc.start()
+    building.write_own(place / "raw" / "mine.npz", "mine", declare(), 8)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000  # of 8.6 MB; Pillow's own is not counted

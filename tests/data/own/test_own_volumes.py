@@ -1,0 +1,274 @@
+"""NIfTI and DICOM volumes: turned alike, with the proportions that they have in space, and DICOM's values as meant."""
+
+import nibabel
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from pipeline.data.own.axes import to_canonical
+from pipeline.data.own.files import read_picture
+
+SERIES = "1.2.3"
+SIDE = 6
+
+
+@pytest.fixture
+def nifti(tmp_path):
+    def write(values, affine, name="a.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / name)
+        return read_picture(tmp_path / name, 3)
+
+    return write
+
+
+def headed(**values):
+    """A DICOM file with an image of 16 bits, of which 12 are used, and these values in its header."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
+    dataset.SeriesInstanceUID = SERIES
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+    for name, value in values.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def saved(path, pixels, **values):
+    dataset = headed(**values)
+    dataset.Rows, dataset.Columns = pixels.shape[-2:]
+    if pixels.ndim == 3:
+        dataset.NumberOfFrames = len(pixels)
+    dataset.PixelData = pixels.astype(np.uint16).tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def ramp(slices=SIDE, rows=SIDE, columns=SIDE):
+    """Values that say where they are: hundreds the slice, tens the row, ones the column."""
+    return np.add.outer(np.add.outer(np.arange(slices) * 100, np.arange(rows) * 10), np.arange(columns))
+
+
+AXIAL = [1, 0, 0, 0, 1, 0]
+
+
+def write_series(folder, volume, order=None, step=2.5, orientation=AXIAL, **values):
+    folder.mkdir(exist_ok=True)
+    normal = np.cross(orientation[:3], orientation[3:])
+    for place, index in enumerate(order or range(len(volume))):
+        saved(
+            folder / f"{place:03}.dcm",
+            volume[index],
+            InstanceNumber=index,
+            ImagePositionPatient=(normal * step * index).tolist(),
+            ImageOrientationPatient=orientation,
+            PixelSpacing=[0.5, 0.75],
+            **values,
+        )
+    return folder
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "LAS", "PIR", "SRA"])
+def test_a_nifti_is_turned_as_nibabel_turns_it(nifti, axes):
+    values = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
+    to = nibabel.orientations.axcodes2ornt(axes)
+    affine = nibabel.orientations.inv_ornt_aff(to, values.shape) @ np.eye(4)
+    affine[:3, :3] = affine[:3, :3] @ np.diag([1.0, 2.0, 3.0])
+    picture = nifti(values, affine)
+    canonical = nibabel.as_closest_canonical(nibabel.Nifti1Image(values, affine))
+    np.testing.assert_array_equal(picture.values, np.asarray(canonical.dataobj).transpose(2, 1, 0))
+    assert picture.spacing == pytest.approx(canonical.header.get_zooms()[::-1])
+    assert picture.span == (0, 255)
+    assert ("Axes swapped or flipped" in picture.facts) == (axes != "RAS")
+
+
+def test_an_oblique_volume_is_turned_to_the_nearest_axes_and_says_so(nifti):
+    angle = np.radians(20)
+    affine = np.eye(4)
+    affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    values = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
+    picture = nifti(values, affine)
+    np.testing.assert_array_equal(picture.values, values.transpose())
+    assert "Oblique, turned to the nearest axes and not resampled" in picture.facts
+
+
+def test_two_axes_near_the_same_direction_do_not_both_take_it():
+    directions = np.array([[1, 0.9, 0], [0.1, 0.8, 0], [0, 0, 1.0]])
+    turned, _, _ = to_canonical(np.zeros((4, 5, 6)), directions)
+    assert turned.shape == (6, 5, 4)
+
+
+def test_a_nifti_without_a_place_in_space_is_taken_as_it_is(tmp_path):
+    values = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
+    image = nibabel.Nifti1Image(values, None)
+    image.header.set_zooms((1, 1, 4))
+    nibabel.save(image, tmp_path / "a.nii")
+    picture = read_picture(tmp_path / "a.nii", 3)
+    np.testing.assert_array_equal(picture.values, values.transpose())
+    assert picture.spacing == (4, 1, 1)
+    assert "Without an orientation, taken as RAS" in picture.facts
+
+
+def test_fractions_of_a_scanner_say_nothing_of_black_and_white(nifti):
+    assert nifti(np.full((4, 4, 4), 0.5, np.float32), np.eye(4)).span is None
+
+
+def test_a_nifti_of_several_volumes_is_refused(nifti):
+    assert nifti(np.zeros((4, 4, 4, 1), np.uint8), np.eye(4)).values.shape == (4, 4, 4)
+    with pytest.raises(ValueError, match="one volume of three axes is meant"):
+        nifti(np.zeros((4, 4, 4, 2), np.uint8), np.eye(4))
+
+
+def test_a_series_is_put_in_order_by_places_not_by_names(tmp_path):
+    folder = write_series(tmp_path / "scan", ramp(), order=[3, 0, 5, 1, 4, 2])
+    picture = read_picture(folder, 3)
+    # LPS to RAS: rows go backwards and columns to the left in an axial slice, slices upwards.
+    np.testing.assert_array_equal(picture.values, ramp()[:, ::-1, ::-1])
+    assert picture.spacing == pytest.approx((2.5, 0.5, 0.75))
+    assert picture.span == (0, 4095)
+    assert picture.facts == ("DICOM series", "Axes swapped or flipped")
+
+
+def test_a_sagittal_series_has_its_axes_where_an_axial_one_has_them(tmp_path):
+    # Rows downwards and columns backwards: slices go to the left of the patient.
+    picture = read_picture(write_series(tmp_path / "scan", ramp(), orientation=[0, 1, 0, 0, 0, -1]), 3)
+    turned = ramp().transpose(1, 2, 0)[::-1, ::-1]  # rows are upwards, columns forwards now
+    normal = np.cross([0, 1, 0], [0, 0, -1])
+    np.testing.assert_array_equal(picture.values, turned if normal[0] < 0 else turned[:, :, ::-1])
+    assert picture.spacing == pytest.approx((0.5, 0.75, 2.5))
+
+
+def test_slope_and_intercept_are_those_of_each_slice(tmp_path):
+    folder = write_series(tmp_path / "scan", ramp(), RescaleSlope=2, RescaleIntercept=-1024)
+    picture = read_picture(folder, 3)
+    np.testing.assert_array_equal(picture.values, ramp()[:, ::-1, ::-1] * 2.0 - 1024)
+    assert picture.span == (-1024, 2 * 4095 - 1024)
+    assert "Slope and intercept of the file applied" in picture.facts
+
+
+def test_signed_values_have_a_signed_range(tmp_path):
+    saved(tmp_path / "a.dcm", np.array([[0xFFFF, 1], [2, 3]]), PixelRepresentation=1)
+    picture = read_picture(tmp_path / "a.dcm", 2)
+    assert picture.values.tolist() == [[-1, 1], [2, 3]]
+    assert picture.span == (-2048, 2047)
+
+
+def test_monochrome1_says_that_the_largest_value_is_black(tmp_path):
+    saved(tmp_path / "a.dcm", ramp()[0], PhotometricInterpretation="MONOCHROME1", PixelSpacing=[1, 2])
+    picture = read_picture(tmp_path / "a.dcm", 2)
+    assert picture.inverted
+    assert picture.spacing == (1, 2)
+    assert "Inverted, the largest value being black (MONOCHROME1)" in picture.facts
+
+
+def test_a_dicom_file_is_known_without_a_suffix(tmp_path):
+    saved(tmp_path / "IM000001", ramp()[0])
+    np.testing.assert_array_equal(read_picture(tmp_path / "IM000001", 2).values, ramp()[0])
+
+
+def item(**values):
+    dataset = Dataset()
+    for name, value in values.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def test_a_volume_in_one_file_is_put_in_order_by_the_places_of_its_frames(tmp_path):
+    shared = item(
+        PlaneOrientationSequence=Sequence([item(ImageOrientationPatient=AXIAL)]),
+        PixelMeasuresSequence=Sequence([item(PixelSpacing=[0.5, 0.75])]),
+        PixelValueTransformationSequence=Sequence([item(RescaleSlope=2, RescaleIntercept=1)]),
+    )
+    frames = [
+        item(PlanePositionSequence=Sequence([item(ImagePositionPatient=[0, 0, -3 * index])])) for index in range(SIDE)
+    ]
+    saved(
+        tmp_path / "a.dcm",
+        ramp(),
+        SharedFunctionalGroupsSequence=Sequence([shared]),
+        PerFrameFunctionalGroupsSequence=Sequence(frames),
+    )
+    picture = read_picture(tmp_path / "a.dcm", 3)
+    np.testing.assert_array_equal(picture.values, ramp()[::-1, ::-1, ::-1] * 2.0 + 1)
+    assert picture.spacing == pytest.approx((3, 0.5, 0.75))
+
+
+def test_frames_without_places_stay_in_their_order(tmp_path):
+    saved(tmp_path / "a.dcm", ramp(), SpacingBetweenSlices=4, PixelSpacing=[0.5, 0.75])
+    picture = read_picture(tmp_path / "a.dcm", 3)
+    np.testing.assert_array_equal(picture.values, ramp())
+    assert picture.spacing == (4, 0.5, 0.75)
+    assert "Without places of its slices, taken in the order of their numbers" in picture.facts
+    with pytest.raises(ValueError, match="holds 6 images, where one is meant"):
+        read_picture(tmp_path / "a.dcm", 2)
+
+
+def spoil_gap(folder):
+    (folder / "002.dcm").unlink()
+
+
+def spoil_series(folder):
+    saved(folder / "009.dcm", ramp()[0], SeriesInstanceUID="1.2.4")
+
+
+def spoil_twice(folder):
+    (folder / "009.dcm").write_bytes((folder / "002.dcm").read_bytes())
+
+
+def spoil_size(folder):
+    position = {"ImagePositionPatient": [0, 0, 15], "ImageOrientationPatient": AXIAL}
+    saved(folder / "009.dcm", np.zeros((4, 4)), **position)
+
+
+def spoil_plane(folder):
+    position = {"ImagePositionPatient": [0, 0, 15], "ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
+    saved(folder / "009.dcm", ramp()[0], **position)
+
+
+def spoil_text(folder):
+    (folder / "notes.txt").write_text("not a slice")
+
+
+def spoil_all(folder):
+    for file in folder.iterdir():
+        file.unlink()
+
+
+def spoil_image(folder):
+    headed().save_as(folder / "009.dcm", enforce_file_format=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (spoil_gap, "its slices are 2.5 to 5 mm apart; is one missing"),
+        (spoil_series, "holds 2 DICOM series"),
+        (spoil_twice, "two of its slices lie in the same place"),
+        (spoil_size, "its slices differ in size"),
+        (spoil_plane, "its slices lie in different planes"),
+        (spoil_text, "notes.txt is no DICOM file"),
+        (spoil_image, "009.dcm holds no image"),
+        (spoil_all, "an empty folder, no DICOM series"),
+    ],
+)
+def test_a_folder_that_is_no_whole_series_is_refused(tmp_path, spoil, says):
+    folder = write_series(tmp_path / "scan", ramp())
+    spoil(folder)
+    with pytest.raises(ValueError, match=says):
+        read_picture(folder, 3)
+
+
+@pytest.mark.parametrize(("library", "name"), [("nibabel", "a.nii.gz"), ("pydicom", "a.dcm")])
+def test_a_reader_that_is_not_installed_is_named(tmp_path, monkeypatch, library, name):
+    import sys
+
+    (tmp_path / name).write_bytes(b"anything")
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(
+        ValueError, match=f"read by {library}, which is not there .*pip install -r requirements-volumes"
+    ):
+        read_picture(tmp_path / name, 3)
