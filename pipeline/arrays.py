@@ -166,9 +166,7 @@ def read_array(path: Path, dtype: DTypeLike, shape: Shape, *, mapped: bool = Fal
 
 def map_array(path: Path) -> np.ndarray:
     """Return the array of an npy file, whatever it is, mapped into memory. Raises ValueError, and OSError."""
-    header = _whole(path)
-    if header.dtype.hasobject:
-        raise ValueError(f"holds {header}: Python objects, which are never loaded")
+    _whole(path)
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
@@ -178,6 +176,8 @@ def _whole(path: Path) -> Header:
         header = _read_header(file)
     if header is None:
         raise ValueError("not an intact npy file")
+    if header.dtype.hasobject:
+        raise ValueError(f"holds {header}: Python objects, which are never loaded")
     if wrong := header.wrong_size(path.stat().st_size):
         raise ValueError(wrong)
     return header

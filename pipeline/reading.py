@@ -101,8 +101,9 @@ def first_problem(error: "ValidationError") -> str:
 def _check_header(header: list[str], columns: Sequence[str]) -> None:
     if not header:
         raise ValueError("empty, without a header")
-    if len(header) == 1 < len(columns) and ";" in header[0]:
-        raise ValueError("separated by semicolons, not by commas")
+    for sign, said in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 < len(columns) and sign in header[0]:
+            raise ValueError(f"separated by {said}, not by commas")
     if missing := [column for column in columns if column not in header]:
         raise ValueError(f"no column {', '.join(missing)}")
     if twice := [column for column in dict.fromkeys(header) if header.count(column) > 1]:

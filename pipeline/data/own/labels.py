@@ -40,6 +40,8 @@ def read_labels(found: NDArray, own: Own) -> NDArray[np.int64]:
     [N] and [N,1], class indices or names, or one-hot rows [N,C]; of several labels [N,L]. Numbers of any type.
     """
     classes = len(own.classes)
+    if not found.ndim:
+        raise ValueError("has the form [], where there is a label for each image")
     if found.dtype.kind in "US":
         names = found.astype(str).reshape(len(found), -1)
         if own.multi_label or names.shape[1] != 1:
