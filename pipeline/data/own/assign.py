@@ -138,5 +138,5 @@ def _repeated(cases: Sequence[Case], seen: Seen) -> list[str]:
             labels.setdefault(key, set()).add(case.label)
     repeated = sum(count - 1 for count in counts.values())
     unlike = sum(len(each) > 1 for each in labels.values())
-    said = [f"{repeated:,} of {len(cases):,} repeat another image."] if repeated else []
-    return said + ([f"{unlike:,} images are there with different labels."] if unlike else [])
+    said = [f"Copies of an earlier image: {repeated:,} of {len(cases):,}."] if repeated else []
+    return said + ([f"Images that are there with different labels: {unlike:,}."] if unlike else [])

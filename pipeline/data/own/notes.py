@@ -55,7 +55,7 @@ class Notes:
         """Return what there is to say."""
         counted = sorted(self._facts.items(), key=lambda item: (-item[1], item[0]))
         return [
-            *(f"{fact}: {'all' if n == self._n else f'{n:,} of'} {self._n:,}." for fact, n in counted),
+            *(f"{fact}: {self._of_all(n)}." for fact, n in counted),
             self._on_size(),
             *self._on_values(),
         ]
@@ -70,16 +70,21 @@ class Notes:
         said = f"From {least if least == most else f'{least} to {most}'} {unit} to {shown(wanted)}"
         if self._oblong:
             sides = "sides of different length" + (" in mm" if dimension == 3 else "")
-            said += f"; {self._oblong:,} have {sides} and were {_FITTED[self._own.fit]} (fit: {self._own.fit})"
+            said += f"; {sides}: {self._of_all(self._oblong)}, {_FITTED[self._own.fit]} (fit: {self._own.fit})"
         if self._enlarged:
-            said += f"; {self._enlarged:,} were enlarged along a side"
+            said += f"; enlarged along a side: {self._of_all(self._enlarged)}"
         return said + "."
+
+    def _of_all(self, n: int) -> str:
+        return f"all {n:,}" if n == self._n else f"{n:,} of {self._n:,}"
 
     def _on_values(self) -> list[str]:
         window = self._own.window
         if isinstance(window, tuple):
             low, high = map(_number, window)
-            return [f"Values {low} to {high} became 0 to 255; {self._beyond:,} have some beyond, cut off (window)."]
+            return [
+                f"Values {low} to {high} became 0 to 255 (window); some beyond, cut off: {self._of_all(self._beyond)}."
+            ]
         if window == "each":
             cut = f"{100 * OUTERMOST:g} %"
             return [f"The range of each, without its outermost {cut} on either side, became 0 to 255 (window: each)."]

@@ -141,9 +141,9 @@ def test_volumes_of_other_proportions_are_as_wide_as_in_space(place, built, decl
     assert made["train_images"].shape[1:] == (8, 8, 8)
     assert made["train_images"][:, 2:6].any(axis=(2, 3)).all()  # 10 of 20 mm
     assert not made["train_images"][:, [0, 1, 6, 7]].any()
-    assert "From 5 x 20 x 20 voxels to 8 x 8 x 8; 12 have sides of different length in mm" in made["notes"]
-    assert "were padded with black (fit: pad)" in made["notes"]
-    assert "Values 0 to 900 became 0 to 255; 0 have some beyond, cut off (window)." in made["notes"]
+    assert "From 5 x 20 x 20 voxels to 8 x 8 x 8; sides of different length in mm: all 12" in made["notes"]
+    assert "all 12, padded with black (fit: pad)" in made["notes"]
+    assert "Values 0 to 900 became 0 to 255 (window); some beyond, cut off: 0 of 12." in made["notes"]
 
 
 def test_copies_of_an_image_are_drawn_into_one_split_whoever_has_them(pngs, place, built, declare, write_csv):
@@ -162,13 +162,13 @@ def test_copies_of_an_image_are_drawn_into_one_split_whoever_has_them(pngs, plac
             of_image.setdefault(image.tobytes(), set()).add(split)
     assert len(of_image) == 20
     assert all(len(splits) == 1 for splits in of_image.values())
-    assert "10 of 30 repeat another image." in made["notes"]
+    assert "Copies of an earlier image: 10 of 30." in made["notes"]
 
 
 def test_copies_with_other_labels_are_counted(pngs, place, built, declare, write_csv):
     shutil.copy(place / "files" / "00.png", place / "files" / "01.png")
     write_csv(place / "files" / "labels.csv", [(f"{index:02}.png", index % 2) for index in range(30)])
-    assert "1 images are there with different labels." in built(declare())["notes"]
+    assert "Images that are there with different labels: 1." in built(declare())["notes"]
 
 
 def test_leakage_goes_on_where_it_is_allowed(pngs, place, built, declare, write_csv):
