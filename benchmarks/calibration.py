@@ -5,7 +5,7 @@ report itself calls differences by. A family is all that a section could call; a
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.result import Result
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
 from pipeline.evaluation.contributions import contributions
 from pipeline.evaluation.inference import wilson
 from pipeline.reporting.comparisons import ALPHA, compare_all, on_every_dataset
@@ -26,7 +26,7 @@ from pipeline.reporting.sections import counterfactual, forgetting, gradients
 from pipeline.reporting.sections.gain import ALONE, multi_task_gains
 
 # Binary, so that right answers and curves are of one score; eighteen names are all that is taken of the table.
-DATASET = DATASETS["breastmnist"]
+DATASET = MEDMNIST["breastmnist"]
 MARGIN = 0.01
 
 
@@ -159,7 +159,7 @@ def simulate(
     """Make results of a main variant and of one more for each of `gains`, by which its metric is higher on average."""
     variants = ("mosaic", "shared", ALONE, "another")[: 1 + len(gains)]
     scale = 1.0 if metric == "acc" else math.sqrt(2)  # AUC is the chance that a difference of two scores is positive
-    names = list(DATASETS)[:datasets]
+    names = list(MEDMNIST)[:datasets]
     together = spread.together * generator.standard_normal((len(variants), seeds))
     runs = {(variant, seed): Run(variant, seed, None, {}, {}, {}, {}) for variant in variants for seed in range(seeds)}
     for name in names:
@@ -177,14 +177,21 @@ def simulate(
                 found = contributions(DATASET, truth[:, None], scores)
                 acc, auc = found.mean(axis=0).tolist()
                 runs[variant, seed].contributions[name] = found
-                runs[variant, seed].results[name] = SimpleNamespace(acc=acc, auc=auc)
-    return _results(variants, tuple(range(seeds)), runs)
+                runs[variant, seed].results[name] = SimpleNamespace(
+                    acc=acc, auc=auc, data=SimpleNamespace(title=name, specialist=MOSAIC_ROUTING[name])
+                )
+    return _results(names, variants, tuple(range(seeds)), runs)
 
 
-def _results(variants: tuple[str, ...], seeds: tuple[int, ...], runs: Mapping[tuple[str, int], Run]) -> Results:
+def _results(
+    names: Iterable[str], variants: tuple[str, ...], seeds: tuple[int, ...], runs: Mapping[tuple[str, int], Run]
+) -> Results:
     routings = {variants[0]: "specialists", "shared": "shared"}
     configs = {
-        variant: SimpleNamespace(routing=SimpleNamespace(name=routings.get(variant, variant), kind="bottleneck"))
+        variant: SimpleNamespace(
+            datasets={name: MEDMNIST[name] for name in names},
+            routing=SimpleNamespace(name=routings.get(variant, variant), kind="bottleneck"),
+        )
         for variant in variants
     }
     return Results(variants, seeds, configs, dict(runs), {}, {}, {}, margin=MARGIN)
@@ -203,7 +210,7 @@ def claims(results: Results) -> dict[str, bool]:
 
 def inside_claims(generator: np.random.Generator, seeds: int, datasets: int) -> dict[str, bool]:
     """Whether anything is called in the sections on the inside, where specialists, groups and variants are alike."""
-    names = list(DATASETS)[:datasets]
+    names = list(MEDMNIST)[:datasets]
     leads = []
     for _ in names:
         level = 0.7 + 0.7 * generator.standard_normal(32)
@@ -215,7 +222,8 @@ def inside_claims(generator: np.random.Generator, seeds: int, datasets: int) -> 
     common = generator.standard_normal((datasets, datasets))
     cosines = 0.05 * (common + common.T + generator.standard_normal((seeds, datasets, datasets)))
     cosines = (cosines + cosines.transpose(0, 2, 1)) / 2
-    found = gradients.directions(list(gradients.partitions(names, list(cosines)).values()))
+    groups, dimensions = [MOSAIC_ROUTING[name] for name in names], [MEDMNIST[name].dimension for name in names]
+    found = gradients.directions(list(gradients.partitions(groups, dimensions, list(cosines)).values()))
     lost = forgetting.findings(losses, "main").values()
     return {
         "own specialist": any(counterfactual.directions(leads)),
@@ -273,7 +281,7 @@ def _against(results: Results, one: tuple[int, ...], other: tuple[int, ...], nam
         for name, side in zip(names, (one, other), strict=True)
         for place, seed in enumerate(side)
     }
-    return _results(names, seeds, runs)
+    return _results(results.datasets, names, seeds, runs)
 
 
 def _jackknifed(flags: Mapping[tuple[tuple[int, ...], tuple[int, ...]], bool], seeds: list[int]) -> str:

@@ -9,10 +9,10 @@ from benchmarks.data import write_training_splits
 from benchmarks.engine import build_trainer, seconds_per_step
 from benchmarks.fresh import in_fresh_process
 from benchmarks.result import Result
-from benchmarks.setting import IMAGES, Setting, settings
-from pipeline.datasets import DATASETS
+from benchmarks.setting import IMAGES, Setting, of, settings
+from pipeline.datasets import MEDMNIST
 
-IMAGE_SETS = tuple(name for name, dataset in DATASETS.items() if dataset.dimension == 2)
+IMAGE_SETS = tuple(name for name, dataset in MEDMNIST.items() if dataset.dimension == 2)
 
 
 def run(device: torch.device, repeats: int, precision: str, compile_blocks: bool) -> Result:
@@ -23,14 +23,14 @@ def run(device: torch.device, repeats: int, precision: str, compile_blocks: bool
     for batch in (8, 32, 128):
         points.append(("batch size", batch, base.but(batch_size=batch)))
     for count in (1, 3, 12):
-        points.append(("2D datasets", count, base.but(datasets=IMAGE_SETS[:count])))
+        points.append(("2D datasets", count, base.but(datasets=of(*IMAGE_SETS[:count]))))
     for count in (1, 3, 12):
         # Twelve datasets, served by 1, 3 or 12 specialists of equal width.
         table = {name: f"s{number % count}" for number, name in enumerate(IMAGE_SETS)}
-        point = base.but(datasets=IMAGE_SETS, routing_table=table, widths={f"s{i}": 64 for i in range(count)})
+        point = base.but(datasets=of(*IMAGE_SETS), routing_table=table, widths={f"s{i}": 64 for i in range(count)})
         points.append(("specialists", count, point))
     for size in (128, 224, 384) if gpu else (32, 64, 128):
-        points.append(("image size", size, base.but(image_size=size, datasets=(IMAGES,))))
+        points.append(("image size", size, base.but(image_size=size, datasets=of(IMAGES))))
     rows = []
     for what, value, setting in points:
         with tempfile.TemporaryDirectory() as scratch:

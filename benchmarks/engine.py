@@ -8,7 +8,6 @@ import torch
 from benchmarks.setting import Setting
 from pipeline.data.augment import augment, draw, normalise, to_float
 from pipeline.data.batches import consecutive, open_splits
-from pipeline.datasets import DATASETS
 from pipeline.model.backbone import build_backbone
 from pipeline.model.cost import training_flops
 from pipeline.model.mosaic import Mosaic, build_mosaic
@@ -70,7 +69,7 @@ def seconds_outside_the_core(trainer: CyclicTrainer, name: str) -> float:
 
     On a GPU much of it overlaps with the rest, so that this is the most that it can cost.
     """
-    dataset, config, split = DATASETS[name], trainer.config, trainer.train[name]
+    dataset, config, split = trainer.config.datasets[name], trainer.config, trainer.train[name]
     size, momentum = config.model.size(dataset.dimension), config.momentum.of(dataset.dimension)
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(split), generator=generator)
@@ -89,7 +88,7 @@ def seconds_outside_the_core(trainer: CyclicTrainer, name: str) -> float:
 
 def flops_per_step(setting: Setting) -> int:
     """Count the operations of a step's matrix products, on the meta device."""
-    return training_flops(build_model(setting).to("meta", torch.float32), setting, setting.datasets[0])
+    return training_flops(build_model(setting).to("meta", torch.float32), setting, setting.first)
 
 
 def synchronize(device: torch.device) -> None:

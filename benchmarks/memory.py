@@ -57,7 +57,7 @@ def measure_host(setting: Setting, folder: Path, device: torch.device) -> dict[s
     """Train some steps in random order over the whole file and return the peak of the host's memory."""
     trainer = build_trainer(setting, folder, device, resident_gb=0)
     try:
-        trainer.visit(setting.datasets[0], stop_requested=lambda: trainer.step == STEPS)
+        trainer.visit(setting.first, stop_requested=lambda: trainer.step == STEPS)
     except StoppedByRequest:
         return peak_memory(device)
     raise RuntimeError("the file ended before the steps did")

@@ -19,7 +19,6 @@ from torchvision import transforms
 
 from benchmarks.engine import synchronize
 from benchmarks.setting import Setting
-from pipeline.datasets import DATASETS
 from pipeline.model.backbone import build_backbone
 
 WORKERS = {"cpu": 2, "cuda": 8}
@@ -101,7 +100,9 @@ class PlainMosaic(nn.Module):
         )
         self.conv3d = nn.Conv3d(1, dim, model.volume_patch_size, model.volume_patch_size)
         self.positions = nn.Parameter(torch.zeros(1, 1 + (model.volume_size // model.volume_patch_size) ** 3, dim))
-        self.heads = nn.ModuleDict({name: nn.Linear(dim, DATASETS[name].num_classes) for name in setting.datasets})
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(dim, dataset.num_classes) for name, dataset in setting.datasets.items()}
+        )
 
     def forward(self, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """Return feature and logits."""
@@ -123,10 +124,10 @@ class PlainLoop:
 
     def __init__(self, setting: Setting, folder: Path, device: torch.device) -> None:
         """Build student, teacher, optimiser and loader."""
-        self.name = setting.datasets[0]
+        self.name = setting.first
         self.setting = setting
         self.device = device
-        dataset = DATASETS[self.name]
+        dataset = setting.datasets[self.name]
         torch.manual_seed(0)
         self.student = PlainMosaic(setting).to(device)
         self.teacher = copy.deepcopy(self.student)

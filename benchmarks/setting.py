@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, Dataset
 
 WIDTHS = {"A": 64, "B": 96, "C": 192}
 
@@ -95,7 +95,7 @@ class Setting:
     model: Architecture
     train: Train
     stored: dict[int, int]
-    datasets: tuple[str, ...]
+    datasets: dict[str, Dataset]
     steps: int
     precision: str = "bf16"
     routing_table: dict[str, str] = field(default_factory=dict)
@@ -104,11 +104,16 @@ class Setting:
     skipped: int = 2
 
     @property
+    def first(self) -> str:
+        """Name of the first dataset."""
+        return next(iter(self.datasets))
+
+    @property
     def routing(self) -> Routing:
         """The paper's groups, unless `routing_table` says otherwise."""
-        table = self.routing_table or {name: DATASETS[name].specialist for name in self.datasets}
+        table = self.routing_table or {name: MOSAIC_ROUTING[name] for name in self.datasets}
         sizes = {name: self.widths[name] for name in sorted(set(table.values()))}
-        tokenizers = {name: "shared" for name in self.datasets if DATASETS[name].dimension == 3}
+        tokenizers = {name: "shared" for name, dataset in self.datasets.items() if dataset.dimension == 3}
         return Routing(sizes, table, tokenizers)
 
     def but(self, **changes: object) -> "Setting":
@@ -121,6 +126,11 @@ class Setting:
             model=replace(self.model, **model),
             **changes,  # type: ignore[arg-type]
         )
+
+
+def of(*names: str) -> dict[str, Dataset]:
+    """Return datasets of the 18 by name, for a setting."""
+    return {name: MEDMNIST[name] for name in names}
 
 
 IMAGES, VOLUMES = "pathmnist", "organmnist3d"  # an RGB set of specialist A, a set of specialist C
@@ -139,6 +149,6 @@ def settings(device: str, precision: str) -> dict[str, Setting]:
         ("vit_tiny_3d", tiny, VOLUMES, 28, 32, 100 if gpu else 15),
     ):
         made[name] = Setting(
-            name, model, Train(batch), {2: stored, 3: stored}, (dataset,), steps, precision, skipped=20 if gpu else 2
+            name, model, Train(batch), {2: stored, 3: stored}, of(dataset), steps, precision, skipped=20 if gpu else 2
         )
     return made

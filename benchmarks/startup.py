@@ -53,5 +53,5 @@ def measure(setting: Setting, folder: Path, device: torch.device, compiled: bool
         synchronize(device)
         times.append(time.perf_counter())
 
-    trainer.visit(setting.datasets[0], note)
+    trainer.visit(setting.first, note)
     return {"build": times[0] - started, "first step": times[1] - times[0], "third step": times[3] - times[2]}

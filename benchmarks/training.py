@@ -69,7 +69,7 @@ def measure_engine(setting: Setting, folder: Path, device: torch.device, compile
     peak = peak_memory(device)
     return peak | {
         "seconds": seconds,
-        "outside_seconds": seconds_outside_the_core(trainer, setting.datasets[0]),
+        "outside_seconds": seconds_outside_the_core(trainer, setting.first),
         "flops": flops_per_step(setting),
         "product_rate": product_rate(device, setting.precision),
     }

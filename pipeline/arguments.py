@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pipeline.datasets import DATASETS, SPECIALISTS
+from pipeline.datasets import MEDMNIST, SPECIALISTS
 from pipeline.errors import PipelineError
 
 
@@ -54,7 +54,7 @@ def _one_of(known: tuple[str, ...]) -> Callable[[str], str]:
     return read
 
 
-DATASET = Name("dataset", "one of the 18 datasets", _one_of(tuple(DATASETS)))
+DATASET = Name("dataset", "one of the 18 datasets", _one_of(tuple(MEDMNIST)))
 VARIANT = Name("variant", "a name in ablation.variants", _variant)
 SEED = Name("seed", "one of seeds", _seed)
 SPECIALIST = Name("specialist", " or ".join(SPECIALISTS), _one_of(tuple(SPECIALISTS)))

@@ -6,13 +6,14 @@ variants that it influences and no other.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 from typing_extensions import Self
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, Dataset
+from pipeline.forms import read_form
 from pipeline.model.routing import Routing, build_routing
 from pipeline.params import Count, Fraction, NonNegative, Params, Positive, Train, WholeNumber
 from pipeline.reading import first_problem, read_text, reading
@@ -88,11 +89,24 @@ class Momentum(BaseModel):
         return self.d2 if dimension == 2 else self.d3
 
 
+def _read_forms(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {name: form if isinstance(form, Dataset) else read_form(name, form) for name, form in value.items()}
+
+
+def _write_forms(datasets: dict[str, Dataset]) -> dict[str, Any]:
+    return {name: dataset.form() for name, dataset in datasets.items()}
+
+
 class Config(BaseModel):
-    """One variant, resolved."""
+    """One variant, resolved; `datasets` are in training order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    datasets: Annotated[
+        dict[str, Dataset], BeforeValidator(_read_forms), PlainSerializer(_write_forms), Field(min_length=1)
+    ]
     model: Architecture
     routing: Routing
     train: Recipe
@@ -102,19 +116,22 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         model, recipe = self.model, self.train
+        if list(self.routing.datasets) != list(self.datasets):
+            raise ValueError(
+                f"routing.datasets: {', '.join(self.routing.datasets)} are not those of datasets, in order"
+            )
+        volumes = {name for name, dataset in self.datasets.items() if dataset.dimension == 3}
+        if volumes != set(self.routing.tokenizers):
+            given = sorted(self.routing.tokenizers)
+            raise ValueError(f"routing.tokenizers: given for {given}, but 3D datasets are {sorted(volumes)}")
         sliced, inflated = model.slices is not None, model.tokenizer_init == "inflate"
-        matters = _matters(self.routing, recipe, sliced, inflated, model.prompt_strength, model.frozen)
+        matters = _matters(self.datasets, self.routing, recipe, sliced, inflated, model.prompt_strength, model.frozen)
         for section, of_section in matters.items():
             values = getattr(self, section)
             for key, needed in of_section.items():
                 if needed and getattr(values, key) is None:
                     raise ValueError(f"{section}.{key}: missing, and this variant needs it")
         return self
-
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        """Names of the datasets in training order."""
-        return tuple(self.routing.datasets)
 
     def for_seed(self, seed: int) -> "Config":
         """Return the configuration of one training: the groups of random routing are those that its seed draws."""
@@ -127,7 +144,10 @@ def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = Non
     `values` of ablation.tune.grid, by dotted key, win over the variant's own.
     """
     resolved = params.variant(variant, values=values)
-    model, train, routing = resolved.model, resolved.train, build_routing(resolved.adapter, resolved.data.datasets)
+    model, train = resolved.model, resolved.train
+    datasets = {name: MEDMNIST[name] for name in resolved.data.datasets}
+    groups = {name: group for name, group in MOSAIC_ROUTING.items() if name in datasets}
+    routing = build_routing(resolved.adapter, datasets, groups)
     sliced = resolved.tokenizer_3d.kind == "slices" and bool(routing.tokenizers)
     sections = {
         "model": {
@@ -149,22 +169,30 @@ def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = Non
         "train": train.model_dump() | {"prompt_strength_lr": resolved.adapter.prompt_strength_lr},
         "momentum": {"d2": resolved.ema.momentum, "d3": resolved.ema.momentum_3d, "update": resolved.ema.update},
     }
-    inflated = resolved.tokenizer_3d.init == "inflate"
-    matters = _matters(routing, train, sliced, inflated, resolved.adapter.prompt_strength, resolved.backbone.frozen)
+    inflated, strength = resolved.tokenizer_3d.init == "inflate", resolved.adapter.prompt_strength
+    matters = _matters(datasets, routing, train, sliced, inflated, strength, resolved.backbone.frozen)
     matters["train"]["deploy"] = resolved.apart
     influential = {
         section: {key: value if matters[section].get(key, True) else None for key, value in values.items()}
         for section, values in sections.items()
     }
-    return Config.model_validate(influential | {"routing": routing, "precision": resolved.compute.precision})
+    return Config.model_validate(
+        {"datasets": datasets} | influential | {"routing": routing, "precision": resolved.compute.precision}
+    )
 
 
 def _matters(
-    routing: Routing, train: Train, sliced: bool, inflated: bool, prompt_strength: float | None, frozen: bool
+    datasets: Mapping[str, Dataset],
+    routing: Routing,
+    train: Train,
+    sliced: bool,
+    inflated: bool,
+    prompt_strength: float | None,
+    frozen: bool,
 ) -> dict[str, dict[str, bool]]:
     """Return by section which of the keys that some variants do not have can influence one of this kind."""
-    datasets = [DATASETS[name] for name in routing.datasets]
-    images, volumes = (any(each.dimension == dimension for each in datasets) for dimension in (2, 3))
+    forms = datasets.values()
+    images, volumes = (any(each.dimension == dimension for each in forms) for dimension in (2, 3))
     bottleneck, prompt, tokenized = routing.kind == "bottleneck", routing.kind == "prompt", volumes and not sliced
     return {
         "model": {
@@ -181,9 +209,9 @@ def _matters(
             "tau": train.order == "balanced",
             "consist_form": train.consist_weight > 0,
             "class_weights": train.class_weights == "balanced",
-            "flip_sided": any(each.sided for each in datasets),
+            "flip_sided": any(each.sided for each in forms),
             "deploy": routing.name == "per_dataset" and frozen,
-            "grade_tolerance": any(each.task == "ordinal-regression" for each in datasets),
+            "grade_tolerance": any(each.task == "ordinal-regression" for each in forms),
             "prompt_strength_lr": prompt and prompt_strength != 1,
             "conflict_cases": len(routing.sizes) == 1 < len(datasets),
         },

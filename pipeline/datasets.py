@@ -1,40 +1,34 @@
-"""The 18 MedMNIST datasets: what each one is, in one table.
+"""What a dataset is, and the 18 of MedMNIST in one table.
 
 Source: MedMNIST v2 (Yang et al., Scientific Data 2023, arXiv:2110.14795) and MedMNIST+; a test holds every field
-against `medmnist.INFO`. The specialist column is MOSAIC's routing (A colour and texture, B grayscale and shape,
-C volumes).
+against `medmnist.INFO`. Only what names datasets reads the table: params.yaml and the stages up to `configure`. All
+after it get the datasets of a run as values, with the configuration and the files that they read.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 Task = Literal["multi-class", "binary-class", "multi-label, binary-class", "ordinal-regression"]
-Specialist = Literal["A", "B", "C"]
 
-SPECIALISTS: tuple[Specialist, ...] = ("A", "B", "C")
+SPECIALISTS = ("A", "B", "C")
 SIZES = {2: (28, 64, 128, 224), 3: (28, 64)}
 SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One dataset: spatial dimension, image channels, size of its head, task and split sizes."""
+    """The form of a dataset, what a model, its training and its metrics have to know; no title and no specialist.
+
+    `sided` says whether classes tell left from right (two kidneys, two lungs), so that a mirrored image has another
+    label.
+    """
 
     name: str
-    title: str
-    specialist: Specialist
     dimension: Literal[2, 3]
     channels: Literal[1, 3]
     num_classes: int
     task: Task
-    num_train: int
-    num_val: int
-    num_test: int
-
-    @property
-    def sided(self) -> bool:
-        """Whether classes tell left from right (two kidneys, two lungs), so that a mirrored image has another label."""
-        return self.name.startswith("organ")
+    sided: bool = False
 
     @property
     def multi_label(self) -> bool:
@@ -55,9 +49,26 @@ class Dataset:
         """Shape of one stored image at `size` pixels: [S,S], [S,S,3] or [S,S,S]."""
         return (size,) * self.dimension + ((3,) if self.channels == 3 else ())
 
-    def official_file(self, size: int) -> str:
-        """Name of the published npz file; 28 px, the original size, has no suffix."""
-        return f"{self.name}.npz" if size == 28 else f"{self.name}_{size}.npz"
+    def form(self) -> dict[str, Any]:
+        """All but the name, as it stands in files that name the dataset otherwise."""
+        return {key: value for key, value in asdict(self).items() if key != "name"}
+
+
+@dataclass(frozen=True)
+class About:
+    """What people are told about a dataset, and the specialist that it is routed to; no model depends on it.
+
+    `class_names` are in the order of the label values, of the label columns where there are several labels.
+    """
+
+    title: str
+    specialist: str
+    class_names: tuple[str, ...]
+    licence: str
+
+    def record(self) -> dict[str, Any]:
+        """All of it, as JSON and YAML have it."""
+        return asdict(self) | {"class_names": list(self.class_names)}
 
 
 _CLASS, _BINARY, _LABELS, _ORDINAL = (
@@ -67,25 +78,27 @@ _CLASS, _BINARY, _LABELS, _ORDINAL = (
     "ordinal-regression",
 )
 
+# The specialist is MOSAIC's routing: A colour and texture, B grayscale and shape, C volumes.
 _TABLE = (
-    Dataset("pathmnist", "PathMNIST", "A", 2, 3, 9, _CLASS, 89996, 10004, 7180),
-    Dataset("chestmnist", "ChestMNIST", "B", 2, 1, 14, _LABELS, 78468, 11219, 22433),
-    Dataset("dermamnist", "DermaMNIST", "A", 2, 3, 7, _CLASS, 7007, 1003, 2005),
-    Dataset("octmnist", "OCTMNIST", "B", 2, 1, 4, _CLASS, 97477, 10832, 1000),
-    Dataset("pneumoniamnist", "PneumoniaMNIST", "B", 2, 1, 2, _BINARY, 4708, 524, 624),
-    Dataset("retinamnist", "RetinaMNIST", "A", 2, 3, 5, _ORDINAL, 1080, 120, 400),
-    Dataset("breastmnist", "BreastMNIST", "B", 2, 1, 2, _BINARY, 546, 78, 156),
-    Dataset("bloodmnist", "BloodMNIST", "A", 2, 3, 8, _CLASS, 11959, 1712, 3421),
-    Dataset("tissuemnist", "TissueMNIST", "A", 2, 1, 8, _CLASS, 165466, 23640, 47280),
-    Dataset("organamnist", "OrganAMNIST", "B", 2, 1, 11, _CLASS, 34561, 6491, 17778),
-    Dataset("organcmnist", "OrganCMNIST", "B", 2, 1, 11, _CLASS, 12975, 2392, 8216),
-    Dataset("organsmnist", "OrganSMNIST", "B", 2, 1, 11, _CLASS, 13932, 2452, 8827),
-    Dataset("organmnist3d", "OrganMNIST3D", "C", 3, 1, 11, _CLASS, 971, 161, 610),
-    Dataset("nodulemnist3d", "NoduleMNIST3D", "C", 3, 1, 2, _BINARY, 1158, 165, 310),
-    Dataset("adrenalmnist3d", "AdrenalMNIST3D", "C", 3, 1, 2, _BINARY, 1188, 98, 298),
-    Dataset("fracturemnist3d", "FractureMNIST3D", "C", 3, 1, 3, _CLASS, 1027, 103, 240),
-    Dataset("vesselmnist3d", "VesselMNIST3D", "C", 3, 1, 2, _BINARY, 1335, 191, 382),
-    Dataset("synapsemnist3d", "SynapseMNIST3D", "C", 3, 1, 2, _BINARY, 1230, 177, 352),
+    ("A", Dataset("pathmnist", 2, 3, 9, _CLASS)),
+    ("B", Dataset("chestmnist", 2, 1, 14, _LABELS)),
+    ("A", Dataset("dermamnist", 2, 3, 7, _CLASS)),
+    ("B", Dataset("octmnist", 2, 1, 4, _CLASS)),
+    ("B", Dataset("pneumoniamnist", 2, 1, 2, _BINARY)),
+    ("A", Dataset("retinamnist", 2, 3, 5, _ORDINAL)),
+    ("B", Dataset("breastmnist", 2, 1, 2, _BINARY)),
+    ("A", Dataset("bloodmnist", 2, 3, 8, _CLASS)),
+    ("A", Dataset("tissuemnist", 2, 1, 8, _CLASS)),
+    ("B", Dataset("organamnist", 2, 1, 11, _CLASS, sided=True)),
+    ("B", Dataset("organcmnist", 2, 1, 11, _CLASS, sided=True)),
+    ("B", Dataset("organsmnist", 2, 1, 11, _CLASS, sided=True)),
+    ("C", Dataset("organmnist3d", 3, 1, 11, _CLASS, sided=True)),
+    ("C", Dataset("nodulemnist3d", 3, 1, 2, _BINARY)),
+    ("C", Dataset("adrenalmnist3d", 3, 1, 2, _BINARY)),
+    ("C", Dataset("fracturemnist3d", 3, 1, 3, _CLASS)),
+    ("C", Dataset("vesselmnist3d", 3, 1, 2, _BINARY)),
+    ("C", Dataset("synapsemnist3d", 3, 1, 2, _BINARY)),
 )
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _TABLE}
+MEDMNIST: dict[str, Dataset] = {dataset.name: dataset for _, dataset in _TABLE}
+MOSAIC_ROUTING: dict[str, str] = {dataset.name: specialist for specialist, dataset in _TABLE}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import Dataset
 from pipeline.digest import md5_file
 from pipeline.layout import BACKBONE, TEST_DATA, TRAINING_DATA, run_folder
 from pipeline.reading import read_tree, reading
@@ -57,8 +57,18 @@ class _Meta(BaseModel):
     dataset: str
     source: str
     size: int = Field(ge=1)
+    form: dict[str, Any]
     splits: dict[str, _Kept]
     findings: list[dict[str, Any]]  # not typed: their words would be code of a training, and change it
+
+
+class _About(_Meta):
+    """What is looked up in meta.json of a test split."""
+
+    title: str
+    specialist: str
+    class_names: list[str]
+    licence: str
 
 
 class _Trained(BaseModel):
@@ -70,17 +80,17 @@ class _Trained(BaseModel):
     md5: dict[str, str]
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
+def read_meta(folder: Path, kind: type[_Meta] = _Meta) -> dict[str, Any]:
     """Return meta.json of one part of a cached dataset. Raises PipelineError if it is missing or another one's."""
     path = folder / "meta.json"
-    meta = read_tree(path, _Meta)
+    meta = read_tree(path, kind)
     with reading(path):
         if meta["dataset"] != folder.name:
             raise ValueError(f"of {meta['dataset']}, not of {folder.name}")
     return meta
 
 
-def check_splits(cached: Path, split: str, opened: "Mapping[str, Split]") -> None:
+def check_splits(cached: Path, split: str, opened: "Mapping[str, Split]", datasets: Mapping[str, Dataset]) -> None:
     """Hold a split of several datasets, as opened, against what meta.json says of it.
 
     The labels are compared by content, the images by number and size. Raises PipelineError.
@@ -91,7 +101,9 @@ def check_splits(cached: Path, split: str, opened: "Mapping[str, Split]") -> Non
             kept = meta["splits"].get(split)
             if kept is None:
                 raise ValueError(f"nothing on the split {split}")
-            size = DATASETS[name].image_shape(meta["size"])
+            if meta["form"] != datasets[name].form():
+                raise ValueError("not of the form that the configuration has")
+            size = datasets[name].image_shape(meta["size"])
             found = (len(arrays), *arrays.images.shape[1:])
             if found != (kept["n"], *size):
                 wanted = "x".join(map(str, size))
@@ -105,7 +117,7 @@ def check_splits(cached: Path, split: str, opened: "Mapping[str, Split]") -> Non
 
 def read_origin(dataset: str) -> dict[str, Any]:
     """Return what both parts of a cached dataset say of it, as one, for whoever only gets the results."""
-    training, test = read_meta(TRAINING_DATA / dataset), read_meta(TEST_DATA / dataset)
+    training, test = read_meta(TRAINING_DATA / dataset), read_meta(TEST_DATA / dataset, _About)
     both = {"splits": training["splits"] | test["splits"], "findings": training["findings"] + test["findings"]}
     return training | test | both
 

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.errors import PipelineError
 from pipeline.fields import (
     Count,
@@ -70,7 +70,7 @@ class Data(Section):
     size_3d: Literal[28, 64]
     train_limit: Count | None
     eval_limit: Count | None
-    datasets: tuple[Literal[tuple(DATASETS)], ...] = Field(min_length=1)
+    datasets: tuple[Literal[tuple(MEDMNIST)], ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -43,7 +43,7 @@ def main() -> None:
     device = pick_device(params.compute)
     training = read_trained(variant, seed, config.datasets)
     (splits,) = open_splits(TRAINING_DATA, config.datasets, ("val",), device)
-    check_splits(TRAINING_DATA, "val", splits)
+    check_splits(TRAINING_DATA, "val", splits, config.datasets)
     model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
     load_model(run_folder(variant, seed) / MODEL, model, training["deployed"])
     cases = {name: Cases.choose(split, limit) for name, split in splits.items()}

@@ -4,9 +4,10 @@ import sys
 
 from pipeline.arguments import DATASET, read_arguments
 from pipeline.command import run_command
+from pipeline.data import official
 from pipeline.data.cache import build_cache
 from pipeline.data.findings import Finding, describe
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.layout import RAW, TEST_DATA, TRAINING_DATA
 from pipeline.params import load_params
 
@@ -16,8 +17,9 @@ def main() -> None:
     (name,) = read_arguments("cache", __doc__, DATASET)
 
     params = load_params()
+    dataset = MEDMNIST[name]
     training, test = build_cache(
-        RAW / f"{name}.npz", TRAINING_DATA / name, TEST_DATA / name, DATASETS[name], params.data
+        RAW / f"{name}.npz", TRAINING_DATA / name, TEST_DATA / name, dataset, official.about(dataset), params.data
     )
 
     splits = training["splits"] | test["splits"]
@@ -25,7 +27,7 @@ def main() -> None:
     kind = "the official file" if test["official"] else "not an official file"
     print(f"{name}: {images} images at {test['size']} from {test['source']}, {kind}")
     for finding in (Finding(**record) for meta in (training, test) for record in meta["findings"]):
-        said = describe(finding, splits[finding.split]["n"], DATASETS[name], test["class_names"])
+        said = describe(finding, splits[finding.split]["n"], dataset, test["class_names"])
         print(f"warning: {name}: {said}", file=sys.stderr)
 
 

@@ -36,7 +36,6 @@ def describe(params: Params, variant: str) -> dict[str, Any]:
     import torch
 
     from pipeline.config import resolve
-    from pipeline.datasets import DATASETS
     from pipeline.model.backbone import build_backbone
     from pipeline.model.cost import tokens, training_flops
     from pipeline.model.mosaic import build_mosaic
@@ -50,7 +49,7 @@ def describe(params: Params, variant: str) -> dict[str, Any]:
     model = model.to(torch.float32)
     kinds = {}
     for dimension, kind in ((2, "image"), (3, "volume")):
-        of_kind = [name for name in config.datasets if DATASETS[name].dimension == dimension]
+        of_kind = [name for name, dataset in config.datasets.items() if dataset.dimension == dimension]
         if of_kind:
             # One dataset for each specialist: the width of the bottleneck is all that differs.
             examples = {config.routing.datasets[name] or "none": name for name in reversed(of_kind)}

@@ -3,7 +3,7 @@
 from pipeline.arguments import DATASET, read_arguments
 from pipeline.command import run_command
 from pipeline.data.sources import fetch, verifies
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.layout import RAW
 from pipeline.params import load_params
 
@@ -13,7 +13,7 @@ def main() -> None:
     (name,) = read_arguments("download", __doc__, DATASET)
 
     params = load_params()
-    dataset = DATASETS[name]
+    dataset = MEDMNIST[name]
     target = RAW / f"{name}.npz"
     counts = fetch(dataset, params.data, params.phantom, target)
 

@@ -2,7 +2,6 @@
 
 from pipeline.arguments import SEED, SPECIALIST, VARIANT, read_arguments
 from pipeline.command import run_command
-from pipeline.datasets import DATASETS
 from pipeline.params import load_params
 
 
@@ -29,19 +28,20 @@ def main() -> None:
     try_places(*(evaluation_file(variant, seed, specialist, suffix) for suffix in SUFFIXES))
     config = load_config(config_file(variant)).for_seed(seed)
     training = read_trained(variant, seed, config.datasets)
-    names = [name for name in config.datasets if DATASETS[name].specialist == specialist]
+    origins = {name: read_origin(name) for name in config.datasets}
+    datasets = {name: form for name, form in config.datasets.items() if origins[name]["specialist"] == specialist}
     md5 = training["md5"]
     head = {"variant": variant, "seed": seed, "specialist": specialist, "deployed": training["deployed"], "md5": md5}
-    if not names:
+    if not datasets:
         # A run without a metric would be in everyone's way in MLflow; DVC wants the files all the same.
         write_outputs(head, {}, [])
         print(f"{variant}, seed {seed}: specialist {specialist} has no dataset, so nothing is tested")
         return
     device = pick_device(params.compute)
-    (validation,) = open_splits(TRAINING_DATA, names, ("val",), device)
-    (test,) = open_splits(TEST_DATA, names, ("test",), device)
-    check_splits(TRAINING_DATA, "val", validation)
-    check_splits(TEST_DATA, "test", test)
+    (validation,) = open_splits(TRAINING_DATA, datasets, ("val",), device)
+    (test,) = open_splits(TEST_DATA, datasets, ("test",), device)
+    check_splits(TRAINING_DATA, "val", validation, datasets)
+    check_splits(TEST_DATA, "test", test, datasets)
     model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
     load_model(run_folder(variant, seed) / MODEL, model, training["deployed"])
 
@@ -54,10 +54,9 @@ def main() -> None:
         parent_model_md5=md5["model"],
     ) as run:
         tested, records = [], {}
-        for name in names:
-            origin = read_origin(name)
+        for name, dataset in datasets.items():
+            origin = origins[name]
             run.log_dataset(name, origin["source"], data_digest(TEST_DATA / name), "testing")
-            dataset = DATASETS[name]
             result = run_test(
                 model,
                 test[name],

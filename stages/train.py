@@ -39,8 +39,8 @@ def main() -> None:
     train, val = open_splits(
         TRAINING_DATA, config.datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
     )
-    check_splits(TRAINING_DATA, "train", train)
-    check_splits(TRAINING_DATA, "val", val)
+    check_splits(TRAINING_DATA, "train", train, config.datasets)
+    check_splits(TRAINING_DATA, "val", val, config.datasets)
     with joined(device) as processes, GracefulStop() as stop:
         trainer = build_trainer(
             config, train=train, val=val, seed=seed, device=device, compute=compute, processes=processes

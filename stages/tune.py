@@ -50,8 +50,8 @@ def main() -> None:
     train, val = open_splits(
         TRAINING_DATA, datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
     )
-    check_splits(TRAINING_DATA, "train", train)
-    check_splits(TRAINING_DATA, "val", val)
+    check_splits(TRAINING_DATA, "train", train, datasets)
+    check_splits(TRAINING_DATA, "val", val, datasets)
     lineages = [read_lineage(md5_text(dump_config(each.config)), datasets) for each in candidates.tried]
     places = [
         Checkpoints(checkpoint_folder(lineage.determinants | {"seed": seed, "stage": "tune"})) for lineage in lineages

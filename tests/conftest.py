@@ -15,7 +15,7 @@ import torch
 
 from pipeline.config import Config, resolve
 from pipeline.data.batches import open_splits
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.digest import md5_file
 from pipeline.model.mosaic import Mosaic, build_mosaic
 from pipeline.model.vit import VisionTransformer
@@ -113,7 +113,7 @@ def cached(tmp_path) -> Path:
 
 def write_splits(folder: Path, name: str, counts: dict[str, int]) -> None:
     """Write splits of one dataset in the cache's layout; each class occurs, and the mean brightness tells it."""
-    dataset, described = DATASETS[name], {}
+    dataset, described = MEDMNIST[name], {}
     folder.mkdir(parents=True)
     generator = np.random.default_rng(len(name))
     for split, count in counts.items():
@@ -129,7 +129,14 @@ def write_splits(folder: Path, name: str, counts: dict[str, int]) -> None:
         np.save(folder / f"{split}_images.npy", images.astype(np.uint8))
         np.save(folder / f"{split}_labels.npy", labels.astype(np.int64))
         described[split] = {"n": count, "of": count, "md5": {"labels": md5_file(folder / f"{split}_labels.npy")}}
-    meta = {"dataset": name, "source": "phantom", "size": 28, "splits": described, "findings": []}
+    meta = {
+        "dataset": name,
+        "source": "phantom",
+        "size": 28,
+        "form": dataset.form(),
+        "splits": described,
+        "findings": [],
+    }
     (folder / "meta.json").write_text(json.dumps(meta))
 
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipeline.config import config_tree, dump_config, load_config, parse_config, resolve
+from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
 from pipeline.errors import PipelineError
 from pipeline.params import parse_params
 
@@ -204,7 +205,10 @@ def test_what_is_loaded_equals_what_was_written(tmp_path, variant, base):
     config = resolve(params(**base), variant)
     (tmp_path / "config.yaml").write_text(dump_config(config))
     assert load_config(tmp_path / "config.yaml") == config
-    assert load_config(tmp_path / "config.yaml").datasets == tuple(params(**base).data.datasets)
+    assert load_config(tmp_path / "config.yaml").datasets == {
+        name: MEDMNIST[name] for name in params(**base).data.datasets
+    }
+    assert tuple(load_config(tmp_path / "config.yaml").datasets) == params(**base).data.datasets  # in this order
 
 
 def test_the_written_bytes_are_these():
@@ -214,6 +218,19 @@ def test_the_written_bytes_are_these():
 
 
 BYTES = """\
+datasets:
+  vesselmnist3d:
+    dimension: 3
+    channels: 1
+    num_classes: 2
+    task: binary-class
+    sided: false
+  breastmnist:
+    dimension: 2
+    channels: 1
+    num_classes: 2
+    task: binary-class
+    sided: false
 model:
   backbone: vit_tiny_patch16_224
   patch_size: 16
@@ -317,7 +334,12 @@ def test_a_configuration_without_a_key_that_its_kind_needs_is_none(key, variant)
         ("model", "volume_size", -8),
         ("model", "frozen", "true"),
         ("routing", "sizes", {"A": 4, "B": 4, "C": -1}),
-        ("routing", "datasets", {"nosuchmnist": "A"}),
+        ("datasets", "breastmnist", {}),
+        ("datasets", "breastmnist", MEDMNIST["breastmnist"].form() | {"num_classes": 1}),
+        ("datasets", "breastmnist", MEDMNIST["breastmnist"].form() | {"task": "regression"}),
+        ("datasets", "nosuchmnist", MEDMNIST["breastmnist"].form()),
+        ("routing", "datasets", dict(reversed(MOSAIC_ROUTING.items()))),
+        ("routing", "tokenizers", {"breastmnist": "shared"}),
         ("routing", "datasets", {}),
         ("train", "num_rounds", True),
         ("train", "num_rounds", "2"),
@@ -327,7 +349,7 @@ def test_a_configuration_without_a_key_that_its_kind_needs_is_none(key, variant)
 )
 def test_a_configuration_with_a_value_that_cannot_be_is_none(section, key, value):
     tree = config_tree(resolve(params(), "mosaic"))
-    with pytest.raises(ValueError, match=key):
+    with pytest.raises(ValueError, match=key if key != "nosuchmnist" else section):
         parse_config(tree | {section: tree[section] | {key: value}})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.errors import PipelineError
 from pipeline.params import load_params, parse_params
 
@@ -52,7 +52,7 @@ def refusal(tree):
 
 def test_the_committed_params_and_all_their_variants_are_legal():
     params = load_params(ROOT / "params.yaml")
-    assert params.data.datasets == tuple(DATASETS)
+    assert params.data.datasets == tuple(MEDMNIST)
     assert {"mosaic", "shared", "per_dataset", "random_routing", "gated", "linear_probe"} <= set(params.ablation.run)
     assert params.ablation.run[0] == "mosaic"
     assert params.variant("mosaic").model_dump(exclude={"ablation"}) == params.model_dump(exclude={"ablation"})

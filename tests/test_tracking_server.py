@@ -134,7 +134,7 @@ def test_what_a_killed_training_could_not_deliver_is_delivered_by_the_one_that_g
     names = ("breastmnist", "retinamnist")
     for name in names:
         (TRAINING_DATA / name).mkdir(parents=True)
-        meta = {"dataset": name, "source": "phantom", "size": 28, "splits": {}, "findings": []}
+        meta = {"dataset": name, "source": "phantom", "size": 28, "form": {}, "splits": {}, "findings": []}
         (TRAINING_DATA / name / "meta.json").write_text(json.dumps(meta))
     lineage = Lineage(md5={}, data=dict.fromkeys(names, "d" * 32), weights={})
     checkpoints = Checkpoints(tmp_path / "checkpoints")

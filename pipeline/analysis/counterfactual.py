@@ -4,7 +4,6 @@ import copy
 from typing import Any
 
 from pipeline.analysis.subject import Subject
-from pipeline.datasets import DATASETS
 from pipeline.evaluation import metrics
 from pipeline.evaluation.predict import predict
 from pipeline.model.mosaic import Mosaic
@@ -24,7 +23,7 @@ def counterfactual(subject: Subject) -> dict[str, Any] | None:
     auc: dict[str, list[float]] = {}
     right: dict[str, list[list[int]]] = {}
     for name, cases in subject.cases.items():
-        dataset, labels = DATASETS[name], cases.labels.cpu().numpy()
+        dataset, labels = subject.config.datasets[name], cases.labels.cpu().numpy()
         scores = [
             predict(
                 rerouted(model, name, specialist),

@@ -13,7 +13,6 @@ from pipeline.config import Config
 from pipeline.data.augment import normalise, to_float
 from pipeline.data.batches import Batch, Split, consecutive
 from pipeline.data.subset import stratified_subset
-from pipeline.datasets import DATASETS
 from pipeline.model.mosaic import Mosaic
 
 
@@ -57,7 +56,7 @@ class Subject:
 
     def batches(self, name: str) -> Iterator[Tensor]:
         """Yield the cases of a dataset as the ViT sees them, not augmented."""
-        cases, model, dimension = self.cases[name], self.config.model, DATASETS[name].dimension
+        cases, model, dimension = self.cases[name], self.config.model, self.config.datasets[name].dimension
         for batch in cases.batches(consecutive(slice(0, len(cases)), self.batch_size)):
             images = to_float(batch.images, dimension, model.size(dimension))
             yield normalise(images, model.normalisation)

@@ -3,7 +3,7 @@
 import mmap
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.arrays import read_array
-from pipeline.datasets import DATASETS, Dataset
+from pipeline.datasets import Dataset
 from pipeline.reading import reading
 
 GIGABYTE = 1e9
@@ -103,7 +103,7 @@ def consecutive(rows: slice, batch_size: int) -> list[slice]:
 
 def open_splits(
     cached: Path,
-    datasets: Iterable[str],
+    datasets: Mapping[str, Dataset],
     splits: Iterable[str],
     device: torch.device,
     budget_gb: float = 0,
@@ -119,9 +119,9 @@ def open_splits(
     opened: tuple[dict[str, Split], ...] = ()
     for split in splits:
         by_name = {}
-        for name in datasets:
+        for name, dataset in datasets.items():
             by_name[name] = Split(cached / name, split, device, workers)
-            _check(by_name[name], cached / name, split, DATASETS[name])
+            _check(by_name[name], cached / name, split, dataset)
             if by_name[name].images.nbytes <= remaining:
                 remaining -= by_name[name].images.nbytes
                 by_name[name].make_resident()
@@ -133,15 +133,13 @@ def _check(opened: Split, folder: Path, split: str, dataset: Dataset) -> None:
     stored = opened.images.shape[1:]
     with reading(folder / f"{split}_images.npy"):
         if stored != dataset.image_shape(stored[0]):
-            raise ValueError(
-                f"images {list(stored)}; those of {dataset.title} are like {list(dataset.image_shape(28))}"
-            )
+            raise ValueError(f"images {list(stored)}; those of {dataset.name} are like {list(dataset.image_shape(28))}")
     least, most = opened.labels.min().item(), opened.labels.max().item()
     with reading(folder / f"{split}_labels.npy"):
         if opened.labels.shape[1] != dataset.label_columns:
-            raise ValueError(f"{opened.labels.shape[1]} labels an image; {dataset.title} has {dataset.label_columns}")
+            raise ValueError(f"{opened.labels.shape[1]} labels an image; {dataset.name} has {dataset.label_columns}")
         if least < 0 or most > dataset.highest_label:
-            raise ValueError(f"labels {least} to {most}; those of {dataset.title} are 0 to {dataset.highest_label}")
+            raise ValueError(f"labels {least} to {most}; those of {dataset.name} are 0 to {dataset.highest_label}")
 
 
 def _prefetched(make: Callable[[slice], Tensor], keys: Sequence[slice], workers: int) -> Iterator[Tensor]:

@@ -21,21 +21,22 @@ from pipeline.data import official
 from pipeline.data.findings import Seen, find, refuse_constant, refuse_leakage, refuse_one_class
 from pipeline.data.npz import check_npz, read_image_blocks, read_labels
 from pipeline.data.subset import stratified_subset
-from pipeline.datasets import SPLITS, Dataset
+from pipeline.datasets import SPLITS, About, Dataset
 from pipeline.digest import md5_file
 from pipeline.params import Data
 
 
 def build_cache(
-    raw: Path, training: Path, test: Path, dataset: Dataset, data: Data
+    raw: Path, training: Path, test: Path, dataset: Dataset, about: About, data: Data
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Unpack an npz into two folders and return what the meta.json of `training` and that of `test` say.
 
     `training` gets the splits train and val, `test` the split test: `<split>_images.npy` (uint8 [N,S,S], [N,S,S,3] or
-    [N,S,S,S]), `<split>_labels.npy` (int64 [N,L]) and meta.json with their md5s and what is odd about them, the same
-    bytes for the same input. Images pass through in blocks, so memory stays flat whatever the size. The folders appear
-    whole or not at all. Raises PipelineError if `raw` is not in the official layout, or cannot be meant to be trained
-    and tested on: one class, constant images, test images that are seen before the test.
+    [N,S,S,S]), `<split>_labels.npy` (int64 [N,L]) and meta.json with the dataset's form, their md5s and what is odd
+    about them, the same bytes for the same input; only that of `test` says what is said `about` the dataset. Images
+    pass through in blocks, so memory stays flat whatever the size. The folders appear whole or not at all. Raises
+    PipelineError if `raw` is not in the official layout, or cannot be meant to be trained and tested on: one class,
+    constant images, test images that are seen before the test.
     """
     size = data.size(dataset.dimension)
     counts = check_npz(raw, dataset, size)
@@ -63,15 +64,15 @@ def build_cache(
             refuse_leakage(raw, seen, rows)
         findings = find(dataset, seen)
 
-        def about(*names: str) -> dict[str, Any]:
+        def found_in(*names: str) -> dict[str, Any]:
             of_names = [finding.record() for finding in findings if finding.split in names]
             return {"splits": {name: splits[name] for name in names}, "findings": of_names}
 
-        head = {"dataset": dataset.name, "source": data.source, "size": size}
-        of_training = head | about("train", "val")
-        # The md5 of the whole file, and whether it is the official one, change with the test split.
-        of_test = head | {"official": is_official, "raw_md5": raw_md5, "class_names": official.class_names(dataset)}
-        of_test |= about("test")
+        head = {"dataset": dataset.name, "source": data.source, "size": size, "form": dataset.form()}
+        of_training = head | found_in("train", "val")
+        # The md5 of the whole file, and whether it is the official one, change with the test split; a title may change
+        # without another training.
+        of_test = head | {"official": is_official, "raw_md5": raw_md5} | about.record() | found_in("test")
         for folder, meta in ((for_training, of_training), (for_test, of_test)):
             write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
     return of_training, of_test

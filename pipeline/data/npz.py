@@ -60,7 +60,7 @@ def _opened(path: Path, origin: str) -> Iterator[Npz]:
 def _layout(dataset: Dataset, size: int) -> str:
     image = ",".join(map(str, dataset.image_shape(size)))
     return (
-        f"{dataset.title} at {size} has images uint8 [N,{image}] in C order "
+        f"{dataset.name} at {size} has images uint8 [N,{image}] in C order "
         f"and integer labels [N,{dataset.label_columns}] from 0 to {dataset.highest_label}, "
         f"for each of {', '.join(SPLITS)}"
     )

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.datasets import Dataset
+from pipeline.datasets import MOSAIC_ROUTING, About, Dataset
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,21 @@ def published(dataset: Dataset, size: int) -> Published:
     return Published(url=info[f"url{suffix}"], md5=info[f"MD5{suffix}"])
 
 
-def class_names(dataset: Dataset) -> list[str]:
-    """Return the class names in the order of the label values (of the label columns for ChestMNIST)."""
-    labels = read_info()[dataset.name]["label"]
-    return [labels[str(index)] for index in range(len(labels))]
+def file_name(dataset: Dataset, size: int) -> str:
+    """Name of the published npz file; 28 px, the original size, has no suffix."""
+    return f"{dataset.name}.npz" if size == 28 else f"{dataset.name}_{size}.npz"
+
+
+def about(dataset: Dataset) -> About:
+    """Return what MedMNIST says of a dataset, with the specialist that MOSAIC routes it to."""
+    info = read_info()[dataset.name]
+    labels = info["label"]
+    return About(
+        title=info["python_class"],
+        specialist=MOSAIC_ROUTING[dataset.name],
+        class_names=tuple(labels[str(index)] for index in range(len(labels))),
+        licence=info["license"],
+    )
 
 
 @cache

@@ -51,8 +51,8 @@ def locate(dataset: Dataset, data: Data) -> str | Path:
     if data.source == "zenodo":
         return official.published(dataset, size).url
     if is_url(data.mirror):
-        return f"{data.mirror.rstrip('/')}/{dataset.official_file(size)}"
-    return from_root(data.mirror) / dataset.official_file(size)
+        return f"{data.mirror.rstrip('/')}/{official.file_name(dataset, size)}"
+    return from_root(data.mirror) / official.file_name(dataset, size)
 
 
 def verifies(data: Data) -> bool:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.datasets import DATASETS
 from pipeline.model.mosaic import Mosaic
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def training_flops(model: Mosaic, config: "Config", dataset: str) -> int:
     Counted by torch over the products of student forward, teacher forward and backward; the optimiser, the EMA and
     element-wise work are not counted. A product of n x k by k x m counts 2 n k m. `model` must be on the meta device.
     """
-    dimension = DATASETS[dataset].dimension
+    dimension = config.datasets[dataset].dimension
     channels = 3 if dimension == 2 else 1
     # Volumes that the model cuts may be of any size: resizing slices is no product.
     side = config.model.size(dimension) or config.model.image_size

@@ -1,13 +1,13 @@
 """MOSAIC: a frozen ViT, hard-routed specialists beside its MLPs, a 3D tokenizer and one head per dataset."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.compute import store_matrices_in_bf16
-from pipeline.datasets import DATASETS
+from pipeline.datasets import Dataset
 from pipeline.model.attention import self_attention
 from pipeline.model.bottleneck import Bottleneck
 from pipeline.model.gate import Gate, Mixture
@@ -63,10 +63,18 @@ class Mosaic(nn.Module):
     scale of ViTs that have one; it leaves the specialist alone.
     """
 
-    def __init__(self, backbone: VisionTransformer, routing: "Routing", shape: "Architecture", seed: int) -> None:
+    def __init__(
+        self,
+        backbone: VisionTransformer,
+        datasets: Mapping[str, Dataset],
+        routing: "Routing",
+        shape: "Architecture",
+        seed: int,
+    ) -> None:
         """Build specialists, tokenizers and heads around `backbone`, each initialised from its own stream of `seed`."""
         super().__init__()
         dim, depth = backbone.embed_dim, len(backbone.blocks)
+        self.datasets = datasets
         self.routing = routing
         self.run_block = run_block
         self.backbone = backbone
@@ -84,9 +92,9 @@ class Mosaic(nn.Module):
         self.tokenizers_3d = nn.ModuleDict()
         for name in dict.fromkeys(routing.tokenizers.values()):
             self.tokenizers_3d[name] = _tokenizer(backbone, shape, stream(seed, "tokenizer_3d", name))
-        norms = [f"{DATASETS[name].dimension}D" for name in routing.datasets] if shape.embedding_norm else []
+        norms = [f"{dataset.dimension}D" for dataset in datasets.values()] if shape.embedding_norm else []
         self.embedding_norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name in sorted(set(norms))})
-        self.heads = nn.ModuleDict({name: nn.Linear(dim, DATASETS[name].num_classes) for name in routing.datasets})
+        self.heads = nn.ModuleDict({name: nn.Linear(dim, dataset.num_classes) for name, dataset in datasets.items()})
         for name, head in self.heads.items():
             nn.init.trunc_normal_(head.weight, std=0.02, generator=stream(seed, "head", name))
             nn.init.zeros_(head.bias)
@@ -130,7 +138,7 @@ class Mosaic(nn.Module):
             images = tokenizer.cut(images) if tokenizer else images
             patches, positions = vit.patch_embed(images), vit.pos_embed
         if self.embedding_norms:
-            patches = self.embedding_norms[f"{DATASETS[dataset].dimension}D"](patches)
+            patches = self.embedding_norms[f"{self.datasets[dataset].dimension}D"](patches)
         prefix = [token.expand(len(patches), -1, -1) for token in prefix_tokens(vit)]
         if positions.shape[1] == patches.shape[1]:
             x = torch.cat([*prefix, patches + positions], dim=1)
@@ -252,7 +260,7 @@ def _tokenizer(
 def build_mosaic(config: "Config", backbone: VisionTransformer, seed: int) -> Mosaic:
     """Build the model of a resolved configuration around a backbone, which it keeps, and freezes unless told not to."""
     # The tokenizers may start from the backbone's weights, so these are stored in bf16 after that.
-    model = Mosaic(backbone, config.routing, config.model, seed)
+    model = Mosaic(backbone, config.datasets, config.routing, config.model, seed)
     if config.precision == "bf16" and config.model.frozen:
         store_matrices_in_bf16(backbone)
     use_pointwise(backbone)

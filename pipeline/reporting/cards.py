@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.datasets import DATASETS, Dataset
+from pipeline.datasets import Dataset
 from pipeline.reporting.figures.reliability import noun, reliability_diagram
 from pipeline.reporting.figures.roc import roc_curve
 from pipeline.reporting.figures.rounds import dataset_curves
@@ -60,11 +60,14 @@ class Card:
 
 def build_card(results: Results, name: str) -> Card:
     """Everything about one dataset under the main variant's first seed."""
-    dataset, result = DATASETS[name], results.main_run.results[name]
+    dataset, result = results.dataset(name), results.main_run.results[name]
     validation = result.data.splits["val"].n
     figures = [
         (f"Validation, {plural(validation, 'image')}: ACC solid, AUC dashed.", dataset_curves(results, name)),
-        ("ROC, mean over classes; dashed: chance.", roc_curve(name, *results.roc.get(name, ([], [])), result.auc)),
+        (
+            "ROC, mean over classes; dashed: chance.",
+            roc_curve(name, result.data.title, *results.roc.get(name, ([], [])), result.auc),
+        ),
         (
             f"Accuracy by confidence; dashed: perfectly calibrated. Larger points hold more {noun(result)}.",
             reliability_diagram(name, result),
@@ -73,7 +76,7 @@ def build_card(results: Results, name: str) -> Card:
     cases = _cases(dataset, result.data, "case", results.samples.get(name, []))
     return Card(
         name=name,
-        title=dataset.title,
+        title=result.data.title,
         facts=_facts(results, name),
         findings=describe_findings(results, name),
         figures=[(caption, figure) for caption, figure in figures if figure is not None],
@@ -116,7 +119,7 @@ def _cases(dataset: Dataset, origin: DataOrigin, what: str, samples: list[Sample
     if origin.source == "phantom":
         kind = f"phantom {kind}"
     return [
-        _case(dataset, origin.class_names, sample, f"{dataset.title}, {what} {number}: {kind}")
+        _case(dataset, origin.class_names, sample, f"{origin.title}, {what} {number}: {kind}")
         for number, sample in enumerate(samples, 1)
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.arrays import ReadMember, open_arrays
-from pipeline.datasets import DATASETS, Dataset
+from pipeline.datasets import Dataset
 from pipeline.reading import number, read_record, read_table, reading
 from pipeline.reporting.records import Analysis, ConflictFile, Conflicts, DatasetResult, Evaluation, Training, Tuning
 
@@ -55,14 +55,19 @@ def read_history(path: Path, rounds: int, datasets: Sequence[str]) -> dict[str, 
     return columns
 
 
-def read_evaluation(path: Path, variant: str, seed: int, specialist: str, datasets: Sequence[str]) -> Evaluation:
+def read_evaluation(
+    path: Path, variant: str, seed: int, specialist: str, datasets: Mapping[str, Dataset]
+) -> Evaluation:
     """Read the JSON of an evaluation, of all those of `datasets` that the specialist's stage tests."""
     evaluation = read_record(path, Evaluation)
     with reading(path):
         _check_names(evaluation, variant=variant, seed=seed, specialist=specialist)
-        _check_datasets(evaluation.datasets, [name for name in datasets if DATASETS[name].specialist == specialist])
         for name, result in evaluation.datasets.items():
-            _check_result(DATASETS[name], result)
+            if name not in datasets:
+                raise ValueError(f"not of the datasets that are configured ({name})")
+            if result.data.specialist != specialist:
+                raise ValueError(f"{name}: of specialist {result.data.specialist}")
+            _check_result(datasets[name], result)
     return evaluation
 
 
@@ -78,13 +83,15 @@ def read_contributions(path: Path, results: Mapping[str, DatasetResult]) -> dict
         return contributions
 
 
-def read_cases(path: Path, kind: str, results: Mapping[str, DatasetResult]) -> dict[str, list[Sample]]:
+def read_cases(
+    path: Path, kind: str, datasets: Mapping[str, Dataset], results: Mapping[str, DatasetResult]
+) -> dict[str, list[Sample]]:
     """Read the cases of one kind (`sample`, `hardest`) by dataset, in the order stored, from the npz of an evaluation.
 
     `results` are the datasets that the file is of.
     """
     with open_arrays(path) as read:
-        return {name: _cases(read, DATASETS[name], kind, result) for name, result in results.items()}
+        return {name: _cases(read, datasets[name], kind, result) for name, result in results.items()}
 
 
 def read_roc(path: Path, datasets: Sequence[str]) -> dict[str, tuple[list[float], list[float]]]:
@@ -163,10 +170,12 @@ def _check_result(dataset: Dataset, result: DatasetResult) -> None:
     wanted = DatasetResult.model_fields.keys() - {*others, *(() if dataset.multi_label else MULTI_LABEL)}
     if missing := sorted(wanted - result.model_fields_set):
         raise ValueError(f"datasets.{dataset.name}.{missing[0]}: missing")
+    if result.data.form != dataset.form():
+        raise ValueError(f"{dataset.name}: not of the form that is configured")
     classes = dataset.num_classes
     shape = (classes, 2, 2) if dataset.multi_label else (classes, classes)
     if len(result.data.class_names) != classes or np.shape(result.confusion) != shape:
-        raise ValueError(f"{dataset.name}: not of the {classes} classes of {dataset.title}")
+        raise ValueError(f"{dataset.name}: not of {classes} classes")
     if result.data.splits["test"].n != result.n:
         raise ValueError(f"{dataset.name}: n is {result.n}, but {result.data.splits['test'].n} in its data")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.reading import number, read_table, reading
 
 COLUMNS = ("dataset", "method", "input_size", "auc", "acc", "citation")
@@ -84,9 +84,9 @@ def _share(texts: Mapping[str, str], column: str) -> float | None:
 
 
 def _known(dataset: str) -> str:
-    name, known = dataset.lower(), [*DATASETS, *MEANS.values()]
+    name, known = dataset.lower(), [*MEDMNIST, *MEANS.values()]
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]}?" if close else f"the means are {', '.join(MEANS.values())}"
-        raise ValueError(f"dataset = {dataset}: none of the {len(DATASETS)} datasets; {hint}")
+        raise ValueError(f"dataset = {dataset}: none of the {len(MEDMNIST)} datasets; {hint}")
     return name

@@ -7,7 +7,6 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from pipeline.datasets import DATASETS, SPECIALISTS
 from pipeline.evaluation.inference import Estimate, contrast, wilson
 from pipeline.evaluation.undefined import mean_of_defined
 from pipeline.reporting.records import DatasetResult
@@ -32,14 +31,13 @@ class Mean:
     interval: tuple[float, float] | None = None
 
 
-def groups(datasets: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the groups whose means are reported, in order: mean (all), 2d, 3d, A, B, C; without the empty ones."""
-    table = {"mean": datasets}
+def groups(results: Results) -> dict[str, tuple[str, ...]]:
+    """Return the groups whose means are reported, in order: mean (all), 2d, 3d, A, B, ...; without the empty ones."""
+    table = {"mean": results.datasets}
     for dimension in (2, 3):
-        table[f"{dimension}d"] = tuple(name for name in datasets if DATASETS[name].dimension == dimension)
-    for specialist in SPECIALISTS:
-        table[specialist] = tuple(name for name in datasets if DATASETS[name].specialist == specialist)
-    return {group: names for group, names in table.items() if names}
+        of_dimension = (name for name in results.datasets if results.dataset(name).dimension == dimension)
+        table[f"{dimension}d"] = tuple(of_dimension)
+    return {group: names for group, names in (table | results.groups).items() if names}
 
 
 def defined(results: Results, metric: str, datasets: tuple[str, ...]) -> tuple[str, ...]:
@@ -142,7 +140,7 @@ def _validated(run: Run, measure: str) -> float:
 def summary(results: Results) -> dict[str, float | None]:
     """Flat means of the main variant: on validation, to choose by, then mean_acc, mean_auc, acc_2d, ... of the test."""
     flat = validation(results, results.main)
-    for group, names in groups(results.datasets).items():
+    for group, names in groups(results).items():
         for metric in METRICS:
             key = f"mean_{metric}" if group == "mean" else f"{metric}_{group}"
             flat[key] = mean_over(results, results.main, metric, names).value

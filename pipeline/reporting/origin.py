@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from pipeline.data.findings import describe
-from pipeline.datasets import DATASETS
 from pipeline.reporting.results import Results
 from pipeline.reporting.wording import count, listing
 
@@ -37,7 +36,7 @@ def describe_origin(results: Results) -> Origin:
             warning=True,
         )
     part = f" {listing(parts)} were used." if subset else " The whole of them was used."
-    if seen := [DATASETS[name].title for name in results.datasets if results.origin(name).leaks]:
+    if seen := [results.title(name) for name in results.datasets if results.origin(name).leaks]:
         part += f" Of {listing(seen)}, test images were seen in training or validation."
     source = ", ".join(sorted({origin.source for origin in origins}))
     if not all(origin.official for origin in origins):
@@ -59,7 +58,7 @@ def describe_findings(results: Results, dataset: str) -> list[str]:
     """Say what is odd about a dataset's images and labels, a sentence each."""
     origin = results.origin(dataset)
     said = [
-        describe(finding, origin.splits[finding.split].n, DATASETS[dataset], origin.class_names)
+        describe(finding, origin.splits[finding.split].n, results.dataset(dataset), origin.class_names)
         for finding in origin.findings
     ]
     return [f"{text[0].upper()}{text[1:]}{'' if text.endswith('?') else '.'}" for text in said]

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.datasets import DATASETS
 from pipeline.reporting.cards import build_card
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
@@ -64,7 +63,7 @@ def render_page(results: Results, revision: str) -> str:
         "page.html",
         results,
         contents=[(name, heading) for name, heading, _ in sections],
-        pages=[(f"specialists/{name}.html", f"Specialist {name}") for name in specialists.specialist_datasets(results)],
+        pages=[(f"specialists/{name}.html", f"Specialist {name}") for name in results.groups],
         facts=setup.facts(results, revision),
         revision=revision,
         sections=sections,
@@ -73,13 +72,13 @@ def render_page(results: Results, revision: str) -> str:
 
 def render_specialists(results: Results, revision: str) -> dict[str, str]:
     """Return the page of each specialist that has datasets, by its name, for the folder beside index.html."""
-    by_specialist = specialists.specialist_datasets(results)
+    by_specialist = results.groups
     index = ("../index.html", f"Ablation of {results.main}")
     return {
         specialist: _render(
             "specialist.html",
             results,
-            contents=[(name, DATASETS[name].title) for name in names],
+            contents=[(name, results.title(name)) for name in names],
             pages=[
                 index,
                 *((f"{other}.html", f"Specialist {other}") for other in by_specialist if other != specialist),

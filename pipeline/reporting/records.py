@@ -42,8 +42,12 @@ class Split(Record):
 
 
 class DataOrigin(Record):
-    """Where a dataset's images came from, and what is odd about them."""
+    """What a dataset is, where its images came from, and what is odd about them."""
 
+    form: dict[str, Any]
+    title: str
+    specialist: str
+    licence: str
     source: str
     official: bool
     size: Count

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import Config, load_config
-from pipeline.datasets import DATASETS, SPECIALISTS
+from pipeline.datasets import SPECIALISTS, Dataset
 from pipeline.evaluation.inference import covariance_of_means
 from pipeline.layout import analysis_file, config_file, evaluation_file, run_folder, tuning_file
 from pipeline.reporting import files
@@ -69,9 +69,28 @@ class Results:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """Names of the datasets by specialist, and within a specialist as in the table of datasets."""
-        names = [name for name in DATASETS if name in self.main_run.results]
-        return tuple(sorted(names, key=lambda name: SPECIALISTS.index(DATASETS[name].specialist)))
+        """Names of the datasets by specialist, and within a specialist in training order."""
+        return tuple(sorted(self.configs[self.main].datasets, key=self.specialist))
+
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Datasets of each specialist that any is declared to be routed to."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name in self.datasets:
+            found[self.specialist(name)] = (*found.get(self.specialist(name), ()), name)
+        return found
+
+    def dataset(self, name: str) -> Dataset:
+        """Return the form of a dataset."""
+        return self.configs[self.main].datasets[name]
+
+    def title(self, name: str) -> str:
+        """Return what people call a dataset."""
+        return self.origin(name).title
+
+    def specialist(self, name: str) -> str:
+        """Return the specialist that a dataset is routed to by its declaration, whatever a variant makes of it."""
+        return self.origin(name).specialist
 
     def origin(self, dataset: str) -> DataOrigin:
         """Where the images of a dataset came from."""
@@ -141,14 +160,14 @@ def load_results(
         for variant in variants
         for seed in seeds
     }
-    main = runs[variants[0], seeds[0]]
+    main, datasets = runs[variants[0], seeds[0]], configs[variants[0]].datasets
     samples, hardest, roc = {}, {}, {}
     for specialist in SPECIALISTS:
         place = (variants[0], seeds[0], specialist)
-        shown = {name: result for name, result in main.results.items() if DATASETS[name].specialist == specialist}
+        shown = {name: result for name, result in main.results.items() if result.data.specialist == specialist}
         scores = root / evaluation_file(*place, "npz")
-        samples |= files.read_cases(scores, "sample", shown)
-        hardest |= files.read_cases(scores, "hardest", shown)
+        samples |= files.read_cases(scores, "sample", datasets, shown)
+        hardest |= files.read_cases(scores, "hardest", datasets, shown)
         roc |= files.read_roc(root / evaluation_file(*place, "roc.csv"), list(shown))
     return Results(
         variants=tuple(variants),
@@ -173,7 +192,7 @@ def load_results(
     )
 
 
-def _load_run(root: Path, variant: str, seed: int, datasets: tuple[str, ...]) -> Run:
+def _load_run(root: Path, variant: str, seed: int, datasets: Mapping[str, Dataset]) -> Run:
     folder = root / run_folder(variant, seed)
     results: dict[str, DatasetResult] = {}
     md5: dict[str, str] = {}

@@ -5,7 +5,6 @@ import io
 
 import numpy as np
 
-from pipeline.datasets import DATASETS
 from pipeline.reporting.means import model_interval
 from pipeline.reporting.results import METRICS, Results
 
@@ -39,5 +38,5 @@ def results_csv(results: Results) -> str:
                 bounds += [round(bound, 9) for bound in found] if found else [None, None]
             values = [getattr(result, key) for key in VALUES]
             origin = (result.data.source, "yes" if result.data.official else "no")
-            writer.writerow([variant, seed, name, DATASETS[name].specialist, *origin, result.n, *values, *bounds])
+            writer.writerow([variant, seed, name, results.specialist(name), *origin, result.n, *values, *bounds])
     return file.getvalue()

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 
-from pipeline.datasets import DATASETS
 from pipeline.reporting.comparisons import Comparison, compare_all, planned
 from pipeline.reporting.means import Mean, above_constant, defined, mean_over
 from pipeline.reporting.origin import describe_origin
@@ -258,7 +257,7 @@ def level(results: Results) -> list[str]:
 def _means(results: Results) -> str:
     acc, auc = (mean_over(results, results.main, metric, results.datasets) for metric in METRICS)
     mean, where = (
-        ("", f"on {DATASETS[acc.datasets[0]].title}")
+        ("", f"on {results.title(acc.datasets[0])}")
         if len(acc.datasets) == 1
         else ("mean ", f"over {plural(len(acc.datasets), 'dataset')}")
     )
@@ -292,7 +291,7 @@ def _above_constant(results: Results) -> str:
 def not_above_constant(results: Results, metric: str) -> list[str]:
     """Titles of the datasets on which the main variant is no better than a constant answer."""
     names = defined(results, metric, results.datasets)
-    return [DATASETS[name].title for name in names if not above_constant(results, results.main, metric, (name,))]
+    return [results.title(name) for name in names if not above_constant(results, results.main, metric, (name,))]
 
 
 def seeds(results: Results) -> str:
@@ -323,7 +322,7 @@ def undefined_metrics(results: Results) -> list[str]:
             if name in defined(results, metric, results.datasets):
                 continue
             notes.append(
-                f"{metric.upper()} of {DATASETS[name].title} is undefined ({_why_undefined(results, name)}); "
+                f"{metric.upper()} of {results.title(name)} is undefined ({_why_undefined(results, name)}); "
                 "the dataset is left out of this metric's means for every variant."
             )
     return notes
@@ -388,7 +387,7 @@ def _dependent(results: Results) -> list[str]:
     """What the tests take for independent and is not, in MedMNIST's own images."""
     if any(results.origin(name).source == "phantom" for name in results.datasets):
         return []
-    scans = [DATASETS[name].title for name in SAME_SCANS if name in results.datasets]
+    scans = [results.title(name) for name in SAME_SCANS if name in results.datasets]
     shared = f"{listing(scans)} show the same scans and are no independent datasets; " if len(scans) > 1 else ""
     text = f"{shared}several images of a set can be of one patient, and the intervals take them for independent."
     more, what = "Both make" if shared else "That makes", "intervals shorter than they should be"

@@ -48,7 +48,7 @@ def tracked_training(
             stage,
             name,
             tracking,
-            params=config.model_dump() | {"seed": seed},
+            params=config.model_dump(exclude={"datasets"}) | {"seed": seed},
             tags=tags,
             run_id=run_id,
             system_metrics=tracking.system_metrics,

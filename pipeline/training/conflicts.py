@@ -12,7 +12,6 @@ from pipeline.compute import autocast
 from pipeline.data.augment import normalise, to_float
 from pipeline.data.batches import Split, consecutive
 from pipeline.data.subset import stratified_subset
-from pipeline.datasets import DATASETS
 from pipeline.model.mosaic import Mosaic
 from pipeline.training.class_weights import class_weights
 from pipeline.training.losses import classification_loss
@@ -57,7 +56,7 @@ def mean_gradient(
 
     The images are not augmented. At the weights as they are: no parameter moves, and none has its `grad` set.
     """
-    dataset, parameters = DATASETS[name], list(specialist.parameters())
+    dataset, parameters = config.datasets[name], list(specialist.parameters())
     total = [torch.zeros_like(parameter) for parameter in parameters]
     weights = class_weights(config.train.class_weights, dataset, split.labels)
     # As large as a step's, which fits: how many images validation takes at a time must not decide a result.

@@ -39,7 +39,7 @@ def write_outputs(
     if trainer.conflicts:
         conflicts = {
             "specialist": next(iter(trainer.student.specialists)),
-            "datasets": trainer.config.datasets,
+            "datasets": list(trainer.config.datasets),
             "cases": trainer.config.train.conflict_cases,
             "rounds": trainer.conflicts,
         }

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from pipeline.compute import autocast
 from pipeline.data.augment import Draws, augment, draw, normalise, to_float
 from pipeline.data.batches import Batch, Split
-from pipeline.datasets import DATASETS
 from pipeline.errors import Diverged, PipelineError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.predict import predict
@@ -98,8 +97,8 @@ class CyclicTrainer:
         self.eval_batch_size = eval_batch_size
 
         self._class_weights = {
-            name: class_weights(config.train.class_weights, DATASETS[name], train[name].labels)
-            for name in config.datasets
+            name: class_weights(config.train.class_weights, dataset, train[name].labels)
+            for name, dataset in config.datasets.items()
         }
         self.optimizer = build_optimizer(student, config.train.weight_decay, device, config.train.prompt_strength_lr)
         images = {name: len(train[name]) for name in config.datasets}
@@ -307,7 +306,7 @@ class CyclicTrainer:
         A dataset's steps go through it epoch by epoch, wherever a round ends; each epoch has an order and draws of its
         own, which depend on nothing but seed, dataset and epoch.
         """
-        dataset, split = DATASETS[name], self.train[name]
+        dataset, split = self.config.datasets[name], self.train[name]
         shares = self.processes.shares(len(split), self.config.train.batch_size)
         step, end = self.round * self.steps[name] + done, (self.round + 1) * self.steps[name]
         while step < end:
@@ -323,7 +322,7 @@ class CyclicTrainer:
 
     def _train_step(self, name: str, number: int, share: Share, batch: Batch, draws: Draws) -> None:
         """Do the `number`th step of the round on a dataset."""
-        dataset, momentum = DATASETS[name], self.config.momentum
+        dataset, momentum = self.config.datasets[name], self.config.momentum
         rate = self._learning_rate(name, number, self.position)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
@@ -362,7 +361,7 @@ class CyclicTrainer:
 
     def _validation_row(self) -> dict[str, float]:
         """Validate both models after a round and keep them if they are the best; return the round's row."""
-        name = self.config.datasets[-1]
+        name = list(self.config.datasets)[-1]
         row = {
             "round": self.round + 1,
             "lr": self._learning_rate(name, self.steps[name] - 1, sum(self.steps.values()) - 1),
@@ -389,7 +388,7 @@ class CyclicTrainer:
 
     def _loss(self, images: Tensor, draws: Draws, labels: Tensor, name: str) -> Tensor:
         """Mean loss of a batch of images in [0, 1]: the student sees them augmented, the teacher as they are."""
-        dataset, train, statistics = DATASETS[name], self.config.train, self.config.model.normalisation
+        dataset, train, statistics = self.config.datasets[name], self.config.train, self.config.model.normalisation
         # Outside autocast: in bf16 the grid that is sampled would be off by up to 0.67 of 224 pixels.
         augmented, plain = normalise(augment(images, draws), statistics), normalise(images, statistics)
         with autocast(self.device, self.config.precision):
@@ -418,7 +417,7 @@ class CyclicTrainer:
 
     def _validate(self, model: Mosaic, name: str) -> dict[str, float]:
         """Return ACC and AUC of a model on the validation split of one dataset."""
-        dataset, split = DATASETS[name], self.val[name]
+        dataset, split = self.config.datasets[name], self.val[name]
         scores = predict(
             model, split, dataset, config=self.config, batch_size=self.eval_batch_size, processes=self.processes
         )

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from pipeline.analysis.counterfactual import counterfactual, rerouted
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation import metrics
 from pipeline.evaluation.predict import predict
 
@@ -11,7 +11,7 @@ KINDS = ("bottleneck", "lora", "prompt")
 
 
 def scores(subject, model, name):
-    return predict(model, subject.cases[name], DATASETS[name], config=subject.config, batch_size=4)
+    return predict(model, subject.cases[name], MEDMNIST[name], config=subject.config, batch_size=4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -23,8 +23,8 @@ def test_a_datasets_own_specialist_scores_what_the_model_does(make_subject, kind
     for name, own in result["own"].items():
         column = result["specialists"].index(own)
         labels, predicted = subject.cases[name].labels.numpy(), scores(subject, subject.model, name)
-        assert result["acc"][name][column] == metrics.accuracy(DATASETS[name], labels, predicted)
-        assert result["auc"][name][column] == pytest.approx(metrics.auc(DATASETS[name], labels, predicted), nan_ok=True)
+        assert result["acc"][name][column] == metrics.accuracy(MEDMNIST[name], labels, predicted)
+        assert result["auc"][name][column] == pytest.approx(metrics.auc(MEDMNIST[name], labels, predicted), nan_ok=True)
         for right, acc in zip(result["right"][name], result["acc"][name], strict=True):
             assert len(right) == len(labels)
             assert sum(right) / labels.size == pytest.approx(acc)

@@ -5,7 +5,7 @@ import torch
 from pipeline.analysis.observe import observe
 from pipeline.analysis.subject import Cases
 from pipeline.data.batches import Split, consecutive
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation.predict import predict
 
 CPU = torch.device("cpu")
@@ -57,7 +57,7 @@ def test_a_model_that_is_looked_at_computes_what_it_computes_anyway(make_subject
 def test_the_subject_sees_images_as_the_test_does(make_subject):
     subject, name = make_subject(), "nodulemnist3d"
     model = subject.model
-    expected = predict(model, subject.cases[name], DATASETS[name], config=subject.config, batch_size=10)
+    expected = predict(model, subject.cases[name], MEDMNIST[name], config=subject.config, batch_size=10)
     with torch.inference_mode():
         logits = torch.cat([model(images, name)[1] for images in subject.batches(name)])
     np.testing.assert_allclose(logits.softmax(dim=1).numpy(), expected, atol=1e-6)

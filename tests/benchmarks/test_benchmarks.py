@@ -58,7 +58,7 @@ for measured in (
 
 @pytest.mark.parametrize("name", [setting.IMAGES, setting.VOLUMES])
 def test_the_plain_loop_trains_the_same_function_as_the_engine(name):
-    chosen = SMALL.but(datasets=(name,))
+    chosen = SMALL.but(datasets=setting.of(name))
     theirs, ours = plain.PlainMosaic(chosen), engine.build_model(chosen)
     for parameter in theirs.adapters.parameters():
         torch.nn.init.normal_(parameter, std=0.1)

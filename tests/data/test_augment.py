@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.data.augment import Draws, augment, draw, normalise, to_float
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 
 
 def draws(first: list[float], second: list[float]) -> Draws:
@@ -40,7 +40,7 @@ def test_volumes_get_contrast_about_their_mean_and_brightness_and_stay_in_range(
 
 
 def test_2d_draws_rotate_up_to_15_degrees_and_flip_half_of_the_images():
-    drawn = draw(DATASETS["pathmnist"], 4000, torch.Generator().manual_seed(0))
+    drawn = draw(MEDMNIST["pathmnist"], 4000, torch.Generator().manual_seed(0))
     assert drawn.first.abs().max() <= math.radians(15)
     assert drawn.first.abs().max() > math.radians(14.9)
     assert set(drawn.second.tolist()) == {-1.0, 1.0}
@@ -49,13 +49,13 @@ def test_2d_draws_rotate_up_to_15_degrees_and_flip_half_of_the_images():
 
 @pytest.mark.parametrize("name", ["organamnist", "organcmnist", "organsmnist"])
 def test_where_classes_tell_left_from_right_no_image_is_flipped(name):
-    drawn = draw(DATASETS[name], 100, torch.Generator().manual_seed(0))
+    drawn = draw(MEDMNIST[name], 100, torch.Generator().manual_seed(0))
     assert (drawn.second == 1).all()
     assert drawn.first.std() > 0
 
 
 def test_3d_draws_leave_half_of_the_volumes_alone_in_each_respect_independently():
-    drawn = draw(DATASETS["nodulemnist3d"], 4000, torch.Generator().manual_seed(0))
+    drawn = draw(MEDMNIST["nodulemnist3d"], 4000, torch.Generator().manual_seed(0))
     assert 0.9 <= drawn.first.min() < 0.901
     assert 1.099 < drawn.first.max() <= 1.1
     assert 0.099 < drawn.second.abs().max() <= 0.1
@@ -142,7 +142,7 @@ def test_imagenet_statistics_are_by_channel_and_for_images_alone():
 
 def test_sided_organs_are_flipped_only_when_told_so():
     def flipped(name: str, **how: bool) -> bool:
-        return bool((draw(DATASETS[name], 64, torch.Generator().manual_seed(0), **how).second < 0).any())
+        return bool((draw(MEDMNIST[name], 64, torch.Generator().manual_seed(0), **how).second < 0).any())
 
     assert flipped("pathmnist")
     assert not flipped("organamnist")

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pipeline.data.batches import Split, _prefetched, consecutive, open_splits
+from pipeline.datasets import MEDMNIST
 from pipeline.errors import PipelineError
 
 CPU = torch.device("cpu")
@@ -76,7 +77,7 @@ def test_prefetching_runs_a_bounded_number_of_batches_ahead():
 
 def test_a_missing_or_damaged_split_is_one_line_that_names_the_file(folder):
     with pytest.raises(PipelineError, match=r"val_images\.npy: no such file; `dvc repro` makes it"):
-        open_splits(folder.parent, [folder.name], ("val",), CPU)
+        open_splits(folder.parent, {folder.name: MEDMNIST["breastmnist"]}, ("val",), CPU)
     (folder / "train_images.npy").write_bytes(b"nothing")
     with pytest.raises(PipelineError, match=r"train_images\.npy: not an intact npy file") as error:
         Split(folder, "train", CPU)
@@ -104,10 +105,10 @@ def test_a_split_is_of_the_dataset_whose_name_its_folder_has(tmp_path, images, l
     np.save(tmp_path / "breastmnist/val_images.npy", np.zeros(images, np.uint8))
     np.save(tmp_path / "breastmnist/val_labels.npy", np.zeros(labels, np.int64))
     if line is None:
-        open_splits(tmp_path, ["breastmnist"], ("val",), CPU)
+        open_splits(tmp_path, {"breastmnist": MEDMNIST["breastmnist"]}, ("val",), CPU)
         return
     with pytest.raises(PipelineError, match=line):
-        open_splits(tmp_path, ["breastmnist"], ("val",), CPU)
+        open_splits(tmp_path, {"breastmnist": MEDMNIST["breastmnist"]}, ("val",), CPU)
 
 
 @pytest.mark.parametrize("label", [-1, 2])
@@ -115,5 +116,5 @@ def test_labels_beyond_the_datasets_classes_are_refused(tmp_path, label):
     (tmp_path / "breastmnist").mkdir()
     np.save(tmp_path / "breastmnist/val_images.npy", np.zeros((6, 28, 28), np.uint8))
     np.save(tmp_path / "breastmnist/val_labels.npy", np.array([0, 1, 0, 1, 0, label])[:, None])
-    with pytest.raises(PipelineError, match=rf"val_labels\.npy: labels .*{label}.*; those of BreastMNIST are 0 to 1"):
-        open_splits(tmp_path, ["breastmnist"], ("val",), CPU)
+    with pytest.raises(PipelineError, match=rf"val_labels\.npy: labels .*{label}.*; those of breastmnist are 0 to 1"):
+        open_splits(tmp_path, {"breastmnist": MEDMNIST["breastmnist"]}, ("val",), CPU)

@@ -11,7 +11,7 @@ import pytest
 from pipeline.data import cache, npz, official
 from pipeline.data.cache import build_cache
 from pipeline.data.sources import fetch
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
 from pipeline.layout import TEST_DATA, TRAINING_DATA
@@ -49,13 +49,15 @@ def write_npz(path, dataset, counts=COUNTS):
 @pytest.fixture
 def raw(tmp_path):
     path = tmp_path / "raw" / "breastmnist.npz"
-    write_npz(path, DATASETS["breastmnist"])
+    write_npz(path, MEDMNIST["breastmnist"])
     return path
 
 
-def build(raw, folder, dataset=DATASETS["breastmnist"], **changes):
+def build(raw, folder, dataset=MEDMNIST["breastmnist"], **changes):
     """Build both parts under `folder` and return what their meta.json say."""
-    return build_cache(raw, folder / "training", folder / "test", dataset, data_params(**changes))
+    return build_cache(
+        raw, folder / "training", folder / "test", dataset, official.about(dataset), data_params(**changes)
+    )
 
 
 def load(folder, split, kind):
@@ -69,12 +71,12 @@ def tree(folder):
 
 @pytest.mark.parametrize("name", ["breastmnist", "retinamnist", "chestmnist", "adrenalmnist3d"])
 def test_the_arrays_are_those_of_the_file_and_can_be_memory_mapped(tmp_path, name):
-    content = write_npz(tmp_path / "raw.npz", DATASETS[name])
-    build(tmp_path / "raw.npz", tmp_path / "cached", DATASETS[name])
+    content = write_npz(tmp_path / "raw.npz", MEDMNIST[name])
+    build(tmp_path / "raw.npz", tmp_path / "cached", MEDMNIST[name])
     for split, count in COUNTS.items():
         images, labels = (load(tmp_path / "cached", split, kind) for kind in ("images", "labels"))
-        assert (images.dtype, images.shape) == (np.uint8, (count, *DATASETS[name].image_shape(28)))
-        assert (labels.dtype, labels.shape) == (np.int64, (count, DATASETS[name].label_columns))
+        assert (images.dtype, images.shape) == (np.uint8, (count, *MEDMNIST[name].image_shape(28)))
+        assert (labels.dtype, labels.shape) == (np.int64, (count, MEDMNIST[name].label_columns))
         assert images.flags.c_contiguous
         assert labels.flags.c_contiguous
         np.testing.assert_array_equal(images, content[f"{split}_images"])
@@ -94,14 +96,15 @@ def test_each_meta_says_what_lies_beside_it_and_where_it_came_from(tmp_path, raw
     for part, meta, splits in zip(("training", "test"), metas, (("train", "val"), ("test",)), strict=True):
         assert json.loads((tmp_path / part / "meta.json").read_text()) == meta
         expected = {"dataset": "breastmnist", "source": "mirror", "size": 28, "findings": []}
+        expected["form"] = MEDMNIST["breastmnist"].form()
         expected["splits"] = {
             split: counts[split]
             | {"md5": {kind: md5_file(tmp_path / part / f"{split}_{kind}.npy") for kind in ("labels", "images")}}
             for split in splits
         }
         if part == "test":
-            raw_md5, class_names = md5_file(raw), ["malignant", "normal, benign"]
-            expected |= {"official": False, "raw_md5": raw_md5, "class_names": class_names}
+            expected |= {"official": False, "raw_md5": md5_file(raw), "title": "BreastMNIST", "specialist": "B"}
+            expected |= {"class_names": ["malignant", "normal, benign"], "licence": "CC BY 4.0"}
         assert meta == expected
 
 
@@ -112,8 +115,9 @@ def test_both_parts_are_known_as_one_to_whoever_gets_the_results(tmp_path, raw, 
     content["test_images"][1] = content["test_images"][0]
     np.savez(raw, **content)
     monkeypatch.chdir(tmp_path)
+    dataset = MEDMNIST["breastmnist"]
     training, test = build_cache(
-        raw, TRAINING_DATA / "breastmnist", TEST_DATA / "breastmnist", DATASETS["breastmnist"], data_params()
+        raw, TRAINING_DATA / "breastmnist", TEST_DATA / "breastmnist", dataset, official.about(dataset), data_params()
     )
     origin = read_origin("breastmnist")
     assert list(origin["splits"]) == ["train", "val", "test"]
@@ -236,7 +240,7 @@ def test_a_rebuild_replaces_the_folders_with_all_that_was_in_them(tmp_path, raw)
 
 def test_memory_stays_at_a_few_blocks_however_large_the_array_is(tmp_path, monkeypatch):
     monkeypatch.setattr(npz, "BLOCK_BYTES", 1 << 18)
-    write_npz(tmp_path / "raw.npz", DATASETS["breastmnist"], dict.fromkeys(COUNTS, 20_000))  # 16 MB each
+    write_npz(tmp_path / "raw.npz", MEDMNIST["breastmnist"], dict.fromkeys(COUNTS, 20_000))  # 16 MB each
     tracemalloc.start()
     build(tmp_path / "raw.npz", tmp_path / "cached")
     peak = tracemalloc.get_traced_memory()[1]
@@ -249,12 +253,14 @@ def test_memory_stays_at_a_few_blocks_however_large_the_array_is(tmp_path, monke
     ("name", "size"), [("retinamnist", 28), ("breastmnist", 28), ("adrenalmnist3d", 28), ("adrenalmnist3d", 64)]
 )
 def test_real_files_go_from_a_mirror_into_a_cache_that_is_official_and_whole(tmp_path, name, size):
-    dataset = DATASETS[name]
+    dataset = MEDMNIST[name]
     data = data_params(mirror=str(Path(os.environ["MOSAIC_REAL_DATA"]).resolve()), size_3d=size)
     counts = fetch(dataset, data, phantom=None, target=tmp_path / "raw.npz")
-    assert counts == {"train": dataset.num_train, "val": dataset.num_val, "test": dataset.num_test}
+    assert counts == official.read_info()[name]["n_samples"]
 
-    training, test = build_cache(tmp_path / "raw.npz", tmp_path / "training", tmp_path / "test", dataset, data)
+    training, test = build_cache(
+        tmp_path / "raw.npz", tmp_path / "training", tmp_path / "test", dataset, official.about(dataset), data
+    )
     assert test["official"] is True
     # One of BreastMNIST's test images is a training image in the official file: said, not refused.
     repeated = [{"kind": "in_train", "split": "test", "images": 1}] if name == "breastmnist" else []

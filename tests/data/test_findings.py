@@ -12,7 +12,7 @@ from pipeline.data.cache import build_cache
 from pipeline.data.findings import Finding, describe
 from pipeline.data.phantom import write_phantom
 from pipeline.data.subset import stratified_subset
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
 from pipeline.layout import RAW
@@ -25,7 +25,7 @@ NAMES = ("breastmnist", "retinamnist", "chestmnist", "adrenalmnist3d")
 
 def clean(name):
     """Arrays of a dataset in which nothing is odd."""
-    dataset, rng, content = DATASETS[name], np.random.default_rng(0), {}
+    dataset, rng, content = MEDMNIST[name], np.random.default_rng(0), {}
     for split, count in COUNTS.items():
         content[f"{split}_images"] = rng.integers(0, 256, (count, *dataset.image_shape(28)), dtype=np.uint8)
         labels = np.arange(count)[:, None] % max(2, dataset.num_classes)
@@ -41,7 +41,14 @@ def build(folder, name, content, **changes):
     np.savez(folder / "raw.npz", **content)
     values = {"source": "mirror", "mirror": "unused", "verify": False, "allow_leakage": True, "size_2d": 28}
     values |= {"size_3d": 28, "train_limit": None, "eval_limit": None, "datasets": [name]} | changes
-    metas = build_cache(folder / "raw.npz", folder / "training", folder / "test", DATASETS[name], Data(**values))
+    metas = build_cache(
+        folder / "raw.npz",
+        folder / "training",
+        folder / "test",
+        MEDMNIST[name],
+        official.about(MEDMNIST[name]),
+        Data(**values),
+    )
     return tuple(meta["findings"] for meta in metas)
 
 
@@ -86,9 +93,9 @@ def test_nothing_is_found_where_nothing_is_odd(tmp_path, name):
     assert build(tmp_path, name, clean(name), allow_leakage=False) == ([], [])
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", MEDMNIST)
 def test_phantoms_have_nothing_odd(tmp_path, name):
-    write_phantom(tmp_path / "phantom.npz", DATASETS[name], 28, {"train": 24, "val": 16, "test": 24})
+    write_phantom(tmp_path / "phantom.npz", MEDMNIST[name], 28, {"train": 24, "val": 16, "test": 24})
     with np.load(tmp_path / "phantom.npz") as content:
         assert build(tmp_path, name, content, allow_leakage=False) == ([], [])
 
@@ -244,11 +251,11 @@ SENTENCES = [
 
 @pytest.mark.parametrize(("finding", "sentence"), SENTENCES)
 def test_a_finding_is_said_in_a_sentence(finding, sentence):
-    assert describe(finding, 1200, DATASETS["retinamnist"], "abcde") == sentence
+    assert describe(finding, 1200, MEDMNIST["retinamnist"], "abcde") == sentence
 
 
 def test_of_several_labels_those_are_named_that_all_images_answer_alike():
-    sentence = describe(Finding("absent", "train", classes=(3, 0)), 9, DATASETS["chestmnist"], "abcd")
+    sentence = describe(Finding("absent", "train", classes=(3, 0)), 9, MEDMNIST["chestmnist"], "abcd")
     assert sentence == "all training images have the same answer to “d” or “a”, which cannot be learnt"
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from pipeline.data import npz
 from pipeline.data.npz import check_npz, read_image_blocks, read_labels
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.errors import PipelineError
 
-BREAST, CHEST = DATASETS["breastmnist"], DATASETS["chestmnist"]
+BREAST, CHEST = MEDMNIST["breastmnist"], MEDMNIST["chestmnist"]
 COUNTS = {"train": 6, "val": 2, "test": 3}
 
 
@@ -35,7 +35,7 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("name", ["pathmnist", "chestmnist", "breastmnist", "retinamnist", "adrenalmnist3d"])
 def test_a_file_in_the_official_layout_is_accepted_and_counted(write, name):
-    assert check_npz(write(arrays(DATASETS[name])), DATASETS[name], 28) == COUNTS
+    assert check_npz(write(arrays(MEDMNIST[name])), MEDMNIST[name], 28) == COUNTS
 
 
 BAD = {
@@ -67,7 +67,7 @@ def test_a_file_in_another_layout_is_refused_in_one_line_that_names_file_and_arr
     path = write(content)
     with pytest.raises(PipelineError) as error:
         check_npz(path, dataset, 28)
-    assert str(error.value).startswith(f"{path}: {message}; {dataset.title} at 28 has images uint8 [N,28,28]")
+    assert str(error.value).startswith(f"{path}: {message}; {dataset.name} at 28 has images uint8 [N,28,28]")
     assert "\n" not in str(error.value)
 
 

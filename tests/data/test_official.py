@@ -6,8 +6,8 @@ import sys
 import medmnist
 import pytest
 
-from pipeline.data.official import class_names, published, read_info
-from pipeline.datasets import DATASETS, SIZES
+from pipeline.data.official import about, file_name, published, read_info
+from pipeline.datasets import MEDMNIST, SIZES
 
 
 def test_the_literal_read_is_what_an_import_of_medmnist_gives():
@@ -22,17 +22,17 @@ def test_reading_imports_neither_medmnist_nor_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
+@pytest.mark.parametrize("dataset", MEDMNIST.values(), ids=MEDMNIST)
 def test_each_size_has_its_own_file_and_md5(dataset):
     files = [published(dataset, size) for size in SIZES[dataset.dimension]]
     for size, file in zip(SIZES[dataset.dimension], files, strict=True):
-        assert f"/{dataset.official_file(size)}" in file.url
+        assert f"/{file_name(dataset, size)}" in file.url
         assert len(file.md5) == 32
     assert len({file.md5 for file in files}) == len(files)
 
 
 def test_class_names_stand_in_the_order_of_the_label_values():
-    names = class_names(DATASETS["organmnist3d"])
+    names = about(MEDMNIST["organmnist3d"]).class_names
     assert names[0] == "liver"
     assert names[10] == "pancreas"
     assert len(names) == 11

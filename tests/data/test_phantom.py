@@ -17,21 +17,21 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.data import phantom
 from pipeline.data.npz import check_npz
 from pipeline.data.phantom import generate, write_phantom
-from pipeline.datasets import DATASETS, SPLITS
+from pipeline.datasets import MEDMNIST, SPLITS
 
 FEW = {"train": 4, "val": 2, "test": 3}
-all_datasets = pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
+all_datasets = pytest.mark.parametrize("dataset", MEDMNIST.values(), ids=MEDMNIST)
 
 
 def labels_of(name, count, split="train"):
     """Labels [N,L] of one split; images of 2 px keep it fast."""
-    return generate(DATASETS[name], 2, {**FEW, split: count})[f"{split}_labels"].astype(int)
+    return generate(MEDMNIST[name], 2, {**FEW, split: count})[f"{split}_labels"].astype(int)
 
 
 @pytest.mark.parametrize("name", ["pathmnist", "chestmnist", "vesselmnist3d"])
 def test_two_runs_write_the_same_bytes(tmp_path, name):
     for run in ("first", "second"):
-        write_phantom(tmp_path / run / "phantom.npz", DATASETS[name], 28, FEW)
+        write_phantom(tmp_path / run / "phantom.npz", MEDMNIST[name], 28, FEW)
     assert (tmp_path / "first/phantom.npz").read_bytes() == (tmp_path / "second/phantom.npz").read_bytes()
 
 
@@ -40,14 +40,14 @@ def test_a_file_says_nothing_of_when_and_where_it_was_written(tmp_path, monkeypa
     for year, system in ((2001, "linux"), (2021, "win32")):
         monkeypatch.setattr("time.time", lambda year=year: (year - 1970) * 31_556_952.0)
         monkeypatch.setattr("sys.platform", system)
-        write_phantom(tmp_path / f"{system}.npz", DATASETS["breastmnist"], 28, FEW)
+        write_phantom(tmp_path / f"{system}.npz", MEDMNIST["breastmnist"], 28, FEW)
     assert (tmp_path / "linux.npz").read_bytes() == (tmp_path / "win32.npz").read_bytes()
 
 
 def test_pixels_are_the_same_on_every_machine():
     # Measured once, and again without the processor's AVX2 and AVX-512; a change of looks changes it.
     digest = hashlib.sha256()
-    for dataset in DATASETS.values():
+    for dataset in MEDMNIST.values():
         for array in generate(dataset, 28, {"train": 16, "val": 3, "test": 5}).values():
             digest.update(array.tobytes())
     assert digest.hexdigest() == "20164ca811ea71d92c6c7edccbf97043e36a060869550bd26cab2a6386ef529e"
@@ -57,7 +57,7 @@ def test_every_split_and_every_dataset_has_a_random_stream_of_its_own(monkeypatc
     twin = "twin"
     monkeypatch.setitem(phantom._CLASSES, twin, phantom._CLASSES["breastmnist"])
     monkeypatch.setitem(phantom._STAGES, twin, phantom._STAGES["breastmnist"])
-    dataset = DATASETS["breastmnist"]
+    dataset = MEDMNIST["breastmnist"]
     same_looks = type(dataset)(**{**vars(dataset), "name": twin})
 
     arrays, others = (generate(d, 28, dict.fromkeys(SPLITS, 3)) for d in (dataset, same_looks))
@@ -67,8 +67,8 @@ def test_every_split_and_every_dataset_has_a_random_stream_of_its_own(monkeypatc
 
 @pytest.mark.parametrize("name", ["octmnist", "chestmnist"])
 def test_an_image_depends_neither_on_the_counts_nor_on_other_splits(name):
-    few = generate(DATASETS[name], 28, {"train": 5, "val": 2, "test": 4})
-    more = generate(DATASETS[name], 28, {"train": 9, "val": 1, "test": 4})
+    few = generate(MEDMNIST[name], 28, {"train": 5, "val": 2, "test": 4})
+    more = generate(MEDMNIST[name], 28, {"train": 9, "val": 1, "test": 4})
     np.testing.assert_array_equal(few["train_images"], more["train_images"][:5])
     np.testing.assert_array_equal(few["train_labels"], more["train_labels"][:5])
     np.testing.assert_array_equal(few["test_images"], more["test_images"])
@@ -76,7 +76,7 @@ def test_an_image_depends_neither_on_the_counts_nor_on_other_splits(name):
 
 @pytest.mark.parametrize("name", ["bloodmnist", "adrenalmnist3d"])
 def test_a_larger_size_shows_the_same_scene(name):
-    dataset = DATASETS[name]
+    dataset = MEDMNIST[name]
     small, large = (generate(dataset, size, FEW)["train_images"].astype(float) for size in (14, 28))
     for axis in range(1, 1 + dataset.dimension):
         large = (large.take(range(0, 28, 2), axis) + large.take(range(1, 28, 2), axis)) / 2
@@ -98,7 +98,7 @@ def test_arrays_are_like_those_of_the_official_file(name):
     folder = os.environ.get("MOSAIC_REAL_DATA")
     if not folder:
         pytest.skip("MOSAIC_REAL_DATA names no folder with official files")
-    arrays = generate(DATASETS[name], 28, FEW)
+    arrays = generate(MEDMNIST[name], 28, FEW)
     with np.load(Path(folder) / f"{name}.npz", allow_pickle=False) as official:
         assert set(arrays) == set(official.files)
         for key, array in arrays.items():
@@ -141,7 +141,7 @@ def test_chest_findings_differ_in_prevalence_and_are_independent():
 
 
 def test_retina_darkens_with_the_grade_and_neighbours_overlap():
-    arrays = generate(DATASETS["retinamnist"], 28, {**FEW, "train": 200})
+    arrays = generate(MEDMNIST["retinamnist"], 28, {**FEW, "train": 200})
     redness = arrays["train_images"][..., 0].mean(axis=(1, 2))
     by_grade = [redness[arrays["train_labels"][:, 0] == grade] for grade in range(5)]
     means = [found.mean() for found in by_grade]
@@ -154,7 +154,7 @@ def test_retina_darkens_with_the_grade_and_neighbours_overlap():
     "name", ["pathmnist", "dermamnist", "octmnist", "organamnist", "organmnist3d", "nodulemnist3d"]
 )
 def test_classes_can_be_told_apart_but_not_always(name):
-    dataset = DATASETS[name]
+    dataset = MEDMNIST[name]
     arrays = generate(dataset, 8, {"train": 300, "val": 1, "test": 150})
     train, test = (arrays[f"{split}_images"].reshape(len(arrays[f"{split}_images"]), -1) for split in ("train", "test"))
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500, class_weight="balanced"))

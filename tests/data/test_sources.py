@@ -13,12 +13,12 @@ import pytest
 from pipeline import download
 from pipeline.data import official
 from pipeline.data.sources import fetch
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.download import PATIENCE
 from pipeline.errors import PipelineError
 from pipeline.params import Data, Phantom
 
-BREAST = DATASETS["breastmnist"]
+BREAST = MEDMNIST["breastmnist"]
 PHANTOM = Phantom(train=6, val=2, test=3)
 COUNTS = {"train": 6, "val": 2, "test": 3}
 
@@ -289,11 +289,11 @@ def test_a_mirrors_own_file_is_accepted_without_verification(folder, target, mon
 
 
 def test_a_mirrors_own_file_in_another_layout_is_refused_by_its_own_name(folder, target):
-    (folder / "breastmnist.npz").write_bytes(official_bytes(DATASETS["retinamnist"]))
+    (folder / "breastmnist.npz").write_bytes(official_bytes(MEDMNIST["retinamnist"]))
     assert_refused(
         data_params(str(folder), verify=False),
         target,
-        rf"^{folder}/breastmnist\.npz: train_images is uint8 \[6,28,28,3\]; BreastMNIST at 28 has",
+        rf"^{folder}/breastmnist\.npz: train_images is uint8 \[6,28,28,3\]; breastmnist at 28 has",
     )
 
 

@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation.average_precision import mean_average_precision
 
-CHEST = DATASETS["chestmnist"]
+CHEST = MEDMNIST["chestmnist"]
 
 
 def repeated(labels: list[int], scores: list[float]):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation.brier import brier
 
-BINARY, CHEST, BLOOD = DATASETS["breastmnist"], DATASETS["chestmnist"], DATASETS["bloodmnist"]
+BINARY, CHEST, BLOOD = MEDMNIST["breastmnist"], MEDMNIST["chestmnist"], MEDMNIST["bloodmnist"]
 
 
 def test_the_score_by_hand():

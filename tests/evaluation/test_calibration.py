@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation.calibration import expected_calibration_error, reliability
 
-BINARY, CHEST, PATH = DATASETS["breastmnist"], DATASETS["chestmnist"], DATASETS["pathmnist"]
+BINARY, CHEST, PATH = MEDMNIST["breastmnist"], MEDMNIST["chestmnist"], MEDMNIST["pathmnist"]
 
 
 def binary(p: list[float]) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation.contributions import contributions
 from pipeline.evaluation.inference import covariance_of_means
 from pipeline.evaluation.metrics import accuracy, auc
@@ -13,7 +13,7 @@ KINDS = ("breastmnist", "bloodmnist", "chestmnist", "retinamnist")
 
 def _made(name, cases, seed=0, models=1, rounded=None):
     """Labels [N, L] and scores [N, C] of models that are somewhat right, and alike."""
-    dataset, generator = DATASETS[name], np.random.default_rng(seed)
+    dataset, generator = MEDMNIST[name], np.random.default_rng(seed)
     classes = dataset.num_classes
     if dataset.multi_label:
         labels = (generator.random((cases, classes)) < 0.3).astype(np.int64)

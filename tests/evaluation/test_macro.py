@@ -4,12 +4,12 @@ import warnings
 import numpy as np
 import pytest
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation.macro import balanced_accuracy, macro_f1
 from pipeline.evaluation.metrics import predictions
 
 NAMES = ["retinamnist", "bloodmnist", "breastmnist"]
-BLOOD, CHEST = DATASETS["bloodmnist"], DATASETS["chestmnist"]
+BLOOD, CHEST = MEDMNIST["bloodmnist"], MEDMNIST["chestmnist"]
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def reference():
 
 
 def simulated(name: str, count: int = 200):
-    dataset, generator = DATASETS[name], np.random.default_rng(6)
+    dataset, generator = MEDMNIST[name], np.random.default_rng(6)
     scores = generator.dirichlet(np.ones(dataset.num_classes), count).astype(np.float32)
     if dataset.multi_label:
         return dataset, (generator.random(scores.shape) < 0.2).astype(np.int64), (6 * scores).clip(0, 1)

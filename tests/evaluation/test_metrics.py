@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from medmnist.evaluator import getACC, getAUC
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation import metrics
 
 BY_TASK = {
@@ -17,7 +17,7 @@ BY_TASK = {
 
 
 def simulated(name: str, count: int = 200, *, ties: bool = False):
-    dataset = DATASETS[name]
+    dataset = MEDMNIST[name]
     generator = np.random.default_rng(5)
     logits = generator.normal(size=(count, dataset.num_classes)).astype(np.float32)
     if dataset.multi_label:
@@ -49,13 +49,13 @@ def test_auc_is_undefined_when_a_class_is_absent(name):
 
 
 def test_retinamnist_counts_exact_grades_only():
-    dataset = DATASETS["retinamnist"]
+    dataset = MEDMNIST["retinamnist"]
     scores = np.eye(5, dtype=np.float32)[[0, 1, 2, 3]]
     assert metrics.accuracy(dataset, np.array([[0], [2], [2], [4]]), scores) == 0.5
 
 
 def test_loss_by_hand_and_finite_for_certain_errors():
-    dataset = DATASETS["breastmnist"]
+    dataset = MEDMNIST["breastmnist"]
     scores = np.array([[0.25, 0.75], [1.0, 0.0]], dtype=np.float32)
     assert metrics.negative_log_likelihood(dataset, np.array([[1], [0]]), scores) == pytest.approx(
         -math.log(0.75) / 2, rel=1e-5

@@ -4,10 +4,10 @@ import warnings
 import numpy as np
 import pytest
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation.ordinal import accuracy_within_one, mean_absolute_error, quadratic_kappa
 
-RETINA = DATASETS["retinamnist"]
+RETINA = MEDMNIST["retinamnist"]
 
 
 def graded(truth: list[int], predicted: list[int]):

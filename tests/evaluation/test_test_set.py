@@ -8,7 +8,7 @@ import torch
 
 from pipeline.data.augment import normalise, to_float
 from pipeline.data.batches import Split
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation import metrics
 from pipeline.evaluation.brier import brier
 from pipeline.evaluation.calibration import expected_calibration_error
@@ -24,8 +24,8 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("name", ["retinamnist", "chestmnist", "nodulemnist3d"])
 def test_scores_are_probabilities_in_stored_order_of_the_plain_images(make_model, make_config, cached, name):
-    dataset, model = DATASETS[name], make_model()
-    split, size = Split(cached / name, "test", CPU), 32 if DATASETS[name].dimension == 2 else 16
+    dataset, model = MEDMNIST[name], make_model()
+    split, size = Split(cached / name, "test", CPU), 32 if MEDMNIST[name].dimension == 2 else 16
     scores = predict(model, split, dataset, config=make_config(), batch_size=3)
     images = normalise(to_float(torch.from_numpy(np.array(split.images)), dataset.dimension, size))
     with torch.no_grad():
@@ -44,7 +44,7 @@ def tested(make_model, make_config, cached):
         run_test(
             model,
             Split(cached / name, "test", CPU),
-            DATASETS[name],
+            MEDMNIST[name],
             validation=Split(cached / name, "val", CPU),
             config=make_config(),
             batch_size=4,
@@ -63,9 +63,9 @@ def test_saved_scores_and_labels_give_the_recorded_metrics_again(tested, tmp_pat
             scores, labels = arrays[f"{name}/scores"], arrays[f"{name}/labels"]
             assert (scores.dtype, labels.dtype) == (np.float32, np.int64)
             assert record["n"] == len(labels) == 10
-            assert record["acc"] == metrics.accuracy(DATASETS[name], labels, scores)
-            assert record["auc"] == metrics.auc(DATASETS[name], labels, scores)
-            assert record["loss"] == metrics.negative_log_likelihood(DATASETS[name], labels, scores)
+            assert record["acc"] == metrics.accuracy(MEDMNIST[name], labels, scores)
+            assert record["auc"] == metrics.auc(MEDMNIST[name], labels, scores)
+            assert record["loss"] == metrics.negative_log_likelihood(MEDMNIST[name], labels, scores)
             assert np.array(record["confusion"]).sum() == labels.size
     roc = pd.read_csv(tmp_path / "evaluation/mosaic/42/A.roc.csv")
     assert roc.groupby("dataset").size().to_dict() == dict.fromkeys(written["datasets"], 101)
@@ -156,7 +156,7 @@ def test_the_hardest_come_first_and_equal_ones_in_stored_order():
 
 def test_a_volume_is_shown_as_its_three_middle_slices():
     volume = np.arange(64, dtype=np.uint8).reshape(4, 4, 4)
-    picture = as_picture(volume, DATASETS["nodulemnist3d"])
+    picture = as_picture(volume, MEDMNIST["nodulemnist3d"])
     assert picture.shape == (4, 12)
     assert (picture[:, :4] == volume[2]).all()
     assert (picture[:, 4:8] == volume[:, 2]).all()
@@ -165,7 +165,7 @@ def test_a_volume_is_shown_as_its_three_middle_slices():
 
 @pytest.mark.parametrize("name", ["retinamnist", "chestmnist", "nodulemnist3d"])
 def test_the_temperature_is_that_of_validation_and_scales_nothing_that_is_saved(make_model, make_config, cached, name):
-    dataset, model, config = DATASETS[name], make_model(), make_config()
+    dataset, model, config = MEDMNIST[name], make_model(), make_config()
     splits = {split: Split(cached / name, split, CPU) for split in ("val", "test")}
     arguments = {"validation": splits["val"], "config": config, "batch_size": 4}
     plain = run_test(model, splits["test"], dataset, **arguments)

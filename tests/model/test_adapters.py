@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.model.gate import Gate, Mixture
 from pipeline.model.lora import Lora
 from pipeline.model.prompt import Prompt
@@ -23,7 +23,7 @@ def of(kind: str) -> dict:
 
 
 def batch_of(name: str, count: int = 3) -> torch.Tensor:
-    shape = (count, 3, 32, 32) if DATASETS[name].dimension == 2 else (count, 1, 16, 16, 16)
+    shape = (count, 3, 32, 32) if MEDMNIST[name].dimension == 2 else (count, 1, 16, 16, 16)
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 

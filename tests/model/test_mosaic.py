@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from pipeline.config import resolve
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.model.backbone import build_backbone
 from pipeline.model.mosaic import build_mosaic
 from pipeline.params import Params
 
 
 def batch_of(name: str, count: int = 3) -> torch.Tensor:
-    shape = (count, 3, 32, 32) if DATASETS[name].dimension == 2 else (count, 1, 16, 16, 16)
+    shape = (count, 3, 32, 32) if MEDMNIST[name].dimension == 2 else (count, 1, 16, 16, 16)
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 

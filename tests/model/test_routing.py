@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
 from pipeline.model.routing import Routing, build_routing
 from pipeline.params import Adapter
 
@@ -8,7 +8,7 @@ from pipeline.params import Adapter
 A = {"pathmnist", "bloodmnist", "tissuemnist", "dermamnist", "retinamnist"}
 B = {"chestmnist", "pneumoniamnist", "breastmnist", "octmnist", "organamnist", "organcmnist", "organsmnist"}
 C = {f"{name}mnist3d" for name in ("organ", "nodule", "adrenal", "fracture", "vessel", "synapse")}
-ALL = tuple(DATASETS)
+ALL = tuple(MEDMNIST)
 
 
 @pytest.fixture
@@ -18,7 +18,9 @@ def build(params):
     small = {f"bottleneck_{name}": index for index, name in enumerate(sizes, start=1)}
 
     def make(datasets=ALL, **changes):
-        return build_routing(Adapter.model_validate(params.adapter.model_dump() | small | changes), datasets)
+        adapter = Adapter.model_validate(params.adapter.model_dump() | small | changes)
+        groups = {name: group for name, group in MOSAIC_ROUTING.items() if name in datasets}
+        return build_routing(adapter, {name: MEDMNIST[name] for name in datasets}, groups)
 
     return make
 
@@ -139,6 +141,13 @@ def test_the_order_of_the_datasets_is_the_order_of_a_round(build):
 
 def test_a_specialist_without_datasets_does_not_exist(build):
     assert build(("vesselmnist3d", "pathmnist")).sizes == {"A": 1, "C": 3}
+
+
+@pytest.mark.parametrize("drawn", [{"pathmnist": "A"}, {"pathmnist": "A", "octmnist": "B"}])
+def test_what_is_drawn_must_be_two_groups_of_those_whose_specialist_is_open(drawn):
+    table = {"pathmnist": "random", "breastmnist": "random"}
+    with pytest.raises(ValueError, match="drawn: not two groups"):
+        Routing(name="random", kind="bottleneck", sizes={}, datasets=table, tokenizers={}, random_seed=0, drawn=drawn)
 
 
 @pytest.mark.parametrize("sizes", [{}, {"A": 1, "B": 2}])

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from pipeline.config import dump_config, resolve
-from pipeline.datasets import DATASETS, SPECIALISTS
+from pipeline.data import official
+from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, SPECIALISTS
 from pipeline.params import Params
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -148,7 +149,7 @@ class Inputs:
         arrays: dict[str, np.ndarray] = {}
         results = {}
         for name in self.datasets:
-            if DATASETS[name].specialist == specialist:
+            if MOSAIC_ROUTING[name] == specialist:
                 results[name], made = self._result(name, generator)
                 results[name] |= self.metrics.get((variant, seed, name), {})
                 made["contributions"] = self._contributions(variant, seed, name, results[name]).astype(np.float32)
@@ -179,7 +180,7 @@ class Inputs:
         return np.array(centre) + scatter - scatter.mean(axis=0)
 
     def _result(self, name: str, generator: np.random.Generator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        dataset, n = DATASETS[name], self.test
+        dataset, n = MEDMNIST[name], self.test
         classes = dataset.num_classes
         if dataset.multi_label:
             labels = (generator.random((n, classes)) < 0.2).astype(np.int64)
@@ -207,6 +208,8 @@ class Inputs:
             **dict.fromkeys(("quadratic_kappa", "mae", "acc_within_one", "map")),
             **self._further(name, float(right.mean())),
             "data": {
+                "form": dataset.form(),
+                **official.about(dataset).record(),
                 "source": self.source,
                 "official": self.official,
                 "size": size,
@@ -230,9 +233,9 @@ class Inputs:
         bins = [[0, None, None]] * 8 + [[self.test // 7, 0.57 + place / 15, 0.5 + place / 15] for place in range(7)]
         further = {"balanced_acc": acc - 0.02, "macro_f1": acc - 0.03, "ece": 0.071, "reliability": bins}
         further |= {"brier": 0.4, "temperature": 1.31, "loss_scaled": 0.8, "ece_scaled": 0.034, "brier_scaled": 0.38}
-        if DATASETS[name].task == "ordinal-regression":
+        if MEDMNIST[name].task == "ordinal-regression":
             further |= {"quadratic_kappa": 0.41, "mae": 0.83, "acc_within_one": min(1.0, acc + 0.2)}
-        if DATASETS[name].multi_label:
+        if MEDMNIST[name].multi_label:
             further["map"] = 0.234
         return further
 

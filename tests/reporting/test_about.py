@@ -3,6 +3,7 @@ from dataclasses import replace
 import markupsafe
 import pytest
 
+from pipeline.datasets import MOSAIC_ROUTING
 from pipeline.model.routing import build_routing
 from pipeline.reporting.ablation import render_markdown
 from pipeline.reporting.about import METHOD, describe_run
@@ -55,7 +56,11 @@ def drawing(load, params):
     def make(datasets, seeds):
         results = load(variants=("mosaic", "shared"), datasets=datasets, seeds=seeds)
         adapter = params.adapter.model_copy(update={"routing": "random"})
-        config = results.configs["mosaic"].model_copy(update={"routing": build_routing(adapter, datasets)})
+        forms, groups = (
+            results.configs["mosaic"].datasets,
+            {name: MOSAIC_ROUTING[name] for name in MOSAIC_ROUTING if name in datasets},
+        )
+        config = results.configs["mosaic"].model_copy(update={"routing": build_routing(adapter, forms, groups)})
         return replace(results, configs=results.configs | {"shared": config})
 
     return make

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets import DATASETS
 from pipeline.evaluation.temperature import BOUNDS
 from pipeline.reporting.results import load_results
 from pipeline.reporting.sections import branch, gain, gates, metrics, similarity
@@ -234,4 +233,4 @@ def test_calibration_stands_before_and_after_the_temperature_and_a_bound_is_name
     assert rows[1] == ["7.1", "0.400", "0.900", NONE, "0.380", "0.800", NONE]
     assert rows[-1] == ["7.1", "0.400", "0.900", NONE, "0.380", "0.800", NONE]
     (sentence,) = (text for text in built["sentences"] if "temperature" in text)
-    assert f"The temperature of {DATASETS[inputs.datasets[0]].title} is a bound of its range, 0.05 to 20" in sentence
+    assert "The temperature of RetinaMNIST is a bound of its range, 0.05 to 20" in sentence

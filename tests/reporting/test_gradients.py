@@ -4,26 +4,32 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
 from pipeline.reporting.results import load_results
 from pipeline.reporting.sections import gradients
 from pipeline.reporting.sections.gradients import FLAT, GROUPS, directions, partitions
 from pipeline.reporting.wording import MINUS
 
-NAMES = list(DATASETS)
+NAMES = list(MEDMNIST)
 SIX = ("pathmnist", "bloodmnist", "octmnist", "organamnist", "nodulemnist3d", "vesselmnist3d")
 
 
 def cosines(names, inside, outside, noise=0.0, seed=1) -> np.ndarray:
     """Symmetric cosines [D, D]: `inside` within groups and `outside` between them, but for noise."""
-    groups = [DATASETS[name].specialist for name in names]
+    groups = [MOSAIC_ROUTING[name] for name in names]
     drawn = noise * np.random.default_rng(seed).standard_normal((len(names), len(names)))
     return np.where(np.equal.outer(groups, groups), inside, outside) + drawn + drawn.T
 
 
+def asked_of(names, by_training) -> dict[str, gradients.Partition]:
+    """What is asked of the cosines of these datasets, in the groups and dimensions that MOSAIC has for them."""
+    groups, dimensions = [MOSAIC_ROUTING[name] for name in names], [MEDMNIST[name].dimension for name in names]
+    return partitions(groups, dimensions, by_training)
+
+
 def told(names, by_training) -> dict[str, str]:
     """The sentence of each question, asked of these cosines by training."""
-    asked = partitions(names, by_training)
+    asked = asked_of(names, by_training)
     found = directions(list(asked.values()))
     return {
         what: gradients.partition_sentence(what, partition, *each).replace(MINUS, "-")
@@ -46,7 +52,7 @@ def test_groups_that_pull_less_alike_are_said_to():
 
 
 def test_volumes_apart_from_images_say_nothing_of_a_against_b():
-    volume = np.array([DATASETS[name].dimension == 3 for name in NAMES])
+    volume = np.array([MEDMNIST[name].dimension == 3 for name in NAMES])
     apart = np.where(np.equal.outer(volume, volume), 0.3, 0.0)
     sentences = told(NAMES, [apart + cosines(NAMES, 0, 0, 0.03, seed) for seed in (3, 4)])
     assert "The partition follows the conflicts." in sentences[GROUPS]
@@ -61,7 +67,7 @@ def test_by_one_training_nothing_is_called_however_clear(inside, outside):
 
 def test_trainings_that_disagree_show_nothing_however_clear_their_mean():
     by_training = [cosines(NAMES, 0.9, 0.1), cosines(NAMES, 0.19, 0.2)]
-    assert partitions(NAMES, by_training)[GROUPS].p < 0.001
+    assert asked_of(NAMES, by_training)[GROUPS].p < 0.001
     sentence = told(NAMES, by_training)[GROUPS]
     assert "Trainings disagree on which is higher (by +0.800 and -0.010), so neither is shown to be." in sentence
 
@@ -69,24 +75,24 @@ def test_trainings_that_disagree_show_nothing_however_clear_their_mean():
 def test_what_groups_at_random_would_do_as_well_is_not_shown():
     # Clear, but of 15 partitions of six datasets into three pairs this is one.
     by_training = [cosines(SIX, 0.3, 0.1)] * 3
-    assert partitions(SIX, by_training)[GROUPS].p == pytest.approx(1 / 15, abs=0.02)
+    assert asked_of(SIX, by_training)[GROUPS].p == pytest.approx(1 / 15, abs=0.02)
     assert "That they differ by more than chance is not shown (permutation p" in told(SIX, by_training)[GROUPS]
 
 
 def test_two_questions_share_the_level():
     by_training = [cosines(NAMES, 0.13, 0.1, 0.08, seed) for seed in (5, 6)]
-    asked = list(partitions(NAMES, by_training).values())
+    asked = list(asked_of(NAMES, by_training).values())
     adjusted = [p for _, p in directions(asked)]
     assert sorted(adjusted)[0] == pytest.approx(2 * min(each.p for each in asked))
 
 
 def test_a_and_b_are_compared_among_images_alone_and_once():
-    images = [name for name in NAMES if DATASETS[name].dimension == 2]
-    assert list(partitions(images, [cosines(images, 0.3, 0.1)])) == [GROUPS]
+    images = [name for name in NAMES if MEDMNIST[name].dimension == 2]
+    assert list(asked_of(images, [cosines(images, 0.3, 0.1)])) == [GROUPS]
     changed = cosines(NAMES, 0.3, 0.1)
-    volume = np.array([DATASETS[name].dimension == 3 for name in NAMES])
+    volume = np.array([MEDMNIST[name].dimension == 3 for name in NAMES])
     changed[volume] = changed[:, volume] = -0.7
-    before, after = (partitions(NAMES, [each])[FLAT] for each in (cosines(NAMES, 0.3, 0.1), changed))
+    before, after = (asked_of(NAMES, [each])[FLAT] for each in (cosines(NAMES, 0.3, 0.1), changed))
     assert np.array_equal(before.mean, after.mean)
     assert before.gaps == pytest.approx([0.2])
 
@@ -94,14 +100,14 @@ def test_a_and_b_are_compared_among_images_alone_and_once():
 def test_without_pairs_nothing_is_compared():
     names = ["pathmnist", "octmnist", "nodulemnist3d"]
     by_training = [cosines(names, 0.3, 0.1)] * 2
-    assert [direction for direction, _ in directions(list(partitions(names, by_training).values()))] == [0, 0]
+    assert [direction for direction, _ in directions(list(asked_of(names, by_training).values()))] == [0, 0]
     assert all("so nothing is compared" in sentence for sentence in told(names, by_training).values())
 
 
 def test_an_undefined_cosine_counts_in_no_mean():
     holed = cosines(NAMES, 0.3, 0.1)
     holed[0, 2] = holed[2, 0] = np.nan
-    assert partitions(NAMES, [holed])[GROUPS].gaps == pytest.approx([0.2])
+    assert asked_of(NAMES, [holed])[GROUPS].gaps == pytest.approx([0.2])
 
 
 def random_cosines(generator: np.random.Generator, trainings: int, common: float) -> list[np.ndarray]:
@@ -117,7 +123,7 @@ def test_where_groups_mean_nothing_claims_are_rare_and_with_one_training_there_a
     monkeypatch.setattr(gradients, "PERMUTATIONS", 199)  # as valid, and faster
     generator, repeats = np.random.default_rng(trainings), 200
     found = [
-        directions(list(partitions(NAMES, random_cosines(generator, trainings, 2.0)).values())) for _ in range(repeats)
+        directions(list(asked_of(NAMES, random_cosines(generator, trainings, 2.0)).values())) for _ in range(repeats)
     ]
     false = sum(any(direction for direction, _ in each) for each in found)
     # More would be seen once in a thousand times of 5 %.
@@ -189,7 +195,7 @@ def test_variants_share_the_level_too(inputs):
     inputs.conflicts = {(variant, seed): found for variant in ("mosaic", "shared") for seed in (1, 2)}
     inputs.write()
     parts = gradients.build(load_results(inputs.variants, inputs.seeds, root=inputs.root))["parts"]
-    alone = partitions(SIX, [cosines(SIX, 0.3, 0.1)])
+    alone = asked_of(SIX, [cosines(SIX, 0.3, 0.1)])
     tests = 2 * len(alone)
     assert [variant for variant, *_ in parts] == ["mosaic", "shared"]
     for _, sentences, *_ in parts:

@@ -14,7 +14,18 @@ from pipeline.reporting.results import load_results
 from pipeline.reporting.results_csv import results_csv
 
 SPLITS = {split: {"n": 6, "of": 6} for split in ("train", "val", "test")}
-ORIGIN = {"source": "phantom", "official": False, "size": 28, "class_names": [], "raw_md5": "0" * 32, "splits": SPLITS}
+ORIGIN = {
+    "form": {},
+    "title": "any",
+    "specialist": "A",
+    "licence": "any",
+    "source": "phantom",
+    "official": False,
+    "size": 28,
+    "class_names": [],
+    "raw_md5": "0" * 32,
+    "splits": SPLITS,
+}
 
 
 def _results(inputs, values):
@@ -127,8 +138,9 @@ def test_the_constant_answer_gives_the_most_frequent_class(confusion, n, expecte
     assert constant_answer(result) == pytest.approx(expected)
 
 
-def test_groups_without_a_dataset_are_absent():
-    assert groups(("retinamnist", "pathmnist")) == {
+def test_groups_without_a_dataset_are_absent(inputs):
+    inputs.variants, inputs.datasets = ("mosaic",), ("retinamnist", "pathmnist")
+    assert groups(_results(inputs, {})) == {
         "mean": ("retinamnist", "pathmnist"),
         "2d": ("retinamnist", "pathmnist"),
         "A": ("retinamnist", "pathmnist"),

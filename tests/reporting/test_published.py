@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.reporting.results import load_results
 from pipeline.reporting.sections.published import build
 
@@ -76,15 +76,15 @@ def test_a_published_mean_needs_all_of_its_datasets_and_both_sizes(inputs):
     inputs.source, inputs.official, inputs.variants = "zenodo", True, ("mosaic",)
     inputs.sizes = {2: 28, 3: 64}
     rows = "MEAN_ALL18,MOSAIC,28 / 64^3,0.89,0.84,,,Paper,\nMEAN_ALL18,Other,28 / 28^3,0.8,0.8,,,Paper,\n"
-    inputs.datasets = tuple(name for name in DATASETS if name != "pathmnist")
+    inputs.datasets = tuple(name for name in MEDMNIST if name != "pathmnist")
     assert _tables(inputs, rows) == {}
 
 
 def test_a_published_mean_over_all_18_stands_beside_ours(inputs):
     inputs.source, inputs.official, inputs.variants = "zenodo", True, ("mosaic",)
     inputs.sizes = {2: 28, 3: 64}
-    inputs.datasets = tuple(DATASETS)
-    inputs.metrics = {("mosaic", 42, name): {"acc": 0.5, "auc": 0.25} for name in DATASETS}
+    inputs.datasets = tuple(MEDMNIST)
+    inputs.metrics = {("mosaic", 42, name): {"acc": 0.5, "auc": 0.25} for name in MEDMNIST}
     inputs.metrics["mosaic", 42, "pathmnist"] = {"acc": 0.5, "auc": None}
     rows = "MEAN_ALL18,MOSAIC,28 / 64^3,0.89,0.84,,,Paper,\nMEAN_ALL18,Other,28 / 28^3,0.8,0.8,,,Paper,\n"
     tables = _tables(inputs, rows)

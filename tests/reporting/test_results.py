@@ -88,10 +88,10 @@ def test_a_sample_keeps_the_scores_and_labels_of_its_own_row(inputs):
     np.testing.assert_array_equal(samples[0].scores, arrays["retinamnist/scores"][7])
 
 
-def test_datasets_come_by_specialist(inputs):
+def test_datasets_come_by_specialist_and_then_as_in_a_round(inputs):
     inputs.datasets = ("synapsemnist3d", "breastmnist", "dermamnist", "pathmnist")
     inputs.write()
-    assert _load(inputs).datasets == ("pathmnist", "dermamnist", "breastmnist", "synapsemnist3d")
+    assert _load(inputs).datasets == ("dermamnist", "pathmnist", "breastmnist", "synapsemnist3d")
 
 
 def test_a_missing_table_of_published_results_names_its_parameter(inputs):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.errors import PipelineError
 from pipeline.layout import RAW, TRAINING_DATA
 from pipeline.params import PARAMS_FILE
@@ -20,7 +20,7 @@ HEAVY = {"torch", "torchvision", "timm", "medmnist", "mlflow", "dvc", "pandas", 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """A repository with params.yaml only, and a mirror folder with one small file of its own."""
-    dataset, rng = DATASETS["breastmnist"], np.random.default_rng(0)
+    dataset, rng = MEDMNIST["breastmnist"], np.random.default_rng(0)
     (tmp_path / "mirror").mkdir()
     content = {}
     for split, count in {"train": 6, "val": 2, "test": 3}.items():

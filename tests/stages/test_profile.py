@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.errors import PipelineError
 from pipeline.params import parse_params
 from pipeline.profile import overlay
@@ -73,8 +73,8 @@ def test_a_list_is_replaced_and_what_stands_below_it_stays():
     kept = ["  - retinamnist", "  - vesselmnist3d"]
     removed, added = changes(after)
     assert added == []
-    assert removed == [f"  - {name}" for name in DATASETS if f"  - {name}" not in kept]
-    longer = lay(yaml.safe_dump({"data": {"datasets": list(DATASETS)}}), after)
+    assert removed == [f"  - {name}" for name in MEDMNIST if f"  - {name}" not in kept]
+    longer = lay(yaml.safe_dump({"data": {"datasets": list(MEDMNIST)}}), after)
     assert longer == PARAMS
 
 
@@ -122,7 +122,7 @@ def test_every_profile_is_legal_and_starts_with_a_line_that_says_what_it_is(name
 def test_the_paper_profile_is_the_paper():
     params = parse_params(lay((ROOT / "profiles/paper.yaml").read_text()), "params.yaml")
     assert (params.data.source, params.data.size_2d, params.data.size_3d) == ("zenodo", 224, 64)
-    assert params.data.datasets == tuple(DATASETS)
+    assert params.data.datasets == tuple(MEDMNIST)
     assert (params.data.train_limit, params.data.eval_limit) == (None, None)
     assert (params.model.backbone, params.model.image_size, params.model.volume_size) == (
         "vit_base_patch16_224",

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.processes import Processes
 from pipeline.training.class_weights import class_weights
 from pipeline.training.conflicts import mean_gradient
@@ -16,14 +16,14 @@ ANSWERS = torch.tensor([[1, 0, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]])
 
 
 def test_a_case_counts_by_the_rarity_of_its_class_and_all_of_them_one_in_the_mean():
-    weights = class_weights("balanced", DATASETS["retinamnist"], SKEWED)
+    weights = class_weights("balanced", MEDMNIST["retinamnist"], SKEWED)
     # n = 10 cases over the k = 3 classes that occur: 10 / (3 * 6), 10 / (3 * 3), 10 / 3.
     torch.testing.assert_close(weights, torch.tensor([10 / 18, 10 / 9, 0, 10 / 3, 0]))
     assert weights[SKEWED[:, 0]].mean().item() == pytest.approx(1)
 
 
 def test_a_yes_counts_as_much_as_all_noes_and_nothing_where_there_is_none():
-    weights = class_weights("balanced", DATASETS["chestmnist"], ANSWERS)
+    weights = class_weights("balanced", MEDMNIST["chestmnist"], ANSWERS)
     torch.testing.assert_close(weights, torch.tensor([3, 0, 0, 1 / 3]))
 
 
@@ -46,7 +46,7 @@ def test_the_weighted_loss_of_several_labels_by_hand():
 
 @pytest.mark.parametrize("name", ["retinamnist", "breastmnist", "chestmnist"])
 def test_without_weights_the_loss_is_torchs_own_to_the_bit(name):
-    dataset, generator = DATASETS[name], torch.Generator().manual_seed(0)
+    dataset, generator = MEDMNIST[name], torch.Generator().manual_seed(0)
     logits = torch.randn(17, dataset.num_classes, generator=generator)
     highest = 1 if dataset.multi_label else dataset.num_classes - 1
     labels = torch.randint(0, highest + 1, (17, dataset.label_columns), generator=generator)
@@ -92,7 +92,7 @@ def test_a_step_of_the_training_minimises_the_loss_weighted_by_the_training_labe
     minimised = trainer.visit(name)
 
     logits, labels = seen["logits"].detach().double().numpy(), seen["labels"]
-    if DATASETS[name].multi_label:
+    if MEDMNIST[name].multi_label:
         yes = labels.sum(axis=0)
         cases = np.where(labels == 1, (12 - yes) / yes * np.log1p(np.exp(-logits)), np.log1p(np.exp(logits)))
     else:

@@ -82,7 +82,7 @@ def test_what_is_no_model_file_of_the_stage_is_one_line(model, saved, content):
 
 
 def write_meta(name: str, source: str = "phantom") -> None:
-    meta = {"dataset": name, "source": source, "size": 28, "splits": {}, "findings": []}
+    meta = {"dataset": name, "source": source, "size": 28, "form": {}, "splits": {}, "findings": []}
     (TRAINING_DATA / name / "meta.json").write_text(json.dumps(meta))
 
 

@@ -6,7 +6,7 @@ import torch
 from safetensors import safe_open
 
 from pipeline.data.augment import augment, draw, normalise, to_float
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.errors import PipelineError
 from pipeline.training.model_file import load_model, save_model
 
@@ -94,7 +94,7 @@ def test_under_bf16_both_models_see_what_fp32_makes_of_the_images(make_trainer, 
             return forward(images, dataset)
 
         monkeypatch.setattr(getattr(trainer, which), "forward", record)
-    dataset, size = DATASETS[name], trainer.config.model.size(DATASETS[name].dimension)
+    dataset, size = MEDMNIST[name], trainer.config.model.size(MEDMNIST[name].dimension)
     generator = torch.Generator().manual_seed(0)
     stored = torch.randint(256, (4, *dataset.image_shape(28)), dtype=torch.uint8, generator=generator)
     images, draws = to_float(stored, dataset.dimension, size), draw(dataset, 4, generator)

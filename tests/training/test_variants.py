@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from pipeline.data.batches import Split, open_splits
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation.test_set import run_test
 from pipeline.model.mosaic import build_mosaic
 from pipeline.training.checkpoint import Checkpoints
@@ -36,8 +36,8 @@ def test_every_variant_trains_is_saved_and_is_tested_as_it_was_trained(
     load_model(tmp_path / "model.safetensors", model, trainer.deployed)
     for name in trainer.config.datasets:
         val = Split(cached / name, "val", CPU)
-        result = run_test(model, val, DATASETS[name], validation=val, config=trainer.config, batch_size=4).record()
-        if DATASETS[name].task != "ordinal-regression" or not trainer.config.train.grade_tolerance:
+        result = run_test(model, val, MEDMNIST[name], validation=val, config=trainer.config, batch_size=4).record()
+        if MEDMNIST[name].task != "ordinal-regression" or not trainer.config.train.grade_tolerance:
             number, which = trainer.best.round, trainer.best.deployed
             if trainer.own_rounds:
                 number, which, _ = trainer.own_rounds.best[name]
@@ -67,7 +67,7 @@ def test_datasets_routed_apart_train_together_as_each_does_alone(make_trainer, k
         for which in ("student", "teacher"):
             ours = getattr(together, which).trainable_state()
             theirs = getattr(alone, which).trainable_state()
-            assert any(key.startswith("tokenizers_3d") for key in theirs) == (DATASETS[name].dimension == 3)
+            assert any(key.startswith("tokenizers_3d") for key in theirs) == (MEDMNIST[name].dimension == 3)
             for key, tensor in theirs.items():
                 assert torch.equal(tensor, ours[key]), key
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.datasets import DATASETS, SPECIALISTS
+from pipeline.reporting.results import Results
 from pipeline.reporting.svg import DASHES, SERIES, inline_svg, styled
 
 GAP = 0.055  # of the axis, between the names of two lines
@@ -23,11 +23,10 @@ class Line:
     band: np.ndarray | None = None
 
 
-def by_group(values: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
+def by_group(results: Results, values: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
     """Values by layer [datasets, L] of each group of datasets that has any."""
     groups = {
-        specialist: [layers for name, layers in values.items() if DATASETS[name].specialist == specialist]
-        for specialist in SPECIALISTS
+        specialist: [values[name] for name in names if name in values] for specialist, names in results.groups.items()
     }
     return {specialist: np.array(layers) for specialist, layers in groups.items() if layers}
 

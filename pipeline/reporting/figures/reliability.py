@@ -3,7 +3,6 @@
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.datasets import DATASETS
 from pipeline.reporting.records import DatasetResult
 from pipeline.reporting.svg import INK, SERIES, inline_svg, styled
 from pipeline.reporting.wording import UNDEFINED, count, with_unit
@@ -44,7 +43,7 @@ def reliability_diagram(dataset: str, result: DatasetResult) -> Markup | None:
     counts.set_yticks([0, most])
     counts.set_ylabel(noun(result))
     counts.set_xlabel("confidence, %")
-    title = f"Reliability of {DATASETS[dataset].title}: accuracy by confidence"
+    title = f"Reliability of {result.data.title}: accuracy by confidence"
     described = "; ".join(
         f"confidence {100 * c:.0f} %: right {100 * a:.0f} % of {count(n)} {noun(result)}" for n, c, a in bins
     )

@@ -5,13 +5,12 @@ import math
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.datasets import DATASETS
 from pipeline.reporting.svg import INK, SERIES, inline_svg, styled
 from pipeline.reporting.wording import with_unit
 
 
 @styled
-def roc_curve(dataset: str, fpr: list[float], tpr: list[float], auc: float | None) -> Markup | None:
+def roc_curve(dataset: str, title: str, fpr: list[float], tpr: list[float], auc: float | None) -> Markup | None:
     """Return the curve over the diagonal of chance; None if it is undefined."""
     if not tpr or any(map(math.isnan, tpr)):
         return None
@@ -26,7 +25,7 @@ def roc_curve(dataset: str, fpr: list[float], tpr: list[float], auc: float | Non
     axes.set_yticks([0, 50, 100])
     axes.set_xlabel("false positives, %")
     axes.set_ylabel("true positives, %")
-    title = f"Macro-averaged ROC curve of {DATASETS[dataset].title}"
+    heading = f"Macro-averaged ROC curve of {title}"
     at = [f"{100 * y:.0f} % at {100 * x:.0f} %" for x, y in zip(fpr, tpr, strict=True) if round(100 * x) in (5, 10, 20)]
     description = f"AUC {with_unit(auc)}. True positives at false positives: {', '.join(at)}."
-    return inline_svg(figure, f"roc-{dataset}", title, description)
+    return inline_svg(figure, f"roc-{dataset}", heading, description)

@@ -7,7 +7,6 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.datasets import DATASETS
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.svg import DASHES, SERIES, inline_svg, styled
 
@@ -35,7 +34,7 @@ def dataset_curves(results: Results, dataset: str) -> Markup:
     axes.set_xlabel("round")
     axes.set_ylabel("validation, %")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    title = f"Validation ACC and AUC on {DATASETS[dataset].title} by round, in percent"
+    title = f"Validation ACC and AUC on {results.title(dataset)} by round, in percent"
     return inline_svg(figure, f"rounds-{dataset}", title, " ".join(ends))
 
 

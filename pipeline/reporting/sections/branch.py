@@ -14,7 +14,7 @@ from pipeline.reporting.wording import listing
 def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentence, what was looked at, figure) for each variant with specialists."""
     table = {
-        variant: by_group(mean_of([analysis.branch_ratio for analysis in analyses]))
+        variant: by_group(results, mean_of([analysis.branch_ratio for analysis in analyses]))
         for variant, analyses in results.analyses.items()
         if analyses[0].branch_ratio
     }

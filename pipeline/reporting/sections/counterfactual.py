@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.datasets import DATASETS
 from pipeline.evaluation.inference import Estimate, contrast, covariance_of_means
 from pipeline.evaluation.significance import holm, sign_test
 from pipeline.reporting.comparisons import ALPHA
@@ -77,26 +76,27 @@ def build(results: Results) -> dict[str, Any] | None:
     }
     if not swapped:
         return None
-    leads = {variant: leads_of([each.counterfactual for each in analyses]) for variant, analyses in swapped.items()}
+    leads = {
+        variant: leads_of(results, [each.counterfactual for each in analyses]) for variant, analyses in swapped.items()
+    }
     # One family: whatever the section claims, of whichever variant and dataset.
     shown = iter(directions([each for by_dataset in leads.values() for each in by_dataset.values()]))
     parts = []
     for index, (variant, analyses) in enumerate(swapped.items()):
         called = {name: next(shown) for name in leads[variant]}
         specialists = len(analyses[0].counterfactual.specialists)
-        sentences = routing_sentences(leads[variant], called, specialists, _one_case(results, analyses))
+        sentences = routing_sentences(results, leads[variant], called, specialists, _one_case(results, analyses))
         parts.append((variant, sentences, routing_map(results, variant, called, index)))
     return {"parts": parts}
 
 
-def leads_of(found: Sequence[Counterfactual]) -> dict[str, Lead]:
+def leads_of(results: Results, found: Sequence[Counterfactual]) -> dict[str, Lead]:
     """Leads by dataset, of one variant trained several times."""
     leads = {}
     for name in found[0].right:
         # The own specialist first: trainings that draw their groups may have different ones.
         right = np.array([_own_first(each, name, each.right[name]) for each in found])
-        labels = DATASETS[name].num_classes if DATASETS[name].multi_label else 1
-        leads[name] = lead(right, 0, labels)
+        leads[name] = lead(right, 0, results.dataset(name).label_columns)
     return leads
 
 
@@ -111,7 +111,7 @@ def _one_case(results: Results, analyses: Sequence[Analysis]) -> str:
 
 
 def routing_sentences(
-    leads: Mapping[str, Lead], called: Mapping[str, int], specialists: int, one_case: str
+    results: Results, leads: Mapping[str, Lead], called: Mapping[str, int], specialists: int, one_case: str
 ) -> list[str]:
     """On which datasets the own specialist is shown to differ from the others; with one training, how many lead."""
     mean, trainings = mean_lead(leads.values()), len(next(iter(leads.values())).counts)
@@ -125,7 +125,7 @@ def routing_sentences(
             f"{level} and below on {below}, by {signed(mean.value)} points on average; {one_case}. Nothing is called "
             "by one training."
         ]
-    better, worse = ([DATASETS[name].title for name in called if called[name] == sign] for sign in (1, -1))
+    better, worse = ([results.title(name) for name in called if called[name] == sign] for sign in (1, -1))
     interval = f" (95 % interval over trainings and cases {bounds(mean.interval)})" if mean.interval else ""
     return [
         f"The own specialist's accuracy is shown to be above {others} on {_named(better)} of {datasets} and below it "
@@ -172,7 +172,7 @@ def routing_map(results: Results, variant: str, called: Mapping[str, int], index
             )
             for place, value in enumerate(acc[name])
         ]
-        rows.append((DATASETS[name].title, cells))
+        rows.append((results.title(name), cells))
     stars = " Bold with a star: shown to differ from the mean of the others." if len(analyses) > 1 else ""
     return HeatMap(
         name=f"counterfactual-{index}",

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from pipeline.datasets import DATASETS
 from pipeline.reporting.means import constant_mean, groups, mean_over, over
 from pipeline.reporting.origin import describe_findings
 from pipeline.reporting.results import METRICS, Results
@@ -17,7 +16,7 @@ UNITS = {False: "class", True: "label"}
 
 def build(results: Results) -> dict[str, Any]:
     """Content of the section."""
-    found = [(DATASETS[name].title, describe_findings(results, name)) for name in results.datasets]
+    found = [(results.title(name), describe_findings(results, name)) for name in results.datasets]
     return {
         "groups": groups_table(results),
         "tables": [datasets_table(results, metric) for metric in METRICS],
@@ -29,10 +28,11 @@ def datasets_table(results: Results, metric: str) -> Table:
     """Rows: datasets with their size; columns: the constant answer, and the metric of every variant."""
     rows = []
     for name in results.datasets:
-        dataset, result = DATASETS[name], results.main_run.results[name]
+        dataset, result = results.dataset(name), results.main_run.results[name]
         constant = constant_mean(results, metric, (name,))
-        about = f"{dataset.specialist}, n {count(result.n)}, {plural(dataset.num_classes, UNITS[dataset.multi_label])}"
-        row = [Cell(dataset.title, below=about), Cell(percent(constant))]
+        classes = plural(dataset.num_classes, UNITS[dataset.multi_label])
+        about = f"{results.specialist(name)}, n {count(result.n)}, {classes}"
+        row = [Cell(results.title(name), below=about), Cell(percent(constant))]
         for variant in results.variants:
             interval = mean_over(results, variant, metric, (name,)).interval
             text = seed_spread(results.values(variant, name, metric))
@@ -59,7 +59,7 @@ def _not_above(results: Results, metric: str) -> str:
 
 def groups_table(results: Results) -> Table:
     """Rows: variants; columns: ACC and AUC for all datasets, 2D, 3D and each specialist's."""
-    by_group = groups(results.datasets)
+    by_group = groups(results)
     columns = [(metric, names) for names in by_group.values() for metric in METRICS]
     rows = []
     for variant in results.variants:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.datasets import DATASETS
 from pipeline.evaluation.inference import Estimate, contrast
 from pipeline.evaluation.significance import holm
 from pipeline.reporting.comparisons import ALPHA
@@ -143,7 +142,7 @@ def forgetting_map(
     means = {variant: {name: fmean(by_seed) for name, by_seed in losses.items()} for variant, losses in table.items()}
     names = [name for name in results.datasets if any(name in losses for losses in means.values())]
     scale = full_scale([value for losses in means.values() for value in losses.values()])
-    rows = [(DATASETS[name].title, [_cell(losses.get(name), scale) for losses in means.values()]) for name in names]
+    rows = [(results.title(name), [_cell(losses.get(name), scale) for losses in means.values()]) for name in names]
     rows.append(("Mean", [_cell(each.loss.value, scale, mark=each.loses != 0) for each in found.values()]))
     several = len(results.seeds) > 1
     if several:
@@ -163,7 +162,7 @@ def forgetting_map(
         corner="Dataset",
         header=list(table),
         rows=rows,
-        rules=(*breaks([DATASETS[name].specialist for name in names]), len(names)),
+        rules=(*breaks([results.specialist(name) for name in names]), len(names)),
     )
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from pipeline.datasets import DATASETS
 from pipeline.evaluation.significance import holm
 from pipeline.reporting.comparisons import ALPHA, excludes_zero, on_dataset
 from pipeline.reporting.means import TIE, above_constant, defined
@@ -101,8 +100,8 @@ def gain_sentences(results: Results, gains: dict[str, list[Gain]]) -> list[str]:
     return [
         f"{results.main} minus a specialist for every dataset ({ALONE}): {means}. Whether the means differ is in the "
         "table of variants.",
-        *(_shown(metric, of) if repeated else _seen(results.main, metric, of) for metric, of in gains.items()),
-        *_opposed(gains),
+        *(_shown(results, metric, of) if repeated else _seen(results, metric, of) for metric, of in gains.items()),
+        *_opposed(results, gains),
         *_below_constant(results, gains),
     ]
 
@@ -114,23 +113,23 @@ def _mean(metric: str, gains: list[Gain]) -> str:
     return f"{TITLES[metric]} {mean} points on average over {plural(len(gains), 'dataset')}{ratio}"
 
 
-def _seen(main: str, metric: str, gains: list[Gain]) -> str:
+def _seen(results: Results, metric: str, gains: list[Gain]) -> str:
     """On how many datasets one training ended above the other, and where the two are furthest apart."""
     above, below = sum(gain.points > TIE for gain in gains), sum(gain.points < -TIE for gain in gains)
     least, most = (pick(gains, key=lambda gain: gain.points) for pick in (min, max))
-    ends = [f"{signed(end.points)} points on {DATASETS[end.dataset].title}" for end in (least, most)]
+    ends = [f"{signed(end.points)} points on {results.title(end.dataset)}" for end in (least, most)]
     return (
-        f"In {TITLES[metric]}, of these two trainings that of {main} is higher on {above} and lower on {below} of "
-        f"{plural(len(gains), 'dataset')} ({ends[0] if len(gains) == 1 else ' to '.join(ends)}): one training each, so "
-        "no dataset is called helped or hurt."
+        f"In {TITLES[metric]}, of these two trainings that of {results.main} is higher on {above} and lower on {below} "
+        f"of {plural(len(gains), 'dataset')} ({ends[0] if len(gains) == 1 else ' to '.join(ends)}): one training each, "
+        "so no dataset is called helped or hurt."
     )
 
 
-def _shown(metric: str, gains: list[Gain]) -> str:
+def _shown(results: Results, metric: str, gains: list[Gain]) -> str:
     """Which datasets are shown to be helped and hurt, and the one that loses most."""
     shown = []
     for verdict in ("helped", "hurt"):
-        titles = [DATASETS[gain.dataset].title for gain in gains if gain.verdict == verdict]
+        titles = [results.title(gain.dataset) for gain in gains if gain.verdict == verdict]
         number = (
             f"{plural(len(titles), 'dataset')} {'is' if len(titles) == 1 else 'are'}" if titles else "no dataset is"
         )
@@ -143,11 +142,11 @@ def _shown(metric: str, gains: list[Gain]) -> str:
         if worst.interval:
             low, high = worst.interval
             found = f"95\u00a0% CI {bounds((-high, -low)).replace('+', '')}, p {p_value(worst.p)}"
-        most = f"{DATASETS[worst.dataset].title} loses most, {points(worst.points)} ({found})"
+        most = f"{results.title(worst.dataset)} loses most, {points(worst.points)} ({found})"
     return f"In {TITLES[metric]}, {' and '.join(shown)}; {most}."
 
 
-def _opposed(gains: dict[str, list[Gain]]) -> list[str]:
+def _opposed(results: Results, gains: dict[str, list[Gain]]) -> list[str]:
     """Where ACC and AUC differ in sign, with the numbers where either of them is shown."""
     if len(gains) < len(METRICS):
         return []
@@ -159,7 +158,7 @@ def _opposed(gains: dict[str, list[Gain]]) -> list[str]:
     if not opposed:
         return []
     told = [
-        f"{DATASETS[acc.dataset].title} ({signed(acc.points)} and {signed(auc.points)} points)"
+        f"{results.title(acc.dataset)} ({signed(acc.points)} and {signed(auc.points)} points)"
         for acc, auc in opposed
         if {acc.verdict, auc.verdict} & set(SHARING)
     ]
@@ -173,7 +172,7 @@ def _below_constant(results: Results, gains: dict[str, list[Gain]]) -> list[str]
     sentences = []
     for metric, of in gains.items():
         helped = [gain.dataset for gain in of if gain.verdict == "helped"]
-        below = [DATASETS[name].title for name in helped if not above_constant(results, results.main, metric, (name,))]
+        below = [results.title(name) for name in helped if not above_constant(results, results.main, metric, (name,))]
         if below:
             sentences.append(
                 f"On {listing(below)}, the {TITLES[metric]} that sharing helps is not above that of a constant answer."
@@ -201,7 +200,7 @@ def gain_table(results: Results, gains: dict[str, list[Gain]]) -> Table:
     )
     rows = []
     for name in results.datasets:
-        row = [Cell(DATASETS[name].title)]
+        row = [Cell(results.title(name))]
         for of in by_metric:
             row += (_cells(of[name]) if name in of else [Cell(NONE)] * 5)[:columns]
         rows.append(row)

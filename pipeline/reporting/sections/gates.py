@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.datasets import DATASETS
 from pipeline.reporting.figures.layers import by_group, group_lines, layer_plot
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, decimal
 from pipeline.reporting.records import Gate
@@ -25,8 +24,10 @@ def build(results: Results) -> dict[str, Any] | None:
         if analyses[0].gate and analyses[0].gate.weights:
             found = mean_gate([analysis.gate for analysis in analyses])
             maps = [mean_map(results, variant, found, index), layer_map(results, variant, found, index)]
-            figure = _entropy_figure(variant, found, index)
-            parts.append((variant, gate_sentence(found, len(analyses)), maps, analysed_cases(analyses), figure))
+            figure = _entropy_figure(results, variant, found, index)
+            parts.append(
+                (variant, gate_sentence(results, found, len(analyses)), maps, analysed_cases(analyses), figure)
+            )
     return {"parts": parts} if parts else None
 
 
@@ -36,11 +37,11 @@ def mean_gate(gates: list[Gate]) -> Gate:
     return Gate(specialists=gates[0].specialists, weights=weights, entropy=entropy)
 
 
-def gate_sentence(found: Gate, trainings: int) -> str:
+def gate_sentence(results: Results, found: Gate, trainings: int) -> str:
     """On how many datasets most weight is the hard-routed specialist's, and how decided the gate is."""
-    known = [name for name in found.weights if DATASETS[name].specialist in found.specialists]
+    known = [name for name in found.weights if results.specialist(name) in found.specialists]
     preferred = [preference(found, name) for name in known]
-    agree = sum(specialist == DATASETS[name].specialist for name, specialist in zip(known, preferred, strict=True))
+    agree = sum(specialist == results.specialist(name) for name, specialist in zip(known, preferred, strict=True))
     undecided = preferred.count(None)
     entropy, most = fmean(fmean(values) for values in found.entropy.values()), math.log(len(found.specialists))
     routed = (
@@ -60,9 +61,9 @@ def preference(found: Gate, name: str) -> str | None:
     return found.specialists[best] if means[best] - np.delete(means, best).max(initial=0) >= MARGIN else None
 
 
-def _entropy_figure(variant: str, found: Gate, index: int) -> Markup:
+def _entropy_figure(results: Results, variant: str, found: Gate, index: int) -> Markup:
     title, top = f"Entropy of the gates of {variant} by layer", math.log(len(found.specialists))
-    lines = group_lines(by_group(found.entropy))
+    lines = group_lines(by_group(results, found.entropy))
     return layer_plot(lines, name=f"gate-entropy-{index}", label="entropy, nats", title=title, top=top)
 
 
@@ -73,10 +74,10 @@ def mean_map(results: Results, variant: str, found: Gate, index: int) -> HeatMap
     for name in names:
         weights = np.mean(found.weights[name], axis=0)
         cells = [
-            HeatCell(decimal(weight), float(weight), own=specialist == DATASETS[name].specialist)
+            HeatCell(decimal(weight), float(weight), own=specialist == results.specialist(name))
             for specialist, weight in zip(found.specialists, weights, strict=True)
         ]
-        rows.append((DATASETS[name].title, [*cells, HeatCell(f"{fmean(found.entropy[name]):.2f}")]))
+        rows.append((results.title(name), [*cells, HeatCell(f"{fmean(found.entropy[name]):.2f}")]))
     return HeatMap(
         name=f"gate-{index}",
         caption=f"{variant}, {analysed_cases(results.analyses[variant])}: mean gate weight over layers and images, and "
@@ -84,7 +85,7 @@ def mean_map(results: Results, variant: str, found: Gate, index: int) -> HeatMap
         corner="Dataset",
         header=[*found.specialists, "Entropy"],
         rows=rows,
-        rules=breaks([DATASETS[name].specialist for name in names]),
+        rules=breaks([results.specialist(name) for name in names]),
         column_rules=(len(found.specialists),),
     )
 
@@ -98,9 +99,9 @@ def layer_map(results: Results, variant: str, found: Gate, index: int) -> HeatMa
         for weights in found.weights[name]:
             strongest = int(np.argmax(weights))
             specialist, weight = found.specialists[strongest], weights[strongest]
-            own = specialist == DATASETS[name].specialist
+            own = specialist == results.specialist(name)
             cells.append(HeatCell(f"{specialist} {decimal(weight)}", weight if own else -weight))
-        rows.append((DATASETS[name].title, cells))
+        rows.append((results.title(name), cells))
     layers = max(len(cells) for _, cells in rows)
     return HeatMap(
         name=f"gate-layers-{index}",
@@ -109,5 +110,5 @@ def layer_map(results: Results, variant: str, found: Gate, index: int) -> HeatMa
         corner="Dataset",
         header=[f"Layer {layer}" for layer in range(1, layers + 1)],
         rows=rows,
-        rules=breaks([DATASETS[name].specialist for name in names]),
+        rules=breaks([results.specialist(name) for name in names]),
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.datasets import DATASETS
 from pipeline.evaluation.significance import holm
 from pipeline.reporting.comparisons import ALPHA
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, decimal, full_scale, tint
@@ -92,7 +91,7 @@ def _direction(gaps: np.ndarray, p: float) -> int:
 def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentences, group means, map) for each variant with a shared specialist."""
     tested = {
-        variant: partitions(conflicts[0].datasets, [mean_cosines(each) for each in conflicts])
+        variant: _partitions(results, conflicts, [mean_cosines(each) for each in conflicts])
         for variant, conflicts in results.conflicts.items()
     }
     if not tested:
@@ -103,20 +102,30 @@ def build(results: Results) -> dict[str, Any] | None:
     for index, (variant, table) in enumerate(tested.items()):
         conflicts = results.conflicts[variant]
         sentences = [partition_sentence(what, partition, *next(shown)) for what, partition in table.items()]
-        sentences += [rounds_sentence(conflicts), noise_sentence(mean_halves(conflicts))]
+        sentences += [rounds_sentence(results, conflicts), noise_sentence(mean_halves(conflicts))]
         means = groups_table(table[GROUPS], index)
         parts.append((variant, sentences, means, cosine_map(results, variant, table[GROUPS].mean, index)))
     return {"parts": parts}
 
 
-def partitions(datasets: Sequence[str], cosines: Sequence[np.ndarray]) -> dict[str, Partition]:
-    """Return what is asked of the cosines [D, D] of each training: all groups, and A against B if there is more."""
-    groups, by_training = np.array([DATASETS[name].specialist for name in datasets]), np.array(cosines)
-    flat = np.array([DATASETS[name].dimension == 2 for name in datasets])
+def partitions(groups: Sequence[str], dimensions: Sequence[int], cosines: Sequence[np.ndarray]) -> dict[str, Partition]:
+    """Return what is asked of the cosines [D, D] of each training: all groups, and those of 2D if there is more.
+
+    `groups` and `dimensions` are those of the D datasets.
+    """
+    groups, flat, by_training = np.array(groups), np.array(dimensions) == 2, np.array(cosines)
     asked = {GROUPS: Partition(groups, by_training)}
     if not flat.all() and len(set(groups[flat])) > 1:
         asked[FLAT] = Partition(groups[flat], by_training[:, flat][:, :, flat])
     return asked
+
+
+def _partitions(
+    results: Results, conflicts: Sequence[Conflicts], cosines: Sequence[np.ndarray]
+) -> dict[str, Partition]:
+    names = conflicts[0].datasets
+    groups, dimensions = map(results.specialist, names), (results.dataset(name).dimension for name in names)
+    return partitions([*groups], [*dimensions], cosines)
 
 
 def mean_cosines(conflicts: Conflicts) -> np.ndarray:
@@ -155,13 +164,13 @@ def _test(p: float) -> str:
     return f"permutation p {p_value(p)} among groups of these sizes drawn at random, adjusted by Holm"
 
 
-def rounds_sentence(conflicts: Sequence[Conflicts]) -> str:
+def rounds_sentence(results: Results, conflicts: Sequence[Conflicts]) -> str:
     """How far the means were apart after the first round and after the last, mean over trainings."""
     counts = sorted({len(each.rounds) for each in conflicts})
     if counts == [1]:
         return "There was one round to measure after."
     first, last = (
-        partitions(conflicts[0].datasets, [np.array(each.rounds[place].cosine, dtype=float) for each in conflicts])
+        _partitions(results, conflicts, [np.array(each.rounds[place].cosine, dtype=float) for each in conflicts])
         for place in (0, -1)
     )
     told = [
@@ -230,8 +239,8 @@ def cosine_map(results: Results, variant: str, mean: np.ndarray, index: int) -> 
     for row, (name, values) in enumerate(zip(names, cosine.tolist(), strict=True)):
         cells = [_cell(value, scale) for value in values]
         cells[row] = replace(cells[row], own=True)
-        rows.append((DATASETS[name].title, cells))
-    groups = breaks([DATASETS[name].specialist for name in names])
+        rows.append((results.title(name), cells))
+    groups = breaks([results.specialist(name) for name in names])
     averaged = "rounds" if len(conflicts) == 1 else "rounds and trainings"
     return HeatMap(
         name=f"cosine-{index}",
@@ -240,7 +249,7 @@ def cosine_map(results: Results, variant: str, mean: np.ndarray, index: int) -> 
         f"they pull the same way; orange: against each other; full colour at {scale:.2f}. Framed: between two halves "
         "of the dataset's own cases. Lines set A, B and C apart.",
         corner="Dataset",
-        header=[DATASETS[name].title for name in names],
+        header=[results.title(name) for name in names],
         rows=rows,
         rules=groups,
         column_rules=groups,

@@ -3,7 +3,6 @@
 from statistics import fmean
 from typing import Any
 
-from pipeline.datasets import DATASETS
 from pipeline.reporting.comparisons import ALPHA, compare_all, on_every_dataset
 from pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
 from pipeline.reporting.results import METRICS, Results
@@ -28,9 +27,9 @@ def difference_map(results: Results, metric: str) -> HeatMap:
     for name, differences in table.items():
         cells = [HeatCell(_main_value(results, metric, name))]
         cells += [HeatCell(_points(each.value), tint(each.value, scale), mark=each.p < ALPHA) for each in differences]
-        rows.append((DATASETS[name].title, cells))
+        rows.append((results.title(name), cells))
     rows.append(("Mean", _mean_cells(results, metric, scale)))
-    groups = [DATASETS[name].specialist for name in names]
+    groups = [results.specialist(name) for name in names]
     return HeatMap(
         name=f"difference-{metric}",
         caption=f"{TITLES[metric]}: variant minus {results.main} in points; {results.main} itself in percent. Blue: "

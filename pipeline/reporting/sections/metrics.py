@@ -3,7 +3,6 @@
 from statistics import fmean
 from typing import Any
 
-from pipeline.datasets import DATASETS
 from pipeline.evaluation.temperature import BOUNDS
 from pipeline.reporting.means import mean_over
 from pipeline.reporting.results import Results
@@ -72,7 +71,7 @@ def calibration_table(results: Results) -> Table:
 def bound_sentences(results: Results) -> list[str]:
     """Say for which datasets the likeliest temperature is out of range, if there are any."""
     at_bound = [
-        DATASETS[name].title
+        results.title(name)
         for name in results.datasets
         if any(t in BOUNDS for t in results.values(results.main, name, "temperature"))
     ]
@@ -89,7 +88,7 @@ def _rows(results: Results, columns: Columns) -> list[list[Cell]]:
     """A row for each dataset, and last the mean over datasets of the columns that are defined for all of them."""
     table = {name: [value(results, name, key) for key, _, _ in columns] for name in results.datasets}
     means = [None if None in column else fmean(column) for column in zip(*table.values(), strict=True)]
-    heads = [[Cell(DATASETS[name].title), Cell(DATASETS[name].specialist)] for name in table]
+    heads = [[Cell(results.title(name)), Cell(results.specialist(name))] for name in table]
     return [
         [*head, *map(_cell, row, columns)]
         for head, row in zip([*heads, [Cell("Mean"), Cell("")]], [*table.values(), means], strict=True)
@@ -106,7 +105,7 @@ def task_sentences(results: Results) -> list[str]:
     """What only ordinal and multi-label tasks have, and what counting grades as MOSAIC's code does would change."""
     sentences = []
     for name in results.datasets:
-        title = DATASETS[name].title
+        title = results.title(name)
         within, exact = value(results, name, "acc_within_one"), value(results, name, "acc")
         if within is not None and exact is not None:
             kappa, mae = (_number(value(results, name, key)) for key in ("quadratic_kappa", "mae"))

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import MEDMNIST
 from pipeline.reporting.literature import MEANS, Published
 from pipeline.reporting.means import mean_over
 from pipeline.reporting.results import METRICS, Results
@@ -54,7 +54,7 @@ def comparable(results: Results, dataset: str) -> bool:
 def input_size(results: Results, dataset: str) -> str:
     """Our source resolution as the file of published results writes it: '28', '224', '28^3', '64^3'."""
     size = results.origin(dataset).size
-    return f"{size}^3" if DATASETS[dataset].dimension == 3 else str(size)
+    return f"{size}^3" if results.dataset(dataset).dimension == 3 else str(size)
 
 
 def published_table(results: Results, dimension: int | None) -> Table | None:
@@ -95,9 +95,9 @@ def _rows(results: Results, dimension: int | None) -> list[Published]:
 
 
 def _columns(results: Results, dimension: int | None) -> list[Column]:
-    of_dimension = [name for name, dataset in DATASETS.items() if dimension in (None, dataset.dimension)]
+    of_dimension = [name for name, dataset in MEDMNIST.items() if dimension in (None, dataset.dimension)]
     ours = [name for name in of_dimension if name in results.datasets and comparable(results, name)]
-    columns = [] if dimension is None else [Column(name, DATASETS[name].title, (name,)) for name in ours]
+    columns = [] if dimension is None else [Column(name, results.title(name), (name,)) for name in ours]
     if ours == of_dimension:
         columns.append(Column(MEANS[dimension], MEAN_TITLES[dimension], tuple(ours)))
     return columns
@@ -106,7 +106,7 @@ def _columns(results: Results, dimension: int | None) -> list[Column]:
 def _input_sizes(results: Results, dimension: int | None) -> set[str]:
     """Input sizes that match ours: of the dimension, and of both for a model that is trained on both."""
     sizes = {
-        wanted: {input_size(results, name) for name in results.datasets if DATASETS[name].dimension == wanted}
+        wanted: {input_size(results, name) for name in results.datasets if results.dataset(name).dimension == wanted}
         for wanted in (2, 3)
     }
     joint = {f"{image} / {volume}" for image in sizes[2] for volume in sizes[3]}

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from pipeline.datasets import DATASETS
 from pipeline.model.routing import RANDOM
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
@@ -27,7 +26,7 @@ def facts(results: Results, revision: str) -> list[tuple[str, str]]:
     """What was run in a few (name, value): data, variants, backbone, seeds, code."""
     data = []
     for dimension in (2, 3):
-        names = [name for name in results.datasets if DATASETS[name].dimension == dimension]
+        names = [name for name in results.datasets if results.dataset(name).dimension == dimension]
         if names:
             sizes = listing(sorted({_size(results, name) for name in names}))
             data.append((f"{dimension}D data", f"{plural(len(names), 'dataset')}, files of {sizes}"))
@@ -69,8 +68,8 @@ def _moved(results: Results, variant: str, seed: int) -> str:
     routed = results.routed(variant, seed)
     moved: dict[str, list[str]] = {}
     for name in results.datasets:
-        if routed[name] != DATASETS[name].specialist:
-            moved.setdefault(routed[name], []).append(DATASETS[name].title)
+        if routed[name] != results.specialist(name):
+            moved.setdefault(routed[name], []).append(results.title(name))
     if not moved:
         return "the groups that MOSAIC has, and the same training again"
     places = "; ".join(f"{listing(titles)} in {group}" for group, titles in sorted(moved.items()))
@@ -85,7 +84,7 @@ def _short(revision: str) -> str:
 
 def _size(results: Results, name: str) -> str:
     size = results.origin(name).size
-    return f"{size} px" if DATASETS[name].dimension == 2 else f"{size}³ voxels"
+    return f"{size} px" if results.dataset(name).dimension == 2 else f"{size}³ voxels"
 
 
 LISTED = 4  # specialists that are named one by one
@@ -168,7 +167,7 @@ def settings(results: Results) -> tuple[list[tuple[str, str]], Table | None]:
 
 def _flatten(results: Results, variant: str) -> dict[str, str]:
     """Every setting of a configuration by dotted key, as text; a key added later shows up under its own name."""
-    tree = results.configs[variant].model_dump()
+    tree = results.configs[variant].model_dump(exclude={"datasets"})
     named = {key: value for key, value in tree["routing"].items() if not isinstance(value, dict)}
     tree["routing"] = named | {"sizes": _sizes(results, variant), "datasets": _routing(results, variant)}
     return {key: _value(value) for key, value in _leaves(tree) if value is not None}
@@ -231,7 +230,7 @@ def data_table(results: Results) -> Table:
             for split in (origin.splits[key] for key in ("train", "val", "test"))
         ]
         official = "yes" if origin.official else "no"
-        cells = [DATASETS[name].title, origin.source, official, _size(results, name), *splits, origin.raw_md5]
+        cells = [results.title(name), origin.source, official, _size(results, name), *splits, origin.raw_md5]
         rows.append([Cell(text) for text in cells])
     return Table(
         name="data",

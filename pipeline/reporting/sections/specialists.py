@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from pipeline.datasets import DATASETS, SPECIALISTS
 from pipeline.reporting.means import mean_over
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.wording import listing, plural, with_unit
@@ -14,19 +13,10 @@ def build(results: Results) -> dict[str, Any]:
     """Content of the section: (specialist, what it is for, its sentence, titles of its datasets)."""
     return {
         "parts": [
-            (specialist, ABOUT[specialist], specialist_sentence(results, names), [DATASETS[n].title for n in names])
-            for specialist, names in specialist_datasets(results).items()
+            (specialist, ABOUT[specialist], specialist_sentence(results, names), [results.title(n) for n in names])
+            for specialist, names in results.groups.items()
         ]
     }
-
-
-def specialist_datasets(results: Results) -> dict[str, tuple[str, ...]]:
-    """Datasets of each specialist that has any."""
-    table = {
-        specialist: tuple(name for name in results.datasets if DATASETS[name].specialist == specialist)
-        for specialist in SPECIALISTS
-    }
-    return {specialist: names for specialist, names in table.items() if names}
 
 
 def specialist_sentence(results: Results, names: tuple[str, ...]) -> str:
