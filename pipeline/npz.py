@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
@@ -28,17 +29,19 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray | Blocks]) -> None:
     """
     with atomic(path) as temporary, ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
-            member, header = ZipInfo(f"{name}.npy"), BytesIO()  # dated 1980
+            member, start = ZipInfo(f"{name}.npy"), BytesIO()  # dated 1980
             member.create_system = 3  # Unix, also where it is not
             if not isinstance(array, Blocks):
-                array = Blocks(array.shape, array.dtype, [np.ascontiguousarray(array)])
-            np.lib.format.write_array_header_1_0(header, _description(array))
-            size = np.dtype(array.dtype).itemsize * int(np.prod(array.shape, dtype=np.int64))
-            member.file_size = len(header.getbuffer()) + size  # by which the archive knows large members beforehand
+                np.lib.format.write_array(start, array, allow_pickle=False)
+                archive.writestr(member, start.getbuffer())
+                continue
+            np.lib.format.write_array_header_1_0(start, _description(array))
+            # By which the archive knows large members beforehand.
+            member.file_size = len(start.getbuffer()) + prod(array.shape) * np.dtype(array.dtype).itemsize
             with archive.open(member, "w") as file:
-                file.write(header.getbuffer())
+                file.write(start.getbuffer())
                 for block in array.blocks:
-                    file.write(block.data if block.size else b"")
+                    file.write(block.data)
 
 
 def _description(array: Blocks) -> dict:

@@ -42,14 +42,16 @@ class Confusion:
 class Card:
     """What is shown of one dataset; a multi-label dataset has a table of labels instead of a confusion matrix.
 
-    `findings` say what is odd about the data; `figures` are (caption, figure); `hardest` have the highest loss, `cases`
-    were picked by their class alone, and `shown` says of how many classes they are.
+    `findings` say what is odd about the data, `notes` how one's own were read; `figures` are (caption, figure);
+    `hardest` have the highest loss, `cases` were picked by their class alone, and `shown` says of how many classes
+    they are.
     """
 
     name: str
     title: str
     facts: str
     findings: list[str]
+    notes: list[str]
     figures: list[tuple[str, Markup]]
     confusion: Confusion | None
     labels: Table | None
@@ -79,6 +81,7 @@ def build_card(results: Results, name: str) -> Card:
         title=result.data.title,
         facts=_facts(results, name),
         findings=describe_findings(results, name),
+        notes=result.data.notes,
         figures=[(caption, figure) for caption, figure in figures if figure is not None],
         confusion=None if result.multi_label else _confusion(result),
         labels=labels_table(name, result) if result.multi_label else None,

@@ -42,7 +42,7 @@ class Split(Record):
 
 
 class DataOrigin(Record):
-    """What a dataset is, where its images came from, and what is odd about them."""
+    """What a dataset is, where its images came from, what is odd about them, and how those of one's own were read."""
 
     form: dict[str, Any]
     title: str
@@ -55,6 +55,7 @@ class DataOrigin(Record):
     raw_md5: str
     splits: dict[str, Split]
     findings: list[Finding] = []
+    notes: list[str] = []
 
     @property
     def leaks(self) -> bool:

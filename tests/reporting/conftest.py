@@ -29,7 +29,7 @@ class Inputs:
     analysis/<variant>/<seed>.json holds, or a function of the seed that says it, `conflicts` (variant, seed) to what
     stands under that key in conflicts.json. `after_visits` gives the variants whose history has the validation after
     each visit, and how much of ACC is lost until the end of the round. `tuning` maps variants to (values, score) of
-    each candidate and the index of the chosen one, `findings` datasets to those of their meta.json.
+    each candidate and the index of the chosen one, `findings` and `notes` datasets to those of their meta.json.
     """
 
     root: Path
@@ -51,6 +51,7 @@ class Inputs:
     trainable: dict[str, int] = field(default_factory=dict)
     tuning: dict[str, tuple[list[tuple[dict[str, Any], float | None]], int]] = field(default_factory=dict)
     findings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
     weights: str = "random"
 
     def write(self) -> Path:
@@ -217,6 +218,7 @@ class Inputs:
                 "raw_md5": "f" * 32,
                 "splits": {"train": {"n": 64, "of": 64}, "val": {"n": 16, "of": 16}, "test": split},
                 "findings": self.findings.get(name, []),
+                **({"notes": self.notes[name]} if name in self.notes else {}),
             },
         }
         arrays = {

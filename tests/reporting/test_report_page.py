@@ -380,6 +380,17 @@ def test_what_is_odd_about_the_data_is_said_beside_the_dataset(inputs, html):
     assert "RetinaMNIST, test images" not in index
 
 
+def test_how_a_dataset_of_ones_own_was_read_is_said_beside_it(inputs, html):
+    assert "were read" not in html
+    inputs.notes["breastmnist"] = ["PNG file: all 30.", "Values 0 to 900 became 0 to 255 (window <each>)."]
+    results = _results(inputs)
+    index, specialist = render_page(results, "abc123"), render_specialists(results, "abc123")["B"]
+    said = "PNG file: all 30. Values 0 to 900 became 0 to 255 (window &lt;each&gt;)."
+    head = "<h3>How datasets of one\u2019s own were read</h3>"
+    assert f'{head}\n<ul class="sentences">\n<li><b>BreastMNIST</b>: {said}</li>\n</ul>' in index
+    assert f"<p>{said}</p>" in specialist
+
+
 def test_the_page_says_what_was_run(page):
     text = " ".join(" ".join(page.pieces).split())
     for words in (

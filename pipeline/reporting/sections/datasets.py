@@ -17,10 +17,12 @@ UNITS = {False: "class", True: "label"}
 def build(results: Results) -> dict[str, Any]:
     """Content of the section."""
     found = [(results.title(name), describe_findings(results, name)) for name in results.datasets]
+    read = [(results.title(name), results.origin(name).notes) for name in results.datasets]
     return {
         "groups": groups_table(results),
         "tables": [datasets_table(results, metric) for metric in METRICS],
         "findings": [(title, sentences) for title, sentences in found if sentences],
+        "notes": [(title, sentences) for title, sentences in read if sentences],
     }
 
 
