@@ -246,7 +246,8 @@ def of_trainings(root: Path) -> list[dict[str, Any]]:
     """
     folder = max((root / "evaluation").iterdir(), key=lambda path: len(list(path.iterdir())))
     seeds = sorted(int(path.name) for path in folder.iterdir())
-    results = load_results([folder.name], seeds, root=root)
+    specialists = sorted(path.stem for path in (folder / str(seeds[0])).glob("[A-Z].json"))
+    results = load_results([folder.name], seeds, specialists, root=root)
     losses = forgetting.forgetting(results, folder.name)
     lost = dict(zip(seeds, np.mean(list(losses.values()), axis=0), strict=True))
     rows = []

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pipeline.datasets import MEDMNIST, SPECIALISTS
 from pipeline.errors import PipelineError
 
 
@@ -45,19 +44,22 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _one_of(known: tuple[str, ...]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in known:
-            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(known)}")
-        return text
-
-    return read
+def _dataset(text: str) -> str:
+    if not re.fullmatch("[a-z][a-z0-9_]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a dataset (lower case: a-z, 0-9, _)")
+    return text
 
 
-DATASET = Name("dataset", "one of the 18 datasets", _one_of(tuple(MEDMNIST)))
+def _specialist(text: str) -> str:
+    if not re.fullmatch("[A-Z]", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no specialist (a capital letter)")
+    return text
+
+
+DATASET = Name("dataset", "a name in data.datasets", _dataset)
 VARIANT = Name("variant", "a name in ablation.variants", _variant)
 SEED = Name("seed", "one of seeds", _seed)
-SPECIALIST = Name("specialist", " or ".join(SPECIALISTS), _one_of(tuple(SPECIALISTS)))
+SPECIALIST = Name("specialist", "one of specialists", _specialist)
 
 
 def read_arguments(stage: str, doc: str, *names: Name) -> list[Any]:

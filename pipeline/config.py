@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 from typing_extensions import Self
 
-from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, Dataset
+from pipeline.datasets import Dataset
 from pipeline.forms import read_form
 from pipeline.model.routing import Routing, build_routing
 from pipeline.params import Count, Fraction, NonNegative, Params, Positive, Train, WholeNumber
@@ -145,9 +145,8 @@ def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = Non
     """
     resolved = params.variant(variant, values=values)
     model, train = resolved.model, resolved.train
-    datasets = {name: MEDMNIST[name] for name in resolved.data.datasets}
-    groups = {name: group for name, group in MOSAIC_ROUTING.items() if name in datasets}
-    routing = build_routing(resolved.adapter, datasets, groups)
+    datasets = {name: resolved.data.form(name) for name in resolved.data.datasets}
+    routing = build_routing(resolved.adapter, datasets, resolved.data.groups())
     sliced = resolved.tokenizer_3d.kind == "slices" and bool(routing.tokenizers)
     sections = {
         "model": {

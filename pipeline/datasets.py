@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 Task = Literal["multi-class", "binary-class", "multi-label, binary-class", "ordinal-regression"]
 
-SPECIALISTS = ("A", "B", "C")
 SIZES = {2: (28, 64, 128, 224), 3: (28, 64)}
 SPLITS = ("train", "val", "test")
 

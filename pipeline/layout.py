@@ -5,6 +5,7 @@ from pathlib import Path
 
 CHECKED = Path(".cache/checked")
 CODE = Path("code")
+DECLARED = Path("declared")
 RAW = Path("data/raw")
 # Apart, so that another test split retrains nothing: training, tuning and analyses see the first one alone.
 TRAINING_DATA = Path("data/cached/training")
@@ -39,6 +40,16 @@ def code_file(stage: str) -> Path:
     return CODE / f"{stage}.txt"
 
 
+def source_file(dataset: str) -> Path:
+    """What decides what the images and labels of a dataset are."""
+    return DECLARED / dataset / "source.yaml"
+
+
+def about_file(dataset: str) -> Path:
+    """What is said of a dataset: title, specialist, class names, licence."""
+    return DECLARED / dataset / "about.yaml"
+
+
 def candidates_file(variant: str) -> Path:
     """Configurations from which that of a variant is chosen."""
     return CANDIDATES / f"{variant}.yaml"
@@ -70,6 +81,7 @@ def analysis_file(variant: str, seed: int) -> Path:
 
 
 _MAKERS = {
+    DECLARED: "declare",
     RAW: "download",
     TRAINING_DATA.parent: "cache",
     BACKBONE.parent: "weights",

@@ -13,9 +13,6 @@ Letter = Annotated[str, written_as("[A-Z]", "a capital letter, one of `specialis
 Side = Annotated[int, BeforeValidator(no_bool), Field(ge=8, le=1024)]
 LARGEST_VOLUME = 256
 
-# What no image or label depends on: another title reads nothing again.
-ABOUT = ("title", "specialist", "licence")
-
 
 def _window(value: Any) -> Any:
     if value in (None, "each") or (isinstance(value, list | tuple) and len(value) == 2):
@@ -56,8 +53,8 @@ class Drawn(Section):
         return self
 
 
-class Own(Section):
-    """One dataset.
+class OwnSource(Section):
+    """What the images and labels of one dataset depend on, and nothing else: another title reads nothing again.
 
     `classes` are names in the order of the label values (of the label columns where there are several labels). `path`
     is an npz file or a folder; `csv` a file in it, for `kind: csv`. `size` is pixels or voxels a side of what is kept,
@@ -66,13 +63,10 @@ class Own(Section):
     on either side.
     """
 
-    title: Text
     dimension: Literal[2, 3]
     channels: Literal[1, 3]
     task: Task
     classes: Annotated[tuple[Text, ...], Field(min_length=2)]
-    specialist: Letter
-    licence: Text
     path: Text
     kind: Literal["npz", "csv", "folders"]
     csv: Text = "labels.csv"
@@ -94,10 +88,6 @@ class Own(Section):
         """Columns of the CSV that hold the label, or the labels."""
         label = self.columns.label or (self.classes if self.multi_label else "label")
         return (label,) if isinstance(label, str) else label
-
-    def source(self) -> dict[str, Any]:
-        """Return what its images and labels depend on."""
-        return self.model_dump(mode="json", exclude=set(ABOUT))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -122,3 +112,15 @@ class Own(Section):
         if isinstance(self.window, tuple) and self.window[0] >= self.window[1]:
             raise ValueError(f"window: {self.window[0]:g} must be below {self.window[1]:g}")
         return self
+
+
+class Own(OwnSource):
+    """One dataset: its source, what it is called, the specialist it is routed to, and the licence of its images."""
+
+    title: Text
+    specialist: Letter
+    licence: Text
+
+    def source(self) -> dict[str, Any]:
+        """Return what its images and labels depend on."""
+        return self.model_dump(mode="json", include=set(OwnSource.model_fields))

@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from pipeline.datasets import MEDMNIST
+from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, Dataset
 from pipeline.errors import PipelineError
 from pipeline.fields import (
     Count,
@@ -33,6 +33,7 @@ from pipeline.fields import (
     distinct,
     written_as,
 )
+from pipeline.own import Letter, Own
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -70,11 +71,23 @@ class Data(Section):
     size_3d: Literal[28, 64]
     train_limit: Count | None
     eval_limit: Count | None
-    datasets: tuple[Literal[tuple(MEDMNIST)], ...] = Field(min_length=1)
+    datasets: tuple[str, ...] = Field(min_length=1)
+    external: tuple[str, ...]
+    corruptions: tuple[Literal["noise", "blur", "contrast", "jpeg", "pixelate"], ...]
+    own: dict[VariantName, Own]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        distinct("datasets", self.datasets)
+        if taken := [name for name in self.own if name in MEDMNIST]:
+            raise ValueError(f"own: {taken[0]} is one of MedMNIST's datasets; one of your own needs another name")
+        known = (*self.own, *MEDMNIST)
+        for key in ("datasets", "external", "corruptions"):
+            distinct(key, getattr(self, key))
+        for key in ("datasets", "external"):
+            if unknown := [name for name in getattr(self, key) if name not in known]:
+                raise ValueError(f"{key}: {unknown[0]} is {_unknown_dataset(unknown[0], known)}")
+        if both := [name for name in self.external if name in self.datasets]:
+            raise ValueError(f"external: {both[0]} is one of data.datasets, on which the models are trained")
         if self.source == "mirror" and not self.mirror:
             raise ValueError("mirror: source is mirror, so this must be a folder or an http(s) URL")
         if self.source != "mirror" and self.mirror:
@@ -83,9 +96,30 @@ class Data(Section):
             )
         return self
 
+    def form(self, name: str) -> Dataset:
+        """Return what one of MedMNIST's datasets, or of one's own, is."""
+        if name in MEDMNIST:
+            return MEDMNIST[name]
+        own = self.own[name]
+        return Dataset(name, own.dimension, own.channels, len(own.classes), own.task, own.sided)
+
+    def specialist(self, name: str) -> str:
+        """Return the specialist that a dataset is routed to."""
+        return MOSAIC_ROUTING[name] if name in MEDMNIST else self.own[name].specialist
+
+    def groups(self) -> dict[str, str]:
+        """Return the specialist of each dataset to train, in an order that that of a round does not change."""
+        known = (*MEDMNIST, *sorted(self.own))
+        return {name: self.specialist(name) for name in known if name in self.datasets}
+
     def size(self, dimension: int) -> int:
         """Source resolution (pixels or voxels a side) for 2D or 3D."""
         return self.size_2d if dimension == 2 else self.size_3d
+
+    def stored_size(self, name: str) -> int:
+        """Pixels or voxels a side of the images that are kept of a dataset."""
+        own = self.own.get(name)
+        return own.size if own and own.size else self.size(self.form(name).dimension)
 
     def limit(self, split: str) -> int | None:
         """Largest number of images kept of a split."""
@@ -137,7 +171,10 @@ class Tokenizer3d(Section):
 
 
 class Adapter(Section):
-    """Specialists and their routing."""
+    """Specialists and their routing; a specialist beside A, B and C has its `bottleneck_<letter>` too."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Count]
 
     kind: Literal["bottleneck", "lora", "prompt", "none"]
     routing: Literal["specialists", "modality", "shared", "per_dataset", "random", "gated"]
@@ -158,6 +195,21 @@ class Adapter(Section):
     gate: Literal["tokens", "image"]
     gate_start: Literal["uniform", "routing"]
     gate_rounds: Count
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_keys(cls, tree: Any) -> Any:
+        if isinstance(tree, dict):
+            for key in tree:
+                if key not in cls.model_fields and not re.fullmatch("bottleneck_[a-z]", str(key)):
+                    raise ValueError(f"{key}: unknown key{_suggestion(str(key), cls.model_fields)}")
+        return tree
+
+    @property
+    def letters(self) -> dict[str, int]:
+        """Width of each specialist that has one."""
+        widths = {key.removeprefix("bottleneck_"): value for key, value in self.model_dump().items()}
+        return {key.upper(): value for key, value in widths.items() if re.fullmatch("[a-z]", key)}
 
 
 class Train(Section):
@@ -289,6 +341,7 @@ class Params(Section):
     adapter: Adapter
     train: Train
     ema: Ema
+    specialists: tuple[Letter, ...] = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field(min_length=1)
     ablation: Ablation
     report: Report
@@ -298,7 +351,25 @@ class Params(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         distinct("seeds", self.seeds)
+        distinct("specialists", self.specialists)
+        self._check_specialists()
         return self
+
+    def _check_specialists(self) -> None:
+        listed, data = ", ".join(self.specialists), self.data
+        for name, own in data.own.items():
+            if own.specialist not in self.specialists:
+                raise ValueError(f"data.own.{name}.specialist: {own.specialist} is not one of specialists: {listed}")
+        for name in (*data.datasets, *data.external):
+            if data.specialist(name) not in self.specialists:
+                raise ValueError(f"specialists: {listed} lack {data.specialist(name)}, which {name} is routed to")
+        for letter in self.specialists:
+            if letter not in self.adapter.letters:
+                key = f"adapter.bottleneck_{letter.lower()}"
+                raise ValueError(f"{key}: missing, the width of specialist {letter}; -S '+{key}=64' adds it")
+        for letter in self.adapter.letters:
+            if letter not in (*self.specialists, *"ABC"):
+                raise ValueError(f"adapter.bottleneck_{letter.lower()}: {letter} is not one of specialists: {listed}")
 
     def clash(self) -> str | None:
         """Say in one line, which starts with the key, what cannot run together, if anything."""
@@ -312,8 +383,12 @@ class Params(Section):
                 f"adapter.gate_rounds: {adapter.gate_rounds} must leave at least one of train.num_rounds "
                 f"{train.num_rounds} without a gate, and as many as train.warmup_rounds {train.warmup_rounds:g}"
             )
-        if self.tokenizer_3d.kind == "slices" and self.tokenizer_3d.slices > self.data.size_3d:
-            return f"tokenizer_3d.slices: {self.tokenizer_3d.slices} must be at most data.size_3d {self.data.size_3d}"
+        if self.tokenizer_3d.kind == "slices":
+            slices, sizes = self.tokenizer_3d.slices, {"data.size_3d": self.data.size_3d}
+            sizes |= {f"data.own.{name}.size": own.size for name, own in self.data.own.items() if own.dimension == 3}
+            for key, size in sizes.items():
+                if size and slices > size:
+                    return f"tokenizer_3d.slices: {slices} must be at most {key} {size}"
         if train.deploy == "dataset" and not self.apart:
             return (
                 "train.deploy: dataset needs datasets that share nothing trained: adapter.routing: per_dataset and "
@@ -370,12 +445,17 @@ class Params(Section):
             tree[group][leaf] = value
         return _validate(tree, here)
 
-    def check_known(self, variant: str, seed: int | None = None) -> None:
-        """Raise PipelineError if there is no such variant, or the seed is none of `seeds`."""
+    def check_known(self, variant: str, seed: int | None = None, specialist: str | None = None) -> None:
+        """Raise PipelineError if there is no such variant, or seed or specialist are none of those listed."""
         self.variant(variant)
         if seed is not None and seed not in self.seeds:
             raise PipelineError(
                 f"{PARAMS_FILE}: seeds: {seed} is not among {', '.join(map(str, self.seeds))}; add it to train with it"
+            )
+
+        if specialist is not None and specialist not in self.specialists:
+            raise PipelineError(
+                f"{PARAMS_FILE}: specialists: {specialist} is not among {', '.join(self.specialists)}; add it there"
             )
 
     def combinations(self, name: str) -> list[dict[str, Any]]:
@@ -461,10 +541,18 @@ def _describe(error: ValidationError) -> str:
 
 
 def _known_keys(location: list[str]) -> list[str]:
-    section: type[BaseModel] = Params
+    section: Any = Params
     for part in location:
-        section = section.model_fields[part].annotation
+        # A mapping of sections by name, such as data.own, has its section as the type of its values.
+        fields = getattr(section, "model_fields", None)
+        section = fields[part].annotation if fields else get_args(section)[1]
     return list(section.model_fields)
+
+
+def _unknown_dataset(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"did you mean {close[0]}?" if close else "data.own declares one of your own"
+    return f"neither one of MedMNIST's datasets nor in data.own; {hint}"
 
 
 def _suggestion(key: str, known: Any) -> str:

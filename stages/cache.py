@@ -4,10 +4,9 @@ import sys
 
 from pipeline.arguments import DATASET, read_arguments
 from pipeline.command import run_command
-from pipeline.data import official
 from pipeline.data.cache import build_cache
 from pipeline.data.findings import Finding, describe
-from pipeline.datasets import MEDMNIST
+from pipeline.declared import read_about, read_source
 from pipeline.layout import RAW, TEST_DATA, TRAINING_DATA
 from pipeline.params import load_params
 
@@ -17,9 +16,10 @@ def main() -> None:
     (name,) = read_arguments("cache", __doc__, DATASET)
 
     params = load_params()
-    dataset = MEDMNIST[name]
+    source, about = read_source(name), read_about(name)
+    dataset = source.dataset
     training, test = build_cache(
-        RAW / f"{name}.npz", TRAINING_DATA / name, TEST_DATA / name, dataset, official.about(dataset), params.data
+        RAW / f"{name}.npz", TRAINING_DATA / name, TEST_DATA / name, dataset, about, source.data(params.data)
     )
 
     splits = training["splits"] | test["splits"]

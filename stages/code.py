@@ -6,7 +6,7 @@ from pipeline.code import list_code
 from pipeline.command import run_command
 from pipeline.layout import code_file
 
-STAGES = ("download", "cache", "weights", "configure", "tune", "train", "evaluate", "analyse", "report")
+STAGES = ("declare", "download", "cache", "weights", "configure", "tune", "train", "evaluate", "analyse", "report")
 
 
 def main() -> None:

@@ -1,26 +1,33 @@
-"""Stage `download`: the data source -> data/raw/<dataset>.npz."""
+"""Stage `download`: the data source, or files of one's own -> data/raw/<dataset>.npz."""
 
 from pipeline.arguments import DATASET, read_arguments
 from pipeline.command import run_command
+from pipeline.data.npz import read_notes
 from pipeline.data.sources import fetch, verifies
-from pipeline.datasets import MEDMNIST
+from pipeline.declared import read_source
 from pipeline.layout import RAW
 from pipeline.params import load_params
 
 
 def main() -> None:
-    """Fetch or generate one dataset's npz."""
+    """Fetch, generate or read one dataset's npz."""
     (name,) = read_arguments("download", __doc__, DATASET)
 
-    params = load_params()
-    dataset = MEDMNIST[name]
+    params, source = load_params(), read_source(name)
+    dataset, data = source.dataset, source.data(params.data)
     target = RAW / f"{name}.npz"
-    counts = fetch(dataset, params.data, params.phantom, target)
+    counts = fetch(dataset, data, params.phantom, target, own=source.own)
 
-    shape = "x".join(map(str, dataset.image_shape(params.data.size(dataset.dimension))))
+    shape = "x".join(map(str, dataset.image_shape(data.size(dataset.dimension))))
     images = ", ".join(f"{count} {split}" for split, count in counts.items())
-    checked = "official md5 verified" if verifies(params.data) else "not compared with the official md5"
-    print(f"{target}: {images} images of {shape} from {params.data.source}, {checked}")
+    if source.own:
+        origin = source.own.path
+    else:
+        checked = "official md5 verified" if verifies(data) else "not compared with the official md5"
+        origin = f"{data.source}, {checked}"
+    print(f"{target}: {images} images of {shape} from {origin}")
+    for note in read_notes(target) if source.own else ():
+        print(f"  {note}")
 
 
 if __name__ == "__main__":

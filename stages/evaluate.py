@@ -9,7 +9,7 @@ def main() -> None:
     """Score the deployed model on the test split of one specialist's datasets; temperatures come from validation."""
     variant, seed, specialist = read_arguments("evaluate", __doc__, VARIANT, SEED, SPECIALIST)
     params = load_params()
-    params.check_known(variant, seed)
+    params.check_known(variant, seed, specialist)
 
     # Heavy imports wait until the parameters are known to be good.
     from pipeline.atomic import try_places

@@ -32,6 +32,7 @@ def main() -> None:
     results = load_results(
         params.ablation.run,
         params.seeds,
+        params.specialists,
         published,
         reasons=params.reasons(),
         analysed=params.ablation.analyse,

@@ -365,3 +365,49 @@ def test_an_unknown_key_in_a_configuration_is_named(tmp_path):
     path.write_text(dumps()["mosaic"].replace("adapter_scale", "scale"))
     with pytest.raises(PipelineError, match=r"model\.scale"):
         load_config(path)
+
+
+THYROID = {"title": "Thyroid", "dimension": 2, "channels": 1, "task": "binary-class", "classes": ["no", "yes"]}
+THYROID |= {"specialist": "D", "licence": "CC0", "path": "thyroid.npz", "kind": "npz"}
+FOUR = {"specialists": ["A", "B", "C", "D"], "adapter__bottleneck_d": 24}
+
+
+def test_a_specialist_without_a_dataset_changes_no_configuration():
+    assert influenced(**FOUR) == set()
+    assert influenced(**FOUR, data__own={"thyroid": THYROID}) == set()  # declared, and not trained on
+
+
+def test_the_width_of_a_specialist_of_ones_own_concerns_the_variants_that_have_one():
+    names = ["thyroid", "breastmnist", "vesselmnist3d"]
+    base = FOUR | {"data__own": {"thyroid": THYROID}, "data__datasets": names}
+    assert influenced(base, adapter__bottleneck_d=25) == GROUPED | {"per_dataset"}
+    config = resolve(params(**base), "mosaic")
+    assert config.routing.sizes == {"B": 96, "C": 192, "D": 24}
+    assert parse_config(yaml.safe_load(dump_config(config))) == config
+    assert resolve(params(**base), "per_dataset").routing.sizes == {
+        "breastmnist": 96,
+        "thyroid": 24,
+        "vesselmnist3d": 192,
+    }
+    assert resolve(params(**base), "random_routing").for_seed(1).routing.datasets == {
+        "thyroid": "B",
+        "breastmnist": "D",
+        "vesselmnist3d": "C",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "variants"),
+    [
+        ({"title": "Neck"}, set()),
+        ({"licence": "CC BY 4.0"}, set()),
+        ({"path": "elsewhere.npz"}, set()),
+        ({"classes": ["good", "bad"]}, set()),
+        ({"specialist": "B"}, GROUPED | {"per_dataset"}),
+        ({"sided": True}, set(VARIANTS)),
+        ({"classes": ["good", "bad", "worse"], "task": "multi-class"}, set(VARIANTS)),
+    ],
+)
+def test_what_is_declared_stands_in_the_configurations_that_it_decides(change, variants):
+    base = FOUR | {"data__own": {"thyroid": THYROID}, "data__datasets": ["thyroid", "breastmnist", "retinamnist"]}
+    assert influenced(base, data__own={"thyroid": THYROID | change}) == variants

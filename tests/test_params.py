@@ -131,13 +131,17 @@ def test_a_value_out_of_range_is_one_line_with_key_value_and_what_is_legal(tree,
     assert refusal(tree).startswith(f"{key.replace('/', '.')} = {value!r}: {legal}")
 
 
+THYROID = {"title": "Thyroid", "dimension": 2, "channels": 1, "task": "binary-class", "classes": ["no", "yes"]}
+THYROID |= {"specialist": "B", "licence": "CC0", "path": "thyroid.npz", "kind": "npz"}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         (
             "data/datasets",
             ["pathmnist", "pathmnst"],
-            "data.datasets.1 = 'pathmnst': should be 'pathmnist', 'chestmnist'",
+            "data.datasets: pathmnst is neither one of MedMNIST's datasets nor in data.own; did you mean pathmnist?",
         ),
         ("data/datasets", ["pathmnist", "pathmnist"], "data.datasets: pathmnist stands there more than once"),
         ("data/source", "mirror", "data.mirror: source is mirror, so this must be a folder or an http(s) URL"),
@@ -156,6 +160,48 @@ def test_a_value_out_of_range_is_one_line_with_key_value_and_what_is_legal(tree,
             ("compute", DEFAULT_COMPUTE | {"device": device, "processes": 2}, f"compute.device: {device} is one device")
             for device in ("cuda:0", "mps")
         ),
+        (
+            "data/external",
+            ["organmnist"],
+            "data.external: organmnist is neither one of MedMNIST's datasets nor in data.own",
+        ),
+        ("data/external", ["pathmnist"], "data.external: pathmnist is one of data.datasets, on which the models are"),
+        ("data/corruptions", ["fog"], "data.corruptions.0 = 'fog': should be 'noise', 'blur'"),
+        ("data/corruptions", ["blur", "blur"], "data.corruptions: blur stands there more than once"),
+        (
+            "data/own",
+            {"pathmnist": THYROID},
+            "data.own: pathmnist is one of MedMNIST's datasets; one of your own needs",
+        ),
+        ("data/own", {"Thyroid": THYROID}, "data.own.Thyroid = 'Thyroid': should be lower case"),
+        (
+            "data/own",
+            {"thyroid": THYROID | {"specialist": "D"}},
+            "data.own.thyroid.specialist: D is not one of speciali",
+        ),
+        (
+            "data/own",
+            {"thyroid": THYROID | {"clases": 2}},
+            "data.own.thyroid.clases: unknown key; did you mean classes?",
+        ),
+        (
+            "data/own",
+            {"thyroid": {**THYROID, "split": {"sed": 1}}},
+            "data.own.thyroid.split.sed: unknown key; did you m",
+        ),
+        (
+            "specialists",
+            ["A", "B", "C", "D"],
+            "adapter.bottleneck_d: missing, the width of specialist D; -S '+adapter.",
+        ),
+        ("specialists", ["A", "B", "A", "C"], "specialists: A stands there more than once"),
+        ("specialists", ["A", "B", "C", "AB"], "specialists.3 = 'AB': should be a capital letter"),
+        ("specialists", ["A", "B", "c"], "specialists.2 = 'c': should be a capital letter"),
+        ("specialists", ["A", "B"], "specialists: A, B lack C, which organmnist3d is routed to"),
+        ("specialists", [], "specialists = []: should have at least 1 item"),
+        ("adapter/bottleneck_d", 64, "adapter.bottleneck_d: D is not one of specialists: A, B, C"),
+        ("adapter/bottleneck_d", 0, "adapter.bottleneck_d = 0: should be greater than or equal to 1"),
+        ("adapter/bottleneck_dd", 64, "adapter.bottleneck_dd: unknown key"),
         ("seeds", [42, 42], "seeds: 42 stands there more than once"),
         ("seeds", [-1], "seeds.0 = -1: should be greater than or equal to 0"),
         ("seeds", [2**32], "seeds.0 = 4294967296: should be less than 4294967296"),
@@ -504,3 +550,24 @@ def test_a_volume_has_no_more_slices_than_its_file_has_voxels(tree):
     parse(tree)
     tree["tokenizer_3d"]["kind"] = "slices"
     assert refusal(tree) == "tokenizer_3d.slices: 29 must be at most data.size_3d 28"
+
+
+def test_volumes_of_ones_own_are_cut_into_no_more_slices_than_they_keep(tree):
+    tree["data"]["own"] = {"hip": THYROID | {"dimension": 3, "size": 12}}
+    tree["tokenizer_3d"] |= {"kind": "slices", "slices": 13}
+    assert refusal(tree) == "tokenizer_3d.slices: 13 must be at most data.own.hip.size 12"
+    tree["tokenizer_3d"]["slices"] = 12
+    parse(tree)
+
+
+def test_a_dataset_of_ones_own_and_a_specialist_of_its_own_are_legal_together(tree):
+    tree["data"] |= {"own": {"thyroid": THYROID | {"specialist": "D"}}, "datasets": ["thyroid", "breastmnist"]}
+    tree["specialists"], tree["adapter"]["bottleneck_d"] = ["D", "A", "B", "C"], 24
+    params = parse(tree)
+    assert (params.data.form("thyroid").num_classes, params.data.stored_size("thyroid")) == (2, params.data.size_2d)
+    assert params.data.groups() == {"breastmnist": "B", "thyroid": "D"}
+    assert params.adapter.letters["D"] == 24
+    tree["ablation"]["variants"]["mosaic"]["adapter.bottleneck_d"] = 0
+    assert refusal(tree).startswith("ablation.variants.mosaic: adapter.bottleneck_d = 0: should be greater")
+    tree["ablation"]["variants"]["mosaic"]["adapter.bottleneck_d"] = 7
+    assert parse(tree).variant("mosaic").adapter.letters["D"] == 7

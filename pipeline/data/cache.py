@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.atomic import atomic, write_text
 from pipeline.data import official
 from pipeline.data.findings import Seen, find, refuse_constant, refuse_leakage, refuse_one_class
-from pipeline.data.npz import check_npz, read_image_blocks, read_labels
+from pipeline.data.npz import check_npz, read_image_blocks, read_labels, read_notes
 from pipeline.data.subset import stratified_subset
 from pipeline.datasets import SPLITS, About, Dataset
 from pipeline.digest import md5_file
@@ -41,7 +41,7 @@ def build_cache(
     size = data.size(dataset.dimension)
     counts = check_npz(raw, dataset, size)
     raw_md5 = md5_file(raw)
-    is_official = raw_md5 == official.published(dataset, size).md5
+    is_official = official.is_official(dataset, size, raw_md5)
     rows, seen = {}, {}
     for split in SPLITS:
         labels = read_labels(raw, split)
@@ -73,6 +73,7 @@ def build_cache(
         # The md5 of the whole file, and whether it is the official one, change with the test split; a title may change
         # without another training.
         of_test = head | {"official": is_official, "raw_md5": raw_md5} | about.record() | found_in("test")
+        of_test["notes"] = read_notes(raw) if data.source == "own" else []
         for folder, meta in ((for_training, of_training), (for_test, of_test)):
             write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
     return of_training, of_test

@@ -40,6 +40,12 @@ def read_labels(path: Path, split: str) -> NDArray[np.int64]:
     return np.ascontiguousarray(labels, dtype=np.int64)
 
 
+def read_notes(path: Path) -> list[str]:
+    """Return the sentences on what was done to the images of a dataset of one's own; other files have none."""
+    with _opened(path, str(path)) as npz:
+        return npz.read("notes").tolist() if "notes" in npz.names else []
+
+
 def read_image_blocks(path: Path, split: str) -> Iterator[NDArray[np.uint8]]:
     """Yield the images of one split in order, in blocks of about BLOCK_BYTES: [n,*image_shape] uint8."""
     with _opened(path, str(path)) as npz:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.datasets import MOSAIC_ROUTING, About, Dataset
+from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, About, Dataset
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,11 @@ def published(dataset: Dataset, size: int) -> Published:
     suffix = "" if size == 28 else f"_{size}"
     info = read_info()[dataset.name]
     return Published(url=info[f"url{suffix}"], md5=info[f"MD5{suffix}"])
+
+
+def is_official(dataset: Dataset, size: int, md5: str) -> bool:
+    """Whether a file with this md5 is the one that MedMNIST publishes; of other datasets it publishes none."""
+    return dataset.name in MEDMNIST and md5 == published(dataset, size).md5
 
 
 def file_name(dataset: Dataset, size: int) -> str:

@@ -3,6 +3,7 @@
 import errno
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.atomic import atomic
 from pipeline.data import official
@@ -14,17 +15,31 @@ from pipeline.errors import PipelineError
 from pipeline.layout import from_root
 from pipeline.params import Data, Phantom
 
+if TYPE_CHECKING:
+    from pipeline.own import OwnSource
+
 
 def fetch(
-    dataset: Dataset, data: Data, phantom: Phantom, target: Path, patience: Patience = PATIENCE
+    dataset: Dataset,
+    data: Data,
+    phantom: Phantom,
+    target: Path,
+    patience: Patience = PATIENCE,
+    own: "OwnSource | None" = None,
 ) -> dict[str, int]:
-    """Bring a dataset's npz to `target` and return its number of images per split.
+    """Bring a dataset's npz to `target` and return its number of images per split; one of one's `own` is made of files.
 
     The file takes its final name only after its md5 (see `verifies`) and its layout were checked; whatever fails,
     nothing else stays behind. Raises PipelineError.
     """
     for leftover in target.parent.glob(f".{target.name}.*"):  # of a run that was killed
         leftover.unlink()
+    if own is not None:
+        from pipeline.data.own.build import write_own
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_own(target, dataset.name, own, data.size(dataset.dimension))
+        return check_npz(target, dataset, data.size(dataset.dimension))
     with atomic(target) as temporary:
         if data.source == "phantom":
             from pipeline.data.phantom import write_phantom

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from pipeline.data.findings import Finding
-from pipeline.datasets import SPECIALISTS, SPLITS
+from pipeline.datasets import SPLITS
 
 Count = Annotated[int, Field(ge=1)]
 WholeNumber = Annotated[int, Field(ge=0)]
@@ -130,7 +130,7 @@ class Evaluation(Record):
 
     variant: str
     seed: int
-    specialist: Literal[SPECIALISTS]
+    specialist: str
     md5: dict[str, str]
     datasets: dict[str, DatasetResult]
 

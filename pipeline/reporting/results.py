@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import Config, load_config
-from pipeline.datasets import SPECIALISTS, Dataset
+from pipeline.datasets import Dataset
+from pipeline.errors import PipelineError
 from pipeline.evaluation.inference import covariance_of_means
-from pipeline.layout import analysis_file, config_file, evaluation_file, run_folder, tuning_file
+from pipeline.layout import analysis_file, config_file, evaluation_file, maker, run_folder, tuning_file
 from pipeline.reporting import files
 from pipeline.reporting.files import METRICS, Sample
 from pipeline.reporting.literature import Published, read_published
@@ -142,13 +143,14 @@ class Results:
 def load_results(
     variants: Sequence[str],
     seeds: Sequence[int],
+    specialists: Sequence[str],
     published: Path | None = None,
     root: Path = Path(),
     reasons: Mapping[str, str] = {},
     analysed: Sequence[str] = (),
     margin: float | None = None,
 ) -> Results:
-    """Read the files of these variants and seeds below `root`; whatever else lies there is left alone.
+    """Read the files of these variants, seeds and specialists below `root`; whatever else lies there is left alone.
 
     `published` is a table of published results (`read_published`). `reasons` says in a line why a variant is there;
     `analysed` are the variants that have an analysis; `margin` is that of Results.
@@ -156,13 +158,13 @@ def load_results(
     """
     configs = {variant: load_config(root / config_file(variant)) for variant in variants}
     runs = {
-        (variant, seed): _load_run(root, variant, seed, configs[variant].datasets)
+        (variant, seed): _load_run(root, variant, seed, specialists, configs[variant].datasets)
         for variant in variants
         for seed in seeds
     }
     main, datasets = runs[variants[0], seeds[0]], configs[variants[0]].datasets
     samples, hardest, roc = {}, {}, {}
-    for specialist in SPECIALISTS:
+    for specialist in specialists:
         place = (variants[0], seeds[0], specialist)
         shown = {name: result for name, result in main.results.items() if result.data.specialist == specialist}
         scores = root / evaluation_file(*place, "npz")
@@ -192,17 +194,23 @@ def load_results(
     )
 
 
-def _load_run(root: Path, variant: str, seed: int, datasets: Mapping[str, Dataset]) -> Run:
+def _load_run(root: Path, variant: str, seed: int, specialists: Sequence[str], datasets: Mapping[str, Dataset]) -> Run:
     folder = root / run_folder(variant, seed)
     results: dict[str, DatasetResult] = {}
     md5: dict[str, str] = {}
     contributions: dict[str, np.ndarray] = {}
-    for specialist in SPECIALISTS:
+    for specialist in specialists:
         place = (variant, seed, specialist)
         evaluation = files.read_evaluation(root / evaluation_file(*place, "json"), *place, datasets)
         results |= evaluation.datasets
         md5 |= evaluation.md5
         contributions |= files.read_contributions(root / evaluation_file(*place, "npz"), evaluation.datasets)
+    if missing := [name for name in datasets if name not in results]:
+        file = root / evaluation_file(variant, seed, specialists[0], "json")
+        raise PipelineError(
+            f"{file.parent}: {missing[0]} is in none of {', '.join(f'{each}.json' for each in specialists)}; "
+            f"`{maker(file)}` mends that"
+        )
     training = files.read_training(folder / "train.json", variant, seed, datasets)
     history = files.read_history(folder / "history.csv", training.rounds, datasets)
     return Run(variant, seed, training, history, results, contributions, md5)

@@ -58,8 +58,7 @@ def finish(folder: Path) -> Path:
     tree = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     described = tree["ablation"]["variants"]
     write_params(folder, TINY | {"ablation.variants": {name: described[name] for name in VARIANTS}}, tree)
-    commands = [f"{stage} {name}" for name in DATASETS for stage in ("download", "cache")]
-    commands.append("weights")
+    commands = ["declare", *(f"{stage} {name}" for name in DATASETS for stage in ("download", "cache")), "weights"]
     for variant in VARIANTS:
         commands += [f"configure {variant}", f"tune {variant}", f"train {variant} 42"]
         commands += [f"evaluate {variant} 42 {specialist}" for specialist in "ABC"]

@@ -45,6 +45,8 @@ BAD_NUMBERS = (float("nan"), float("inf"), -7, 1e300, "word", True, None)
 def readers() -> Iterator[tuple[str, str]]:
     """Yield every file that a stage wrote, with each command that reads it."""
     for name in DATASETS:
+        yield f"declared/{name}/source.yaml", f"download {name}"
+        yield f"declared/{name}/about.yaml", f"cache {name}"
         yield f"data/raw/{name}.npz", f"cache {name}"
     name, variant = DATASETS[0], VARIANTS[0]
     for split, kind in ((split, kind) for split in ("train", "val") for kind in ("images", "labels")):

@@ -31,6 +31,7 @@ def data_params(**changes):
         "size_3d": 28,
     }
     limits = {"train_limit": None, "eval_limit": None, "datasets": ["breastmnist"]}
+    limits |= {"external": [], "corruptions": [], "own": {}}
     return Data(**defaults | limits | changes)
 
 
@@ -104,7 +105,7 @@ def test_each_meta_says_what_lies_beside_it_and_where_it_came_from(tmp_path, raw
         }
         if part == "test":
             expected |= {"official": False, "raw_md5": md5_file(raw), "title": "BreastMNIST", "specialist": "B"}
-            expected |= {"class_names": ["malignant", "normal, benign"], "licence": "CC BY 4.0"}
+            expected |= {"class_names": ["malignant", "normal, benign"], "licence": "CC BY 4.0", "notes": []}
         assert meta == expected
 
 

@@ -17,7 +17,7 @@ from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
 from pipeline.layout import RAW
 from pipeline.params import PARAMS_FILE, Data
-from stages import cache
+from stages import cache, declare
 
 COUNTS = {"train": 12, "val": 8, "test": 6}
 NAMES = ("breastmnist", "retinamnist", "chestmnist", "adrenalmnist3d")
@@ -40,15 +40,10 @@ def build(folder, name, content, **changes):
     folder.mkdir(exist_ok=True)
     np.savez(folder / "raw.npz", **content)
     values = {"source": "mirror", "mirror": "unused", "verify": False, "allow_leakage": True, "size_2d": 28}
-    values |= {"size_3d": 28, "train_limit": None, "eval_limit": None, "datasets": [name]} | changes
-    metas = build_cache(
-        folder / "raw.npz",
-        folder / "training",
-        folder / "test",
-        MEDMNIST[name],
-        official.about(MEDMNIST[name]),
-        Data(**values),
-    )
+    values |= {"size_3d": 28, "train_limit": None, "eval_limit": None, "datasets": [name]}
+    data, dataset = Data(**values | {"external": [], "corruptions": [], "own": {}} | changes), MEDMNIST[name]
+    parts = folder / "training", folder / "test"
+    metas = build_cache(folder / "raw.npz", *parts, dataset, official.about(dataset), data)
     return tuple(meta["findings"] for meta in metas)
 
 
@@ -268,8 +263,9 @@ def test_the_stage_warns_in_a_line_for_each_finding(tmp_path, monkeypatch, capsy
     PARAMS_FILE.write_text(yaml.safe_dump(params))
     RAW.mkdir(parents=True)
     np.savez(RAW / "breastmnist.npz", **content)
-    monkeypatch.setattr(sys, "argv", ["cache", "breastmnist"])
-    cache.main()
+    for stage, *names in ((declare,), (cache, "breastmnist")):
+        monkeypatch.setattr(sys, "argv", ["stage", *names])
+        stage.main()
     assert capsys.readouterr().err.splitlines() == [
         "warning: breastmnist: no validation image is “normal, benign”, so that the validation AUC is undefined and "
         "left out of the mean over datasets",

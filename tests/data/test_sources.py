@@ -46,6 +46,9 @@ def data_params(mirror, **changes):
         "size_2d": 28,
         "size_3d": 28,
         "train_limit": None,
+        "external": [],
+        "corruptions": [],
+        "own": {},
     }
     return Data(**defaults | {"mirror": mirror, "eval_limit": None, "datasets": ["breastmnist"]} | changes)
 

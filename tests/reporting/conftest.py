@@ -13,7 +13,7 @@ import yaml
 
 from pipeline.config import dump_config, resolve
 from pipeline.data import official
-from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, SPECIALISTS
+from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
 from pipeline.params import Params
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -35,6 +35,7 @@ class Inputs:
     root: Path
     variants: tuple[str, ...] = ("mosaic", "shared", "linear_probe")
     seeds: tuple[int, ...] = (42,)
+    specialists: tuple[str, ...] = ("A", "B", "C")
     datasets: tuple[str, ...] = ("retinamnist", "breastmnist", "adrenalmnist3d")
     source: str = "phantom"
     official: bool = False
@@ -61,7 +62,7 @@ class Inputs:
             for seed in self.seeds:
                 generator = np.random.default_rng([index, seed])
                 self._write_run(variant, seed, index, generator)
-                for specialist in SPECIALISTS:
+                for specialist in self.specialists:
                     self._write_evaluation(variant, seed, specialist, generator)
         for variant, parts in self.analyses.items():
             for seed in self.seeds:

@@ -23,7 +23,7 @@ def load(make_inputs):
 
 
 def _load(inputs, reasons):
-    return load_results(inputs.variants, inputs.seeds, root=inputs.write(), reasons=reasons)
+    return load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.write(), reasons=reasons)
 
 
 def test_the_run_is_told_in_one_sentence(load):

@@ -14,7 +14,7 @@ SIX = ("pathmnist", "bloodmnist", "octmnist", "organamnist", "nodulemnist3d", "v
 
 def _load(inputs, analysed=()):
     inputs.write()
-    return load_results(inputs.variants, inputs.seeds, root=inputs.root, analysed=analysed)
+    return load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root, analysed=analysed)
 
 
 def _text(sentences):
@@ -204,7 +204,7 @@ def test_many_specialists_are_summed_up_in_one_line(inputs):
 def test_a_section_without_its_data_is_absent(inputs, section):
     inputs.analyses = {"mosaic": {}}
     assert section.build(_load(inputs, ("mosaic",))) is None
-    assert section.build(load_results(inputs.variants, inputs.seeds, root=inputs.root)) is None
+    assert section.build(load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)) is None
 
 
 def test_counting_neighbouring_grades_moves_the_mean_by_its_share(inputs):

@@ -18,7 +18,7 @@ def _card(inputs, name):
 
 def _results(inputs, *names):
     inputs.variants, inputs.datasets = ("mosaic",), names
-    return load_results(inputs.variants, inputs.seeds, root=inputs.write())
+    return load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.write())
 
 
 def test_cases_are_numbered_and_called_phantoms_where_they_are(inputs):

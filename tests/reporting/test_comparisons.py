@@ -18,7 +18,7 @@ REACH = 4.302653 / 3**0.5
 
 def _load(inputs, **more):
     inputs.write()
-    return load_results(inputs.variants, inputs.seeds, root=inputs.root, **more)
+    return load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root, **more)
 
 
 def _make(inputs, gains, spread, others=("shared",), datasets=EIGHT, seeds=SEEDS):

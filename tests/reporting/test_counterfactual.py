@@ -42,7 +42,7 @@ def _load(inputs, shares: dict[str, tuple[float, ...]], seeds=(42,), specialists
 
     inputs.analyses = {"mosaic": parts}
     inputs.write()
-    return load_results(inputs.variants, inputs.seeds, root=inputs.root, analysed=("mosaic",))
+    return load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root, analysed=("mosaic",))
 
 
 def _part(results) -> tuple[str, dict]:
@@ -183,5 +183,5 @@ def test_where_specialists_do_not_differ_claims_are_rare_and_with_one_training_t
 def test_without_specialists_to_swap_there_is_no_section(inputs):
     inputs.analyses = {"mosaic": {}}
     inputs.write()
-    results = load_results(inputs.variants, inputs.seeds, root=inputs.root, analysed=("mosaic",))
+    results = load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root, analysed=("mosaic",))
     assert counterfactual.build(results) is None

@@ -74,7 +74,8 @@ def _texts(svg):
 
 
 def _load(inputs):
-    return load_results(inputs.variants, inputs.seeds, root=inputs.write(), analysed=tuple(inputs.analyses))
+    run, analysed = (inputs.variants, inputs.seeds, inputs.specialists), tuple(inputs.analyses)
+    return load_results(*run, root=inputs.write(), analysed=analysed)
 
 
 def test_the_axis_of_layers_goes_below_zero_where_a_line_does():

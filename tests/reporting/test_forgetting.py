@@ -12,7 +12,7 @@ from pipeline.reporting.wording import MINUS
 
 def _build(inputs):
     inputs.write()
-    return forgetting.build(load_results(inputs.variants, inputs.seeds, root=inputs.root))
+    return forgetting.build(load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root))
 
 
 def _text(sentences) -> str:

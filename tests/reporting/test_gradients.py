@@ -141,7 +141,7 @@ def _parts(inputs, by_seed: dict[int, dict]):
     inputs.conflicts = {("shared", seed): found for seed, found in by_seed.items()}
     inputs.write()
     ((variant, sentences, groups, heat),) = gradients.build(
-        load_results(inputs.variants, inputs.seeds, root=inputs.root)
+        load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)
     )["parts"]
     assert variant == "shared"
     return [sentence.replace(MINUS, "-") for sentence in sentences], groups, heat
@@ -194,7 +194,7 @@ def test_variants_share_the_level_too(inputs):
     found = _found(SIX, [cosines(SIX, 0.3, 0.1)])
     inputs.conflicts = {(variant, seed): found for variant in ("mosaic", "shared") for seed in (1, 2)}
     inputs.write()
-    parts = gradients.build(load_results(inputs.variants, inputs.seeds, root=inputs.root))["parts"]
+    parts = gradients.build(load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root))["parts"]
     alone = asked_of(SIX, [cosines(SIX, 0.3, 0.1)])
     tests = 2 * len(alone)
     assert [variant for variant, *_ in parts] == ["mosaic", "shared"]
@@ -204,4 +204,4 @@ def test_variants_share_the_level_too(inputs):
 
 def test_without_a_shared_specialist_there_is_no_section(inputs):
     inputs.write()
-    assert gradients.build(load_results(inputs.variants, inputs.seeds, root=inputs.root)) is None
+    assert gradients.build(load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)) is None

@@ -34,7 +34,7 @@ def _results(inputs, values):
         for seed, acc in zip(inputs.seeds, accuracies, strict=True):
             inputs.metrics[variant, seed, dataset] = {"acc": acc, "auc": None if acc is None else min(1.0, acc + 0.1)}
     inputs.write()
-    return load_results(inputs.variants, inputs.seeds, root=inputs.root)
+    return load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)
 
 
 def test_a_mean_is_over_datasets_first_and_seeds_second(inputs):
@@ -192,7 +192,7 @@ def test_with_a_round_for_each_dataset_one_chooses_by_the_datasets_own_rounds(in
     rounds = {name: {"round": number, "deployed": which, "score": 0.6} for name, (which, number) in own.items()}
     tree = json.loads(path.read_text()) | {"deployed": "composed", "best_round": None, "best_rounds": rounds}
     path.write_text(json.dumps(tree))
-    results = load_results(inputs.variants, inputs.seeds, root=inputs.root)
+    results = load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)
     history = results.main_run.history
     flat = summary(results)
     assert flat["val_score"] == tree["score"]

@@ -9,7 +9,7 @@ from pipeline.reporting.sections.parameters import components
 def test_the_components_are_what_the_variant_trains(inputs, params, make_model, variant):
     """Taken from a model of each kind: frozen parts are no component, and a trained ViT is one."""
     inputs.variants = ("mosaic",)
-    results = load_results(("mosaic",), (42,), root=inputs.write())
+    results = load_results(("mosaic",), (42,), inputs.specialists, root=inputs.write())
     counts = make_model(variant=variant).parameter_counts()
     run = results.main_run
     parameters = type(run.training.parameters).model_validate(counts)

@@ -13,7 +13,7 @@ def _tables(inputs, rows: str):
     path = inputs.root / "published.csv"
     inputs.write()
     path.write_text(HEADER + rows, encoding="utf-8")
-    content = build(load_results(inputs.variants, inputs.seeds, path, Path(inputs.root)))
+    content = build(load_results(inputs.variants, inputs.seeds, inputs.specialists, path, Path(inputs.root)))
     return {} if content is None else {table.name: table for table in content["tables"]}
 
 

@@ -64,7 +64,7 @@ class Page(HTMLParser):
 
 def _results(inputs):
     inputs.write()
-    return load_results(inputs.variants, inputs.seeds, root=inputs.root)
+    return load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)
 
 
 def _every_kind(inputs):
@@ -105,7 +105,7 @@ def _every_kind(inputs):
     return inputs
 
 
-ALL = (("mosaic", "shared", "per_dataset"), (1, 2))
+ALL = (("mosaic", "shared", "per_dataset"), (1, 2), ("A", "B", "C"))
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,9 @@ def test_hostile_names_are_shown_as_text(inputs):
     inputs.variants = ("mosaic", HOSTILE)
     inputs.class_name = lambda dataset, index: f"{HOSTILE}{index}"
     inputs.write()
-    results = load_results(inputs.variants, inputs.seeds, root=inputs.root, reasons={HOSTILE: f"why {HOSTILE}"})
+    results = load_results(
+        inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root, reasons={HOSTILE: f"why {HOSTILE}"}
+    )
     pages = [Page(text) for text in (render_page(results, "abc123"), *render_specialists(results, "abc123").values())]
     assert not [attributes for page in pages for attributes in page.all("img") if attributes["src"] == "x"]
     assert f"ahead of {HOSTILE} by" in pages[0].text or f"behind {HOSTILE} by" in pages[0].text
@@ -287,7 +289,9 @@ def test_with_one_training_each_no_page_calls_anything(inputs):
         for name in inputs.datasets:
             inputs.metrics[variant, 42, name] = {"acc": value, "auc": value}
     inputs.write()
-    results = load_results(inputs.variants, (42,), root=inputs.root, analysed=tuple(inputs.analyses), margin=0.01)
+    results = load_results(
+        inputs.variants, (42,), inputs.specialists, root=inputs.root, analysed=tuple(inputs.analyses), margin=0.01
+    )
     html = render_page(results, "abc123")
     assert "One training each (seed 42) says nothing about methods" in " ".join(Page(html).text.split())
     claims = ("▲", "▼", "beats", "loses to", "*</strong>", "shown to be", "no worse")
@@ -417,7 +421,7 @@ def test_a_case_is_marked_right_or_wrong_in_words(inputs):
     arrays["breastmnist/sample_index"] = np.array([0, 1])
     arrays["breastmnist/sample_images"] = arrays["breastmnist/sample_images"][:2]
     np.savez(path, **arrays)
-    pages = render_specialists(load_results(("mosaic",), (42,), root=inputs.root), "abc")
+    pages = render_specialists(load_results(("mosaic",), (42,), inputs.specialists, root=inputs.root), "abc")
     text = " ".join(Page(pages["B"]).text.split())
     text = text.replace("\u00a0", " ")
     assert "✓ right actual class 0 predicted class 0 (75.0 %) ✗ wrong actual class 1 predicted class 0 (75.0 %)" in text
@@ -574,7 +578,7 @@ def test_a_multi_label_case_counts_its_wrong_labels(inputs):
     arrays["chestmnist/sample_index"] = np.array([0, 1])
     arrays["chestmnist/sample_images"] = arrays["chestmnist/sample_images"][:2]
     np.savez(path, **arrays)
-    pages = render_specialists(load_results(("mosaic",), (42,), root=inputs.root), "abc")
+    pages = render_specialists(load_results(("mosaic",), (42,), inputs.specialists, root=inputs.root), "abc")
     text = " ".join(Page(pages["B"]).text.split())
     assert "✓ all labels right actual class 3 predicted class 3 " in text
     assert "✗ 2 of 14 labels wrong actual class 3 predicted class 5" in text

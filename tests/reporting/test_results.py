@@ -11,7 +11,12 @@ from pipeline.reporting.results import load_results
 
 
 def _load(inputs, **changes):
-    arguments = {"variants": inputs.variants, "seeds": inputs.seeds, "root": inputs.root} | changes
+    arguments = {
+        "variants": inputs.variants,
+        "seeds": inputs.seeds,
+        "specialists": "ABC",
+        "root": inputs.root,
+    } | changes
     return load_results(**arguments)
 
 

@@ -14,7 +14,7 @@ def _results(inputs, main, other, more=()):
             for seed, acc in zip(inputs.seeds, values, strict=True):
                 inputs.metrics[variant, seed, dataset] = {"acc": acc, "auc": 0.5}
     inputs.write()
-    return load_results(inputs.variants, inputs.seeds, root=inputs.root)
+    return load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)
 
 
 def _text(sentences):
@@ -48,7 +48,7 @@ def test_an_undefined_metric_is_explained_by_the_class_that_is_missing(inputs):
     inputs.class_name = lambda dataset, index: f"{dataset}-{index}"
     inputs.metrics["mosaic", 42, "breastmnist"] = {"auc": None, "confusion": [[20, 4], [0, 0]]}
     inputs.write()
-    results = load_results(inputs.variants, inputs.seeds, root=inputs.root)
+    results = load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)
     (note,) = undefined_metrics(results)
     assert note.startswith("AUC of BreastMNIST is undefined (no test image is “breastmnist-1”)")
     assert "over 3 datasets and a mean AUC of" in _text(level(results))
@@ -73,7 +73,7 @@ def test_limits_say_that_acc_and_auc_are_two_families(inputs):
 def test_limits_name_datasets_of_the_same_scans_where_the_images_are_real(inputs, source, said):
     inputs.source, inputs.datasets = source, ("organamnist", "organsmnist", "breastmnist")
     inputs.write()
-    text = _text(limits(load_results(inputs.variants, inputs.seeds, root=inputs.root)))
+    text = _text(limits(load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)))
     assert ("OrganAMNIST and OrganSMNIST show the same scans and are no independent datasets" in text) == said
     assert ("several images of a set can be of one patient" in text) == said
 
@@ -91,5 +91,5 @@ def test_the_label_says_what_the_data_are(inputs, changes, label, warning):
     for name, value in changes.items():
         setattr(inputs, name, value)
     inputs.write()
-    origin = describe_origin(load_results(inputs.variants, inputs.seeds, root=inputs.root))
+    origin = describe_origin(load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root))
     assert (origin.label, origin.warning) == (label, warning)

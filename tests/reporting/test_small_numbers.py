@@ -26,7 +26,7 @@ NO_SENTENCES = re.compile(r"<(style|script|svg)\b.*?</\1>", re.S)
 def texts(inputs, analysed=()) -> dict[str, str]:
     """All that a reader of the report reads, by file, in single spaces."""
     inputs.write()
-    results = load_results(inputs.variants, inputs.seeds, root=inputs.root, analysed=analysed)
+    results = load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root, analysed=analysed)
     pages = {"index.html": render_page(results, "abc1234")}
     pages |= {f"{name}.html": page for name, page in render_specialists(results, "abc1234").items()}
     read = {name: Markup(NO_SENTENCES.sub(" ", page)).striptags() for name, page in pages.items()}

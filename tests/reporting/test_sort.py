@@ -44,7 +44,7 @@ def test_words_and_small_numbers_come_first_where_they_should(column, first):
 
 def test_headings_of_sortable_tables_tell_the_script_which_way(inputs):
     inputs.seeds = (1, 2)
-    page = render_page(load_results(inputs.variants, inputs.seeds, root=inputs.write()), "abc")
+    page = render_page(load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.write()), "abc")
     assert '<th scope="col" data-first="descending"><span>Mean</span></th>' in page
     assert '<th scope="col" data-first="ascending"><span>p</span></th>' in page
     assert '<th scope="col"><span>Balanced ACC</span></th>' in page

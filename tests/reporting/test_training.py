@@ -20,7 +20,7 @@ def results(inputs):
             for place, name in enumerate(inputs.datasets)
         }
         file.write_text(json.dumps(record))
-    return load_results(inputs.variants, inputs.seeds, root=inputs.root)
+    return load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)
 
 
 def test_the_table_says_where_rounds_and_models_are_each_datasets_own(results):

@@ -28,7 +28,7 @@ def load(inputs):
 
     def load(**tuning):
         inputs.tuning = tuning
-        return load_results(inputs.variants, inputs.seeds, root=inputs.write())
+        return load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.write())
 
     return load
 
@@ -71,7 +71,7 @@ def test_untuned_variants_are_named_by_their_own_value_and_without_one_where_the
     assert said == "Not tuned: shared and linear_probe (train.lr 0.001). Tuned as well, they might rank otherwise."
     config = inputs.root / "configs/shared.yaml"
     config.write_text(config.read_text().replace("lr: 0.001", "lr: 0.0001"))
-    results = load_results(inputs.variants, inputs.seeds, root=inputs.root)
+    results = load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)
     assert "Not tuned: shared (train.lr 0.0001); linear_probe (train.lr 0.001)." in " ".join(recipe(results))
 
 

@@ -55,6 +55,7 @@ def test_what_was_pushed_is_all_that_a_fresh_clone_needs(repository, tmp_path):
 
 def test_data_weights_and_configurations_are_the_same_bytes_in_another_run(repository, tmp_path):
     other = copied(tmp_path)
+    other.run("python", "-m", "stages.declare")
     for name in SMALL["data"]["datasets"]:
         other.run("python", "-m", "stages.download", name)
         other.run("python", "-m", "stages.cache", name)
@@ -64,11 +65,11 @@ def test_data_weights_and_configurations_are_the_same_bytes_in_another_run(repos
         other.run("python", "-m", "stages.tune", variant)
     files = [
         path.relative_to(tmp_path)
-        for part in ("data", "weights", "candidates", "configs", "tuning")
+        for part in ("declared", "data", "weights", "candidates", "configs", "tuning")
         for path in (tmp_path / part).rglob("*")
         if path.is_file() and path.name != ".gitignore"
     ]
-    assert len(files) == 3 * (1 + 8) + 1 + 3 * 2
+    assert len(files) == 3 * (2 + 1 + 8) + 1 + 3 * 2
     assert [md5(tmp_path / file) for file in files] == [md5(repository.folder / file) for file in files]
 
 

@@ -318,7 +318,7 @@ def test_validation_right_after_a_visit_shows_what_the_rest_of_the_round_takes(m
 
     assert not any(lost(apart))
     assert any(lost(shared))
-    last = shared.config.datasets[-1]
+    last = list(shared.config.datasets)[-1]
     assert all(row[f"{last}/visit_auc"] == row[f"{last}/student_auc"] for row in shared.history)
     assert not any("visit" in key for key in run_without_visits(make_trainer))
 

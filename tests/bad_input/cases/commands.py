@@ -72,8 +72,13 @@ ARGUMENTS = [
         ("train", "mosaic 43", "a seed that is not listed", ("seeds: 43 is not among 42", "add it")),
         ("evaluate", "mosaic 43 A", "a seed that is not listed", ("seeds: 43 is not among 42", "add it")),
         ("analyse", "mosaic 43", "a seed that is not listed", ("seeds: 43 is not among 42", "add it")),
-        ("evaluate", "mosaic 42 D", "an unknown specialist", ("argument specialist: 'D' is none of A, B, C", USAGE)),
-        ("download", "retinamnst", "an unknown dataset", ("argument dataset: 'retinamnst'", "retinamnist", USAGE)),
+        ("evaluate", "mosaic 42 D", "an unknown specialist", ("params.yaml: specialists: D is not among A, B, C",)),
+        (
+            "download",
+            "retinamnst",
+            "an unknown dataset",
+            ("retinamnst: no such dataset", "did you mean retinamnist?"),
+        ),
         ("cache", "../retinamnist", "a path", ("argument dataset: '../retinamnist'", USAGE)),
         ("weights", "vit.npz", "an argument too many", ("unrecognized arguments: vit.npz", USAGE)),
         ("report", "mosaic", "an argument too many", ("unrecognized arguments: mosaic", USAGE)),
@@ -132,7 +137,7 @@ NAMES = [
         for name in ("a;b", "$(touch x)", "a'b", "a b", "a\nb", "../mosaic", "Mosaic", "x" * 65)
     ),
     *(
-        Case(f"a dataset is called {name!r}", "check", params={"data.datasets": [name]}, says=("data.datasets.0",))
+        Case(f"a dataset is called {name!r}", "check", params={"data.datasets": [name]}, says=("data.datasets: ",))
         for name in ("a;b", "$(touch x)", "a'b", "a\nb", "../../x", ["retinamnist"], {"$(touch x)": 1}, None)
     ),
     Case(

@@ -203,7 +203,7 @@ def published(name: str, content: str | bytes, *says: str, status: int = 2) -> C
 def without_group_a(project: Path) -> None:
     """A configuration without the one dataset of specialist A, and a training of it."""
     tree = yaml.safe_load((project / CONFIG).read_text())
-    del tree["routing"]["datasets"]["retinamnist"], tree["routing"]["sizes"]["A"]
+    del tree["datasets"]["retinamnist"], tree["routing"]["datasets"]["retinamnist"], tree["routing"]["sizes"]["A"]
     (project / CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False))
     assert run_stage(project, TRAIN).status == 0
 
