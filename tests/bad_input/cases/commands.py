@@ -137,7 +137,12 @@ NAMES = [
         for name in ("a;b", "$(touch x)", "a'b", "a b", "a\nb", "../mosaic", "Mosaic", "x" * 65)
     ),
     *(
-        Case(f"a dataset is called {name!r}", "check", params={"data.datasets": [name]}, says=("data.datasets: ",))
+        Case(
+            f"a dataset is called {name!r}",
+            "check",
+            params={"data.datasets": [name]},
+            says=("params.yaml: data.datasets",),
+        )
         for name in ("a;b", "$(touch x)", "a'b", "a\nb", "../../x", ["retinamnist"], {"$(touch x)": 1}, None)
     ),
     Case(

@@ -484,12 +484,27 @@ CASES = [
         set_json(TESTED, "seed", 1),
         "seed 1",
     ),
-    of(
+    Case(
         "an evaluation lacks its dataset",
         REPORT,
-        TESTED,
         without_json(TESTED, "datasets.retinamnist"),
-        "retinamnist",
+        says=("evaluation/mosaic/42: retinamnist is in none of A.json, B.json, C.json",),
+    ),
+    tested("data.form.num_classes", 4, "retinamnist", "form"),
+    tested("data.specialist", "B", "retinamnist", "specialist B"),
+    of(
+        "training data are of another form",
+        TRAIN,
+        META,
+        set_json(META, "form.dimension", 3),
+        "not of the form that the configuration has",
+    ),
+    *(
+        of(f"a declaration has no {key}", command, path, replaced(path, f"{key}:", "other:"), key)
+        for path, command, key in (
+            ("declared/retinamnist/source.yaml", "download retinamnist", "form"),
+            ("declared/retinamnist/about.yaml", "cache retinamnist", "licence"),
+        )
     ),
     of(
         "an evaluation lacks a metric",
