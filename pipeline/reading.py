@@ -105,7 +105,8 @@ def _check_header(header: list[str], columns: Sequence[str]) -> None:
         if len(header) == 1 < len(columns) and sign in header[0]:
             raise ValueError(f"separated by {said}, not by commas")
     if missing := [column for column in columns if column not in header]:
-        raise ValueError(f"no column {', '.join(missing)}")
+        there = shorten(", ".join(header), LONGEST, placeholder=" ...")
+        raise ValueError(f"no column {', '.join(missing)} among {there}")
     if twice := [column for column in dict.fromkeys(header) if header.count(column) > 1]:
         raise ValueError(f"column {twice[0]} is there twice")
 

@@ -88,5 +88,5 @@ def test_a_table_is_whole_and_has_its_columns_once(tmp_path, text):
 def test_a_users_table_may_come_from_a_spreadsheet(tmp_path):
     (tmp_path / "file.csv").write_bytes("\ufeffa,b\r\n1,2".encode())
     assert read_table(tmp_path / "file.csv", ["a", "b"], mend="correct it") == {2: {"a": "1", "b": "2"}}
-    with pytest.raises(PipelineError, match=r"no column c; correct it$"):
+    with pytest.raises(PipelineError, match=r"no column c among a, b; correct it$"):
         read_table(tmp_path / "file.csv", ["a", "c"], mend="correct it")

@@ -71,7 +71,7 @@ class _Frame:
         return tuple(facts)
 
     def _scale(self) -> tuple[float, float]:
-        return float(self.get("RescaleSlope", 1)), float(self.get("RescaleIntercept", 0))
+        return float(self.get("RescaleSlope") or 1), float(self.get("RescaleIntercept") or 0)
 
     def values(self) -> tuple[NDArray, tuple[float, float]]:
         """Return the values, after slope and intercept, and the smallest and largest that there may be."""
@@ -111,6 +111,8 @@ def _series(folder: Path) -> list[_Frame]:
     files = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and file.name != "DICOMDIR")
     if not files:
         raise ValueError("an empty folder, no DICOM series")
+    if folders := [file.name for file in files if file.is_dir()]:
+        raise ValueError(f"{folders[0]} in it is a folder; a DICOM series is a folder of files")
     frames = [frame for file in files for frame in _frames(_opened(file))]
     if len(series := {frame.get("SeriesInstanceUID") for frame in frames}) > 1:
         raise ValueError(f"holds {len(series)} DICOM series, where one volume is meant")

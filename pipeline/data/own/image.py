@@ -38,8 +38,8 @@ def _read(image: Image.Image, dimension: int) -> Picture:
         raise ValueError(f"holds {pages} images, where one is meant")
     check_size((pages, image.height, image.width) if dimension == 3 else (image.height, image.width))
     format, facts = image.format, []
-    if any("16" in str(tile[-1]) for tile in image.tile) and image.mode in ("RGB", "RGBA"):
-        facts.append("16 bits a colour, of which the lower 8 were left out")
+    if any(";16" in str(tile[-1]) for tile in image.tile) and image.mode in ("LA", "RGB", "RGBA"):
+        facts.append("16 bits a channel, of which the lower 8 were left out")
     if dimension == 2:
         if image.getexif().get(_ORIENTATION, 1) != 1:
             facts.append("Turned upright, as the file says")

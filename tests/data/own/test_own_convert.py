@@ -74,6 +74,14 @@ def test_a_constant_image_has_no_range_and_is_black(declare):
     assert not convert(picture(np.full((8, 8), 7.0), span=None), declare(window="each"), 8).image.any()
 
 
+def test_a_few_values_beside_one_are_the_range_of_an_image(declare):
+    image = np.zeros((8, 8))
+    image[3, 5] = 7
+    made = convert(picture(np.pad(image, 50), span=None), declare(window="each"), 108)
+    assert (made.low, made.high) == (0, 7)
+    assert made.image.max() == 255
+
+
 def test_where_the_largest_value_is_black_the_margin_is_black_too(declare):
     made = convert(picture(np.full((8, 4), 255, np.uint8), inverted=True), declare(), 8)
     assert not made.image.any()

@@ -74,7 +74,7 @@ def test_colours_of_sixteen_bits_keep_eight_and_say_so(tmp_path, read):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     image, facts = read("a.png", channels=3)
     assert (image == 0x12).all()
-    assert "16 bits a colour, of which the lower 8 were left out" in facts
+    assert "16 bits a channel, of which the lower 8 were left out" in facts
 
 
 def test_black_and_white_is_0_and_255(tmp_path, read, grey):

@@ -112,7 +112,9 @@ CSV = [
     Refused("an empty CSV", text(""), ("labels.csv: empty, without a header", "data.own.mine.columns")),
     Refused("a header alone", text("file,label\n"), (HERE, "labels.csv has no row below its header")),
     Refused(
-        "no column of that name", text("image,label\na,0\n"), ("labels.csv: no column file", "data.own.mine.columns")
+        "no column of that name",
+        text("image,label\na,0\n"),
+        ("labels.csv: no column file among image, label", "data.own.mine.columns"),
     ),
     Refused(
         "no column of patients",

@@ -233,6 +233,10 @@ def spoil_text(folder):
     (folder / "notes.txt").write_text("not a slice")
 
 
+def spoil_folder(folder):
+    (folder / "deeper").mkdir()
+
+
 def spoil_all(folder):
     for file in folder.iterdir():
         file.unlink()
@@ -252,6 +256,7 @@ def spoil_image(folder):
         (spoil_plane, "its slices lie in different planes"),
         (spoil_text, "notes.txt is no DICOM file"),
         (spoil_image, "009.dcm holds no image"),
+        (spoil_folder, "deeper in it is a folder"),
         (spoil_all, "an empty folder, no DICOM series"),
     ],
 )
