@@ -11,7 +11,7 @@ from pipeline.reporting.figures.roc import roc_curve
 from pipeline.reporting.figures.rounds import dataset_curves
 from pipeline.reporting.images import png_uri
 from pipeline.reporting.means import model_interval
-from pipeline.reporting.origin import describe_findings
+from pipeline.reporting.origin import Origin, describe_findings, describe_origin
 from pipeline.reporting.records import DataOrigin, DatasetResult
 from pipeline.reporting.results import METRICS, Results, Sample
 from pipeline.reporting.table import Cell, Table
@@ -42,14 +42,15 @@ class Confusion:
 class Card:
     """What is shown of one dataset; a multi-label dataset has a table of labels instead of a confusion matrix.
 
-    `findings` say what is odd about the data, `notes` how one's own were read; `figures` are (caption, figure);
-    `hardest` have the highest loss, `cases` were picked by their class alone, and `shown` says of how many classes
-    they are.
+    `origin` says what its images are, `findings` what is odd about them, `notes` how one's own were read; `figures`
+    are (caption, figure); `hardest` have the highest loss, `cases` were picked by their class alone, and `shown` says
+    of how many classes they are.
     """
 
     name: str
     title: str
     facts: str
+    origin: Origin
     findings: list[str]
     notes: list[str]
     figures: list[tuple[str, Markup]]
@@ -80,6 +81,7 @@ def build_card(results: Results, name: str) -> Card:
         name=name,
         title=result.data.title,
         facts=_facts(results, name),
+        origin=describe_origin(results, (name,)),
         findings=describe_findings(results, name),
         notes=result.data.notes,
         figures=[(caption, figure) for caption, figure in figures if figure is not None],

@@ -1,10 +1,13 @@
 """What kind of data the numbers stand on, in the words that label every page of the report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.data.findings import describe
 from pipeline.reporting.results import Results
 from pipeline.reporting.wording import count, listing
+
+OWN = "own"  # what meta.json calls the source of datasets of one's own
 
 
 @dataclass(frozen=True)
@@ -17,16 +20,27 @@ class Origin:
     warning: bool
 
 
-def describe_origin(results: Results) -> Origin:
-    """Say what the images are: generated, official, or something else; and whether all of them are used."""
-    origins = [results.origin(name) for name in results.datasets]
-    parts = []
-    for split, title in (("train", "training"), ("val", "validation"), ("test", "test")):
-        sizes = [origin.splits[split] for origin in origins]
-        used, whole = sum(size.n for size in sizes), sum(size.of for size in sizes)
-        if used < whole:
-            parts.append(f"{count(used)} of {count(whole)} {title} images")
-    subset = bool(parts)
+def describe_origin(results: Results, names: Sequence[str] = ()) -> Origin:
+    """Say what the images of these datasets, or of all, are: generated, official, one's own, or something else.
+
+    And whether all of them are used.
+    """
+    names = names or results.datasets
+    own = [name for name in names if results.origin(name).source == OWN]
+    others = [name for name in names if name not in own]
+    if not own:
+        return _of_medmnist(results, others)
+    of = results.title(own[0]) if len(own) == 1 else listing([results.title(name) for name in own])
+    sentence = f"{of} {'is' if len(own) == 1 else 'are'} of one's own, read as declared; nothing published compares."
+    if not others:
+        subset, part = _used(results, own)
+        return Origin("Own data" + (", subset" if subset else ""), "nothing published compares", sentence + part, True)
+    rest = _of_medmnist(results, others)
+    return Origin(f"{rest.label} and own data", rest.brief, f"MedMNIST: {rest.sentence} {sentence}", warning=True)
+
+
+def _of_medmnist(results: Results, names: Sequence[str]) -> Origin:
+    origins = [results.origin(name) for name in names]
     if any(origin.source == "phantom" for origin in origins):
         return Origin(
             "Phantom data",
@@ -35,9 +49,7 @@ def describe_origin(results: Results) -> Origin:
             "works from files to report; they say nothing about MOSAIC on MedMNIST.",
             warning=True,
         )
-    part = f" {listing(parts)} were used." if subset else " The whole of them was used."
-    if seen := [results.title(name) for name in results.datasets if results.origin(name).leaks]:
-        part += f" Of {listing(seen)}, test images were seen in training or validation."
+    subset, part = _used(results, names)
     source = ", ".join(sorted({origin.source for origin in origins}))
     if not all(origin.official for origin in origins):
         return Origin(
@@ -52,6 +64,20 @@ def describe_origin(results: Results) -> Origin:
         f"MedMNIST files from the source “{source}”, equal to the official ones by md5." + part,
         warning=subset,
     )
+
+
+def _used(results: Results, names: Sequence[str]) -> tuple[bool, str]:
+    """Return whether some images of these datasets are left out, and a sentence on it and on leakage."""
+    origins, parts = [results.origin(name) for name in names], []
+    for split, title in (("train", "training"), ("val", "validation"), ("test", "test")):
+        sizes = [origin.splits[split] for origin in origins]
+        used, whole = sum(size.n for size in sizes), sum(size.of for size in sizes)
+        if used < whole:
+            parts.append(f"{count(used)} of {count(whole)} {title} images")
+    said = f" {listing(parts)} were used." if parts else " The whole of them was used."
+    if seen := [results.title(name) for name in names if results.origin(name).leaks]:
+        said += f" Of {listing(seen)}, test images were seen in training or validation."
+    return bool(parts), said
 
 
 def describe_findings(results: Results, dataset: str) -> list[str]:

@@ -29,7 +29,8 @@ class Inputs:
     analysis/<variant>/<seed>.json holds, or a function of the seed that says it, `conflicts` (variant, seed) to what
     stands under that key in conflicts.json. `after_visits` gives the variants whose history has the validation after
     each visit, and how much of ACC is lost until the end of the round. `tuning` maps variants to (values, score) of
-    each candidate and the index of the chosen one, `findings` and `notes` datasets to those of their meta.json.
+    each candidate and the index of the chosen one, `findings` and `notes` datasets to
+    those of their meta.json; `sources` those whose source is another one.
     """
 
     root: Path
@@ -53,6 +54,7 @@ class Inputs:
     tuning: dict[str, tuple[list[tuple[dict[str, Any], float | None]], int]] = field(default_factory=dict)
     findings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     weights: str = "random"
 
     def write(self) -> Path:
@@ -212,7 +214,7 @@ class Inputs:
             "data": {
                 "form": dataset.form(),
                 **official.about(dataset).record(),
-                "source": self.source,
+                "source": self.sources.get(name, self.source),
                 "official": self.official,
                 "size": size,
                 "class_names": [self.class_name(name, index) for index in range(classes)],
