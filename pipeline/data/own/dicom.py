@@ -96,7 +96,7 @@ def _opened(file: Path) -> "Dataset":
         dataset = pydicom.dcmread(file)
     except pydicom.errors.InvalidDicomError:
         raise ValueError(f"{file.name} is no DICOM file") from None
-    if "PixelData" not in dataset:
+    if not all(name in dataset for name in ("PixelData", "Rows", "Columns")):
         raise ValueError(f"{file.name} holds no image")
     check_size((int(dataset.get("NumberOfFrames") or 1), int(dataset.Rows), int(dataset.Columns)))
     return dataset
