@@ -12,6 +12,8 @@ from pipeline.data.subset import rarest_label
 from pipeline.datasets import SPLITS
 from pipeline.own import Own
 
+COUNTED = 15  # classes whose images a sentence counts one by one
+
 
 def assign(cases: Sequence[Case], seen: Seen, own: Own) -> tuple[list[str], list[str]]:
     """Return the split of each case, and sentences on how it came to be. `seen` are the images, in the same order.
@@ -119,14 +121,16 @@ def _drawn_by(cases: Sequence[Case], own: Own) -> str:
 
 
 def _counted(cases: Sequence[Case], splits: Sequence[str], own: Own) -> str:
-    parts = []
+    parts, many = [], len(own.classes) > COUNTED
     for split in SPLITS:
         rows = [case for case, of in zip(cases, splits, strict=True) if of == split]
         labels = np.array([case.label for case in rows])
         counts = labels.sum(axis=0) if own.multi_label else np.bincount(labels[:, 0], minlength=len(own.classes))
         patients = f" of {len({case.patient for case in rows}):,} patients" if rows[0].patient is not None else ""
-        parts.append(f"{split} {len(rows):,} images{patients} ({' + '.join(f'{n:,}' for n in counts.tolist())})")
-    return f"{'; '.join(parts)}, by {'label' if own.multi_label else 'class'} in the order in which they are declared."
+        numbers = f"{counts.min():,} to {counts.max():,}" if many else " + ".join(f"{n:,}" for n in counts.tolist())
+        parts.append(f"{split} {len(rows):,} images{patients} ({numbers})")
+    of, order = "label" if own.multi_label else "class", "" if many else " in the order in which they are declared"
+    return f"{'; '.join(parts)}, by {of}{order}."
 
 
 def _repeated(cases: Sequence[Case], seen: Seen) -> list[str]:

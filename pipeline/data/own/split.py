@@ -55,7 +55,8 @@ def draw(
     def gains(split: str, name: str) -> int:
         # What the sum of squared misses, a kind's relative to its size, falls by if the group goes there.
         return sum(
-            count * (2 * left[kind][split] - count) * (_MILLION // sizes[kind]) for kind, count in kinds[name].items()
+            count * (2 * left[kind][split] - count) * (_MILLION**2 // sizes[kind])
+            for kind, count in kinds[name].items()
         )
 
     for name in sorted(groups, key=lambda name: (-len(groups[name]), _rank(seed, name))):

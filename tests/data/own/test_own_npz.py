@@ -160,6 +160,12 @@ def test_images_without_a_split_get_one_by_patient(saved, built, declare, pixels
     assert "train 28 images of 7 patients (14 + 14)" in made["notes"]
 
 
+def test_many_classes_are_counted_from_the_smallest_to_the_largest(saved, built, declare, pixels):
+    saved({"images": pixels(200, 8, 8), "labels": np.arange(200) % 20})
+    made = built(of_npz(declare, task="multi-class", classes=[f"c{index}" for index in range(20)]))
+    assert "train 140 images (7 to 7); val 20 images (1 to 1); test 40 images (2 to 2), by class." in made["notes"]
+
+
 def test_training_lends_validation_where_there_is_none(saved, built, declare, pixels):
     arrays = content(pixels, 8, 8)
     saved({name: array for name, array in arrays.items() if not name.startswith("val")})
