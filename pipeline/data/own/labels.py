@@ -14,8 +14,6 @@ def class_index(text: str, classes: Sequence[str]) -> int:
     """Return which class a name is, or else an index. Raises ValueError."""
     text = text.strip()
     folded = [name.strip().casefold() for name in classes]
-    if text in classes:
-        return list(classes).index(text)
     if text.casefold() in folded:
         return folded.index(text.casefold())
     index = text.removesuffix(".0")  # as pandas writes whole numbers beside an empty cell

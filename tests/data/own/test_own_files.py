@@ -79,6 +79,14 @@ def test_several_labels_have_a_column_each(pngs, place, built, declare, write_cs
     assert "alike in all labels" in made["notes"]
 
 
+@pytest.mark.parametrize("names", [("1", "0"), ("1.0", "0.0"), ("MALIGNANT", " benign ")])
+def test_a_class_may_be_written_in_several_ways(pngs, place, built, declare, write_csv, names):
+    expected = built(declare())["train_labels"]
+    rows = [(f"{index:02}.png", names[index % 3 > 0]) for index in range(30)]
+    write_csv(place / "files" / "labels.csv", rows)
+    np.testing.assert_array_equal(built(declare())["train_labels"], expected)
+
+
 def test_numbers_that_are_names_are_names(pngs, place, built, declare, write_csv):
     write_csv(place / "files" / "labels.csv", [(f"{index:02}.png", 1 + index % 2) for index in range(30)])
     made = built(declare(classes=["2", "1"]))
