@@ -15,26 +15,37 @@ from typing_extensions import Self
 from pipeline.datasets import Dataset
 from pipeline.forms import read_form
 from pipeline.model.routing import Routing, build_routing
-from pipeline.params import Count, Fraction, NonNegative, Params, Positive, Train, WholeNumber
+from pipeline.params import (
+    BackboneArgs,
+    Count,
+    Fraction,
+    NonNegative,
+    Normalisation,
+    Params,
+    Positive,
+    Train,
+    WholeNumber,
+)
 from pipeline.reading import first_problem, read_text, reading
 
 
 class Architecture(BaseModel):
     """Shape of the model and how it starts; None is what the variant does not have.
 
-    Those are the statistics where nothing goes through the ViT's patches or starts from them, volume and tokenizer
-    keys without 3D datasets or with slices, the slices with a tokenizer of volumes, the adapter keys without
-    bottlenecks, the strength without prompts.
+    Those are arguments of timm's where none is given, the statistics where nothing goes through the ViT's patches or
+    starts from them, volume and tokenizer keys without 3D datasets or with slices, the slices with a tokenizer of
+    volumes, the adapter keys without bottlenecks, the strength without prompts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str
+    backbone_args: BackboneArgs | None
     patch_size: Count
     image_size: Count
     volume_patch_size: Count | None
     volume_size: Count | None
-    normalisation: Literal["half", "imagenet"] | None
+    normalisation: Normalisation | None
     embedding_norm: bool
     frozen: bool
     tokenizer_init: Literal["random", "inflate"] | None
@@ -151,6 +162,7 @@ def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = Non
     sections = {
         "model": {
             "backbone": model.backbone,
+            "backbone_args": model.backbone_args.given() or None,
             "patch_size": model.patch_size,
             "image_size": model.image_size,
             "volume_patch_size": model.volume_patch_size,

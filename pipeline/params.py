@@ -47,7 +47,10 @@ WHY = "why"
 SCORE_KEYS = ("train.monitor", "train.grade_tolerance")
 
 # What decides the one backbone that all variants share.
-SHARED_KEYS = ("model.backbone", "model.patch_size", "model.image_size", "model.weights", "model.weights_sha256")
+SHARED_KEYS = (
+    *("model.backbone", "model.backbone_args", "model.patch_size", "model.image_size"),
+    *("model.weights", "model.weights_sha256"),
+)
 
 
 def _scalar(value: Any) -> Any:
@@ -58,6 +61,10 @@ def _scalar(value: Any) -> Any:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+# Names of pipeline.data.augment.STATISTICS, and whatever the weights came with.
+Normalisation = Literal["auto", "half", "imagenet", "clip"]
 
 
 class Data(Section):
@@ -134,15 +141,42 @@ class Phantom(Section):
     test: Count
 
 
+class BackboneArgs(Section):
+    """Arguments of timm's VisionTransformer that differ from those of the named model; None is the model's own."""
+
+    embed_dim: Count | None = None
+    depth: Count | None = None
+    num_heads: Count | None = None
+    mlp_ratio: Positive | None = None
+    mlp_layer: Literal["Mlp", "GluMlp", "SwiGLU", "SwiGLUPacked"] | None = None
+    act_layer: Text | None = None
+    norm_layer: Text | None = None
+    init_values: Annotated[Positive, BeforeValidator(_scalar)] | None = None
+    reg_tokens: Count | None = None
+    qkv_bias: bool | None = None
+    proj_bias: bool | None = None
+    qk_norm: bool | None = None
+    no_embed_class: bool | None = None
+    pre_norm: bool | None = None
+    final_norm: bool | None = None
+    scale_attn_norm: bool | None = None
+    scale_mlp_norm: bool | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return those that are given."""
+        return self.model_dump(exclude_none=True)
+
+
 class Model(Section):
     """The ViT and what it sees."""
 
     backbone: Text
+    backbone_args: BackboneArgs
     patch_size: Count
     image_size: Count
     volume_patch_size: Count
     volume_size: Count
-    normalisation: Literal["half", "imagenet"]
+    normalisation: Normalisation
     embedding_norm: bool
     weights: Text | None
     weights_sha256: Annotated[str, written_as("[0-9a-f]{64}", "64 hex digits, a to f in lower case")] | None

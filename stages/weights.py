@@ -1,4 +1,4 @@
-"""Stage `weights`: a ViT's weights, Google's npz or timm's safetensors -> weights/backbone.safetensors."""
+"""Stage `weights`: a ViT's weights, from a file, a URL or a hub -> weights/backbone.safetensors."""
 
 from pipeline.arguments import read_arguments
 from pipeline.command import run_command
@@ -6,34 +6,26 @@ from pipeline.params import load_params
 
 
 def main() -> None:
-    """Find the file, convert it, and say what became of its arrays."""
+    """Find the weights, convert them, and say what became of them."""
     read_arguments("weights", __doc__)
-    params = load_params().model  # before the heavy imports: bad input is reported at once
+    params = load_params()  # before the heavy imports: bad input is reported at once
 
     from pipeline.layout import BACKBONE
     from pipeline.model.backbone import build_backbone
+    from pipeline.weights.account import account, provenance_of
     from pipeline.weights.convert import fill, save_backbone
+    from pipeline.weights.load import known_statistics
     from pipeline.weights.source import locate
 
-    model = build_backbone(params.backbone, params.patch_size, params.image_size)
-    source = locate(params.weights, params.weights_sha256, model, params.backbone)
-    contents = fill(model, source.path, params.backbone)
-    positions = model.pos_embed.shape[1]
-
-    provenance = {
-        "backbone": params.backbone,
-        "patch_size": params.patch_size,
-        "image_size": params.image_size,
-        "source": source.name,
-        "sha256": source.sha256,
-    }
-    save_backbone(model, BACKBONE, provenance)
-    print(
-        f"{BACKBONE}: {sum(p.numel() for p in model.parameters()):,} parameters from {source.name} "
-        f"(sha256 {source.sha256}), {len(contents.used)} arrays used, left out: "
-        f"{', '.join(contents.left_out) or 'none'}"
-        + (f", positions resized from {contents.tokens} to {positions}" if contents.tokens != positions else "")
-    )
+    model, arguments = params.model, params.model.backbone_args.given()
+    vit = build_backbone(model.backbone, model.patch_size, model.image_size, backbone_args=arguments)
+    source = locate(model.weights, model.weights_sha256, vit, model.backbone, arguments)
+    contents = fill(vit, source.path, model.backbone)
+    provenance = provenance_of(model, source, contents)
+    if any(params.variant(name).model.normalisation == "auto" for name in params.ablation.run):
+        known_statistics(provenance)
+    save_backbone(vit, BACKBONE, provenance)
+    print(f"{BACKBONE}: {account(vit, source, contents)}")
 
 
 if __name__ == "__main__":

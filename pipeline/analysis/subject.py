@@ -59,7 +59,7 @@ class Subject:
         cases, model, dimension = self.cases[name], self.config.model, self.config.datasets[name].dimension
         for batch in cases.batches(consecutive(slice(0, len(cases)), self.batch_size)):
             images = to_float(batch.images, dimension, model.size(dimension))
-            yield normalise(images, model.normalisation)
+            yield normalise(images, self.model.statistics)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the model computes in the precision that it was trained in."""

@@ -19,7 +19,14 @@ MAX_BRIGHTNESS = 0.1
 MAX_CONTRAST = 0.1
 
 # What a checkpoint was trained on: mean and standard deviation of RGB in [0, 1].
-STATISTICS = {"half": ((0.5,) * 3, (0.5,) * 3), "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
+Triple = tuple[float, float, float]
+Statistics = tuple[Triple, Triple]
+STATISTICS: dict[str, Statistics] = {
+    "half": ((0.5,) * 3, (0.5,) * 3),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+}
+HALF = STATISTICS["half"]
 
 
 @dataclass(frozen=True)
@@ -98,14 +105,14 @@ def augment(images: Tensor, draws: Draws) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def normalise(images: Tensor, statistics: str = "half") -> Tensor:
+def normalise(images: Tensor, statistics: Statistics = HALF) -> Tensor:
     """Map images in [0, 1] to what the ViT sees; grayscale 2D gets three equal channels.
 
-    2D by the mean and std that `statistics` names: `half`, to [-1, 1], or those of what the checkpoint was trained on.
-    Volumes go to [-1, 1]; who makes images of them or starts from the ViT's patches goes on to `statistics`.
+    2D by the mean and std of `statistics`: to [-1, 1], or by those of what the checkpoint was trained on. Volumes go to
+    [-1, 1]; who makes images of them or starts from the ViT's patches goes on to `statistics`.
     """
-    if statistics == "half" or images.dim() == 5:
+    if statistics == HALF or images.dim() == 5:
         x = images.sub(0.5).div_(0.5)
         return x.expand(-1, 3, -1, -1) if x.dim() == 4 and x.shape[1] == 1 else x
-    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in STATISTICS[statistics])
+    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in statistics)
     return images.expand(-1, 3, -1, -1).sub(mean).div_(std)

@@ -36,7 +36,7 @@ def predict(
     scores = [torch.empty((0, dataset.num_classes), device=split.device)]
     for batch in split.batches(consecutive(mine, batch_size)):
         images = to_float(batch.images, dataset.dimension, config.model.size(dataset.dimension))
-        images = normalise(images, config.model.normalisation)
+        images = normalise(images, model.statistics)
         with autocast(split.device, config.precision):
             _, logits = model(images, dataset.name)
         logits = logits.float()

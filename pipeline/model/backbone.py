@@ -2,14 +2,21 @@
 
 import difflib
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from torch import nn
 
 from pipeline.errors import PipelineError
 from pipeline.model.vit import (
     Attention,
     Block,
+    GluMlp,
+    Mlp,
     PatchEmbed,
+    SwiGLU,
+    SwiGLUPacked,
     VisionTransformer,
     VisionTransformerDistilled,
     create_model,
@@ -18,24 +25,43 @@ from pipeline.model.vit import (
     model_entrypoint,
 )
 
+# Those of timm that map each token by itself.
+MLP_LAYERS = {"Mlp": Mlp, "GluMlp": GluMlp, "SwiGLU": SwiGLU, "SwiGLUPacked": SwiGLUPacked}
+
 
 def build_backbone(
-    backbone: str, patch_size: int, image_size: int, device: str | torch.device = "cpu"
+    backbone: str,
+    patch_size: int,
+    image_size: int,
+    device: str | torch.device = "cpu",
+    backbone_args: Mapping[str, Any] | None = None,
 ) -> VisionTransformer:
     """Create a ViT without head, for 2D images of `image_size` pixels a side; its weights are timm's random ones.
+
+    `backbone_args` are those of timm's VisionTransformer that differ from the named model's.
 
     Offline. Its class token is read after the final norm, whatever timm's own model pools. Raises PipelineError if
     timm has no such VisionTransformer, if `oddity` finds what MOSAIC's blocks do not compute, or if its patches are of
     another size.
     """
     _check_name(backbone)
-    options = {"num_classes": 0, "img_size": image_size}
+    options = {"num_classes": 0, "img_size": image_size} | dict(backbone_args or {})
+    if "mlp_layer" in options:
+        options["mlp_layer"] = MLP_LAYERS[options["mlp_layer"]]
     # Images are always of that size; a model that takes any would hand its tokens on in two dimensions.
     options["dynamic_img_size"] = False
     if torch.device(device).type == "meta":
         # There is nothing to initialise, and torch would import its compiler for it.
         options["weight_init"] = "skip"
-    model = create_model(backbone, pretrained=False, device=device, **options)
+    try:
+        model = create_model(backbone, pretrained=False, device=device, **options)
+    except (AssertionError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        given = f" with {dict(backbone_args)}" if backbone_args else ""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PipelineError(
+            f"model.backbone: timm cannot build {backbone} at {image_size} px{given} ({reason}); change model.backbone"
+            f"{' or model.backbone_args' if backbone_args else ''}"
+        ) from None
     if problem := oddity(model):
         raise PipelineError(
             f"model.backbone: {backbone} {problem}; use a VisionTransformer with a class token, such as "
@@ -52,6 +78,26 @@ def build_backbone(
     return model
 
 
+def family(model: VisionTransformer) -> str:
+    """Describe a model by what sets it apart from a plain ViT."""
+    block = model.blocks[0]
+    parts = {
+        "layer scale": not isinstance(block.ls1, nn.Identity),
+        "distillation token": hasattr(model, "dist_token"),
+        f"{model.num_reg_tokens} register{'s' * (model.num_reg_tokens > 1)}": model.num_reg_tokens > 0,
+        "no class position": model.pos_embed.shape[1] == model.patch_embed.num_patches,
+        "a norm before the blocks": not isinstance(model.norm_pre, nn.Identity),
+        "no norm after them": isinstance(model.norm, nn.Identity),
+        "normalised queries and keys": not isinstance(block.attn.q_norm, nn.Identity),
+        "a norm within attention": not isinstance(block.attn.norm, nn.Identity),
+        f"{type(block.norm1).__name__}s": not isinstance(block.norm1, nn.LayerNorm),
+        f"{type(block.mlp).__name__} with {type(block.mlp.act).__name__}": (type(block.mlp), type(block.mlp.act))
+        != (Mlp, nn.GELU),
+    }
+    apart = [part for part, holds in parts.items() if holds]
+    return ", ".join(apart) or "plain ViT"
+
+
 def oddity(model: VisionTransformer) -> str | None:
     """Say which property of a model is in the way, if any: "has no class token"."""
     if type(model) not in (VisionTransformer, VisionTransformerDistilled):
@@ -62,7 +108,7 @@ def oddity(model: VisionTransformer) -> str | None:
         return "has no positions of its own"
     if type(model.patch_embed) is not PatchEmbed:
         return f"makes its tokens by a {type(model.patch_embed).__name__}, not from patches"
-    if not isinstance(model.patch_embed.norm, torch.nn.Identity):
+    if not isinstance(model.patch_embed.norm, nn.Identity):
         return "normalises its patches before their positions"
     if model.patch_embed.proj.in_channels != 3:
         return f"takes images of {model.patch_embed.proj.in_channels} channels, not of 3"

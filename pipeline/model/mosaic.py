@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compute import store_matrices_in_bf16
+from pipeline.data.augment import HALF, STATISTICS, Statistics
 from pipeline.datasets import Dataset
 from pipeline.model.attention import self_attention
 from pipeline.model.bottleneck import Bottleneck
@@ -78,6 +79,7 @@ class Mosaic(nn.Module):
         self.routing = routing
         self.run_block = run_block
         self.backbone = backbone
+        self.statistics = _statistics(backbone, shape)
         self.specialists = nn.ModuleDict(
             {
                 name: Specialist(depth, _adapter(dim, routing.kind, size, shape, stream(seed, "specialist", name)))
@@ -91,7 +93,7 @@ class Mosaic(nn.Module):
         self.gated = routing.gate is not None
         self.tokenizers_3d = nn.ModuleDict()
         for name in dict.fromkeys(routing.tokenizers.values()):
-            self.tokenizers_3d[name] = _tokenizer(backbone, shape, stream(seed, "tokenizer_3d", name))
+            self.tokenizers_3d[name] = _tokenizer(backbone, shape, self.statistics, stream(seed, "tokenizer_3d", name))
         norms = [f"{dataset.dimension}D" for dataset in datasets.values()] if shape.embedding_norm else []
         self.embedding_norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name in sorted(set(norms))})
         self.heads = nn.ModuleDict({name: nn.Linear(dim, dataset.num_classes) for name, dataset in datasets.items()})
@@ -244,16 +246,23 @@ def _adapter(
     return lambda: Bottleneck(dim, size, shape.adapter_scale, shape.adapter_layer_norm, generator)
 
 
+def _statistics(backbone: VisionTransformer, shape: "Architecture") -> Statistics:
+    """Return mean and std of what the ViT sees: those of a name, or with `auto` those that its weights came with."""
+    if shape.normalisation == "auto":
+        return getattr(backbone, "statistics", HALF)
+    return STATISTICS[shape.normalisation or "half"]
+
+
 def _tokenizer(
-    backbone: VisionTransformer, shape: "Architecture", generator: torch.Generator
+    backbone: VisionTransformer, shape: "Architecture", statistics: Statistics, generator: torch.Generator
 ) -> VolumeTokenizer | SliceAttention:
     """Return what a 3D dataset goes through; slices start at zero and draw nothing from `generator`."""
     if shape.slices:
-        return SliceAttention(backbone.embed_dim, shape.slices, shape.image_size, shape.normalisation)
+        return SliceAttention(backbone.embed_dim, shape.slices, shape.image_size, statistics)
     sizes = (shape.volume_size, shape.volume_patch_size, backbone.num_prefix_tokens)
     tokenizer = VolumeTokenizer(backbone.embed_dim, *sizes, generator)
     if shape.tokenizer_init == "inflate":
-        inflate(tokenizer, backbone, shape.normalisation)
+        inflate(tokenizer, backbone, statistics)
     return tokenizer
 
 

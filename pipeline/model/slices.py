@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.data.augment import normalise
+from pipeline.data.augment import HALF, Statistics, normalise
 
 
 class SliceAttention(nn.Module):
@@ -17,10 +17,10 @@ class SliceAttention(nn.Module):
     Query and positions start at zero, where every slice weighs the same: the feature is the mean over slices.
     """
 
-    def __init__(self, dim: int, slices: int, image_size: int, statistics: str = "half") -> None:
+    def __init__(self, dim: int, slices: int, image_size: int, statistics: Statistics = HALF) -> None:
         """Take the token dimension D, the number S of slices of a volume, and what the ViT sees.
 
-        That is images of `image_size` pixels a side with the mean and std that `statistics` names.
+        That is images of `image_size` pixels a side, by the mean and std of `statistics`.
         """
         super().__init__()
         self.statistics = statistics
@@ -40,7 +40,7 @@ class SliceAttention(nn.Module):
         if side != self.image_size:
             smaller = self.image_size < side
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=smaller)
-        if self.statistics != "half":
+        if self.statistics != HALF:
             images = normalise(images * 0.5 + 0.5, self.statistics)
         return images.expand(-1, 3, -1, -1)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.data.augment import STATISTICS
+from pipeline.data.augment import HALF, Statistics
 from pipeline.model.vit import VisionTransformer
 
 
@@ -36,7 +36,7 @@ class VolumeTokenizer(nn.Module):
 
 
 @torch.no_grad()
-def inflate(tokenizer: VolumeTokenizer, backbone: VisionTransformer, statistics: str = "half") -> None:
+def inflate(tokenizer: VolumeTokenizer, backbone: VisionTransformer, statistics: Statistics = HALF) -> None:
     """Start a 3D tokenizer from the ViT's own: kernel averaged over RGB, resized and repeated over depth.
 
     It is scaled so that a volume of one value gives the tokens of an image of that value, also where the ViT sees
@@ -61,12 +61,12 @@ def inflate(tokenizer: VolumeTokenizer, backbone: VisionTransformer, statistics:
     tokenizer.positions.copy_(torch.cat([prefix, volume], dim=1))
 
 
-def _for_volumes(backbone: VisionTransformer, statistics: str) -> tuple[Tensor, Tensor]:
+def _for_volumes(backbone: VisionTransformer, statistics: Statistics) -> tuple[Tensor, Tensor]:
     """Return kernel [D, 3, P, P] and bias [D] of the ViT's patches for gray images in [-1, 1], as volumes are."""
     projection = backbone.patch_embed.proj
     kernel = projection.weight.float()
     bias = kernel.new_zeros(len(kernel)) if projection.bias is None else projection.bias
-    if statistics == "half":
+    if statistics == HALF:
         return kernel, bias
-    mean, std = (kernel.new_tensor(values).view(3, 1, 1) for values in STATISTICS[statistics])
+    mean, std = (kernel.new_tensor(values).view(3, 1, 1) for values in statistics)
     return kernel * (0.5 / std), bias + (kernel * ((0.5 - mean) / std)).sum(dim=(1, 2, 3))

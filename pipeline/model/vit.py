@@ -1,8 +1,8 @@
 """timm's VisionTransformer; timm is imported here alone.
 
-timm asks torchvision for one norm layer and for a feature extraction, and exempts a model's function from torch's
-compiler. Nothing here uses any of that, and with it come torchvision's models and the compiler: a third of all that a
-stage imports.
+timm asks torchvision for one norm layer and for a feature extraction, exempts a model's function from torch's
+compiler, and gets ready to fetch weights. Nothing here uses any of that, and with it come torchvision's models, the
+compiler and the client of a hub: a third of all that a stage imports.
 """
 
 import importlib.util
@@ -40,20 +40,39 @@ def _bare_torchvision() -> Iterator[None]:
             del sys.modules[name]
 
 
-with _bare_torchvision(), patch.object(torch.compiler, "disable", _as_it_is):
+@contextmanager
+def _without_hub() -> Iterator[None]:
+    """Let imports inside find no client of Hugging Face's hub, which timm copes with; `weights.hub` imports it."""
+    if "huggingface_hub" in sys.modules:
+        yield
+        return
+    sys.modules["huggingface_hub"] = None  # type: ignore[assignment] - "not installed"
+    try:
+        yield
+    finally:
+        del sys.modules["huggingface_hub"]
+
+
+with _bare_torchvision(), _without_hub(), patch.object(torch.compiler, "disable", _as_it_is):
     from timm import create_model, is_model, list_models, model_entrypoint
-    from timm.layers import Attention, PatchEmbed
+    from timm.layers import Attention, GluMlp, Mlp, PatchEmbed, SwiGLU, SwiGLUPacked
+    from timm.models import get_pretrained_cfg
     from timm.models.deit import VisionTransformerDistilled
     from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
 
 __all__ = [
     "Attention",
     "Block",
+    "GluMlp",
+    "Mlp",
     "PatchEmbed",
+    "SwiGLU",
+    "SwiGLUPacked",
     "VisionTransformer",
     "VisionTransformerDistilled",
     "checkpoint_filter_fn",
     "create_model",
+    "get_pretrained_cfg",
     "is_model",
     "list_models",
     "model_entrypoint",

@@ -63,7 +63,7 @@ def mean_gradient(
     for batch in split.batches(consecutive(slice(0, len(rows)), config.train.batch_size), rows):
         images = to_float(batch.images, dataset.dimension, config.model.size(dataset.dimension))
         with autocast(split.device, config.precision):
-            _, logits = model(normalise(images, config.model.normalisation), name)
+            _, logits = model(normalise(images, model.statistics), name)
         loss = classification_loss(logits.float(), batch.labels, multi_label=dataset.multi_label, weights=weights)
         share = len(batch.labels) / len(rows)
         torch._foreach_add_(total, torch.autograd.grad(loss, parameters), alpha=share)

@@ -388,7 +388,7 @@ class CyclicTrainer:
 
     def _loss(self, images: Tensor, draws: Draws, labels: Tensor, name: str) -> Tensor:
         """Mean loss of a batch of images in [0, 1]: the student sees them augmented, the teacher as they are."""
-        dataset, train, statistics = self.config.datasets[name], self.config.train, self.config.model.normalisation
+        dataset, train, statistics = self.config.datasets[name], self.config.train, self.student.statistics
         # Outside autocast: in bf16 the grid that is sampled would be off by up to 0.67 of 224 pixels.
         augmented, plain = normalise(augment(images, draws), statistics), normalise(images, statistics)
         with autocast(self.device, self.config.precision):

@@ -1,51 +1,211 @@
-"""A ViT's tensors in a .safetensors file, by timm's names: read, accounted for, and fitted to the model's images."""
+"""A ViT's tensors in a safetensors or torch file: found, accounted for, and fitted to the model's images."""
 
+import argparse
+import math
+import pickle
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from pipeline.errors import PipelineError
 from pipeline.model.vit import VisionTransformer, checkpoint_filter_fn
+from pipeline.weights.files import WAY_OUT, kind_of
 from pipeline.weights.google_npz import Contents
+from pipeline.weights.naming import find, is_beside
 
-# What files hold beside the backbone: heads of the pre-training.
-_HEAD = ("head.", "head_dist.", "fc_norm.", "pre_logits.")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-WAY_OUT = "model.backbone and model.weights must agree"
+_AGREE = "model.backbone, model.backbone_args and model.weights must agree"
+# What a parameter that only one of model and file has is a sign of, and which argument of timm's that is.
+_SIGNS = {
+    r"blocks\.0\.ls1\.gamma": "layer scale: init_values",
+    r"reg_token": "registers: reg_tokens",
+    r"norm_pre\.weight": "a norm before the blocks: pre_norm",
+    r"blocks\.0\.attn\.q_norm\.weight": "a norm of queries and keys: qk_norm",
+    r"blocks\.0\.attn\.qkv\.bias": "biases of queries, keys and values: qkv_bias",
+}
 
 
-def fill_from_safetensors(model: VisionTransformer, path: Path, architecture: str) -> Contents:
-    """Fill every parameter of a ViT from a file with timm's names; timm resizes positions of another grid.
+@contextmanager
+def open_tensors(path: Path) -> Iterator[Mapping[str, Tensor]]:
+    """Open a safetensors or torch file as its tensors by name, each read only when it is asked for.
 
-    Raises PipelineError if a tensor is missing, unknown or of another shape, or does not hold finite floats.
+    Nested dictionaries of a torch file are one, their keys joined by dots. Raises PipelineError if the file cannot be
+    read, or holds Python objects, which are never loaded.
     """
+    if kind_of(path) == "torch":
+        yield dict(_flat(_load_torch(path)))
+        return
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        file = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise PipelineError(f"{path}: not an intact safetensors file ({' '.join(str(error).split())})") from None
-    left_out = tuple(name for name in tensors if name.startswith(_HEAD))
-    used = {name: tensor for name, tensor in tensors.items() if name not in left_out}
-    expected = model.state_dict()
-    for problem, names in (("no tensor", expected.keys() - used), ("unknown tensor", used.keys() - expected)):
-        if names:
-            first = sorted(names)[:3]
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise PipelineError(f"{path}: {problem} {', '.join(first)}{more} of {architecture}; {WAY_OUT}")
-    positions = used["pos_embed"].shape[1] if used["pos_embed"].dim() == 3 else 0
-    for name, tensor in used.items():
-        shape = list(expected[name].shape)
-        if name == "pos_embed" and positions:
-            shape[1] = positions
-        if list(tensor.shape) != shape:
-            raise PipelineError(
-                f"{path}: {name} is {list(tensor.shape)}, expected {shape} of {architecture}; {WAY_OUT}"
-            )
-        if tensor.dtype not in _FLOATS:
-            raise PipelineError(f"{path}: {name} holds {tensor.dtype}, expected floats; {WAY_OUT}")
-        if not tensor.float().isfinite().all():
-            raise PipelineError(f"{path}: {name} holds values that are not finite in float32; {WAY_OUT}")
-    # In the file's precision, as timm's own loading: it rounds resized positions to that.
-    model.load_state_dict(checkpoint_filter_fn(used, model))
-    return Contents(tuple(used), left_out, positions)
+        raise PipelineError(f"{path}: not an intact safetensors file ({_line(error)}); {WAY_OUT}") from None
+    with file:
+        yield _Lazy(file)
+
+
+class _Lazy(Mapping[str, Tensor]):
+    """The tensors of an open safetensors file."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._names = tuple(file.keys())
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._file.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _load_torch(path: Path) -> Any:
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"PK"
+    try:
+        # timm's and MAE's own checkpoints keep the command line beside the weights.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError:
+        objects = _objects(path) if zipped else ""
+        raise PipelineError(
+            f"{path}: not only tensors, but Python objects{objects}, which are never loaded; save the model's "
+            "state_dict() alone"
+        ) from None
+    except Exception as error:  # torch's reader meets damage with nearly anything
+        raise PipelineError(f"{path}: not an intact torch file ({_line(error)}); {WAY_OUT}") from None
+
+
+def _objects(path: Path) -> str:
+    try:
+        found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # as above
+        return ""
+    return f" ({_few(found)})" if found else ""
+
+
+def _flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of nested dictionaries and lists by dotted key."""
+    if isinstance(tree, Tensor):
+        yield prefix.removesuffix("."), tree
+        return
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(tree, Mapping):
+        items = tree.items()
+    elif isinstance(tree, list | tuple):
+        items = enumerate(tree)
+    for key, value in items:
+        yield from _flat(value, f"{prefix}{key}.")
+
+
+def fill_from_checkpoint(model: VisionTransformer, path: Path, architecture: str) -> Contents:
+    """Fill every parameter of a ViT from a safetensors or torch file; timm resizes positions of another grid.
+
+    Raises PipelineError if the file cannot be read or holds no ViT, if a tensor is missing, unknown or of another
+    shape, or does not hold finite floats.
+    """
+    with open_tensors(path) as tensors:
+        found = find(set(tensors))
+        if found is None:
+            raise PipelineError(f"{path}: no class token and patches by any known names; {WAY_OUT}")
+        family, prefix = found
+        parts: dict[str, dict[str, str]] = {}
+        for name in tensors:
+            if name.startswith(prefix):
+                target, _, part = family.renamed(name.removeprefix(prefix)).partition("#")
+                parts.setdefault(target, {})[part] = name
+        if "norm.weight" not in parts and "fc_norm.weight" in parts:
+            # The final norm of a ViT that was tuned on the mean of its tokens.
+            parts |= {f"norm.{each}": parts.pop(f"fc_norm.{each}", {}) for each in ("weight", "bias")}
+        expected = model.state_dict()
+        sources = {name: [parts[name][part] for part in sorted(parts[name])] for name in expected if parts.get(name)}
+        state = {name: _joined([tensors[source] for source in sources[name]]) for name in sources}
+        for name in state.keys() & {"cls_token", "pos_embed"}:
+            state[name] = state[name][(None,) * (3 - state[name].dim())]  # CLIP's have no batch dimension
+        beyond = {name for name in parts if name not in expected and not is_beside(name)}
+        if problem := _differences(model, state, beyond) or _missing(expected.keys() - state, beyond):
+            raise PipelineError(f"{path}: {problem} of {architecture}; {_AGREE}")
+        if not model.pos_embed.shape[1] - model.patch_embed.num_patches:
+            _fold_class_position(state)
+        for name, tensor in state.items():
+            if problem := _problem(tensor, _shape(name, tensor, model)):
+                raise PipelineError(f"{path}: {' + '.join(sources[name])} {problem} of {architecture}; {_AGREE}")
+        # FlexiViT's own way. In the file's precision, as timm's loading: it rounds resized positions to that.
+        options = {"interpolation": "bilinear", "antialias": False} if "flexi" in architecture else {}
+        model.load_state_dict(checkpoint_filter_fn(state, model, **options))
+        used = [source for each in sources.values() for source in each]
+        left_out = sorted(set(tensors) - set(used))
+    return Contents(tuple(used), tuple(left_out), state["pos_embed"].shape[1], prefix=prefix, family=family.title)
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    same = len({(tensor.dtype, tensor.shape[1:]) for tensor in tensors}) == 1
+    return torch.cat(tensors) if len(tensors) > 1 and same else tensors[0]
+
+
+def _differences(model: VisionTransformer, state: Mapping[str, Tensor], beyond: Iterable[str]) -> str:
+    """Say which sizes of a file are not the model's; "" if none is."""
+    kernel = state.get("patch_embed.proj.weight")
+    found = {"depth": len({match[1] for name in (*state, *beyond) if (match := re.match(r"blocks\.(\d+)\.", name))})}
+    if kernel is not None and kernel.dim() == 4:
+        found |= {"width": kernel.shape[0], "patch size": kernel.shape[-1]}
+    own = {"depth": len(model.blocks), "width": model.embed_dim, "patch size": model.patch_embed.patch_size[0]}
+    return ", ".join(f"{key} {size}, not the {own[key]}" for key, size in found.items() if size != own[key])
+
+
+def _missing(lacking: Iterable[str], beyond: Iterable[str]) -> str:
+    """Say which parameters only one of model and file has; "" if none."""
+    for problem, names, whose in (("no tensor", lacking, "the model"), ("unknown tensor", beyond, "the file")):
+        if names := set(names):
+            signs = [sign for pattern, sign in _SIGNS.items() if any(re.fullmatch(pattern, name) for name in names)]
+            hint = f" ({whose} has {'; '.join(signs)} in model.backbone_args)" if signs else ""
+            return f"{problem} {_few(names)}{hint}"
+    return ""
+
+
+def _fold_class_position(state: dict[str, Tensor]) -> None:
+    """Add the class token's position to it where the model has none: as timm does to DINOv2 with registers."""
+    positions, token = state["pos_embed"], state["cls_token"]
+    if positions.dim() != 3 or token.dim() != 3 or positions.shape[2] != token.shape[2]:
+        return
+    patches = positions.shape[1] - 1
+    if patches > 0 and math.isqrt(patches) ** 2 == patches:
+        state["cls_token"], state["pos_embed"] = token + positions[:, :1], positions[:, 1:]
+
+
+def _shape(name: str, tensor: Tensor, model: VisionTransformer) -> tuple[int, ...]:
+    """Return the shape that a tensor of the file must have: the model's, but for positions of another grid."""
+    shape = tuple(model.get_parameter(name).shape)
+    if name != "pos_embed" or tensor.dim() != 3:
+        return shape
+    prefix = shape[1] - model.patch_embed.num_patches
+    return shape[0], prefix + math.isqrt(max(1, tensor.shape[1] - prefix)) ** 2, shape[2]
+
+
+def _problem(tensor: Tensor, shape: tuple[int, ...]) -> str | None:
+    """Say what is wrong with a tensor; its values are read only if it is of the right size."""
+    if tuple(tensor.shape) != shape:
+        return f"is {list(tensor.shape)}, expected {list(shape)}"
+    if tensor.layout != torch.strided or tensor.dtype not in _FLOATS:
+        return f"holds {tensor.dtype}, expected dense floats of 16, 32 or 64 bits"
+    if not tensor.isfinite().all():
+        return "holds values that are not finite"
+    if tensor.dtype == torch.float64 and not tensor.float().isfinite().all():
+        return "holds values beyond float32, in which weights are kept"
+    return None
+
+
+def _few(names: Iterable[str]) -> str:
+    names = sorted(names)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

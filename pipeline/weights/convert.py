@@ -1,4 +1,4 @@
-"""From Google's npz through a timm ViT to safetensors, every array accounted for."""
+"""From a file of weights through a timm ViT to weights/backbone.safetensors, every array accounted for."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,8 @@ from safetensors.torch import save
 from pipeline.atomic import atomic
 from pipeline.errors import PipelineError
 from pipeline.model.vit import VisionTransformer
-from pipeline.weights.checkpoint import fill_from_safetensors
+from pipeline.weights.checkpoint import fill_from_checkpoint
+from pipeline.weights.files import kind_of
 from pipeline.weights.google_npz import Contents, check_npz, fits_layout, layout_of
 from pipeline.weights.load import PROVENANCE
 
@@ -27,12 +28,12 @@ def fill_from_npz(model: VisionTransformer, path: Path, architecture: str) -> Co
 
 def fill(model: VisionTransformer, path: Path, architecture: str) -> Contents:
     """Fill every parameter of a ViT from a file of either kind. Raises PipelineError if it does not fit."""
-    if path.suffix == ".safetensors":
-        return fill_from_safetensors(model, path, architecture)
+    if kind_of(path) != "npz":
+        return fill_from_checkpoint(model, path, architecture)
     if not fits_layout(model):
         raise PipelineError(
             f"{path}: an npz in Google's layout holds a plain ViT, and {architecture} is none (layer scale, registers, "
-            "...); model.weights must be a .safetensors file with timm's names, or null for random weights"
+            "...); model.weights must be a safetensors or torch file, or null for random weights"
         )
     return fill_from_npz(model, path, architecture)
 

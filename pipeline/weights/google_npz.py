@@ -78,11 +78,16 @@ class Layout:
 
 @dataclass(frozen=True)
 class Contents:
-    """A file that fits: the names of its arrays that are used and that are not, and its number of positions."""
+    """A file that fits: the names of its arrays that are used and that are not, and its number of positions.
+
+    `family` says whose names they are, and `prefix` what stands before them.
+    """
 
     used: tuple[str, ...]
     left_out: tuple[str, ...]
     tokens: int
+    prefix: str = ""
+    family: str = "Google"
 
 
 def layout_of(model: VisionTransformer) -> Layout:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.config import Architecture
+from pipeline.data.augment import HALF, STATISTICS, Statistics
 from pipeline.errors import PipelineError
 from pipeline.model.backbone import build_backbone
 from pipeline.model.vit import VisionTransformer
@@ -24,7 +25,9 @@ def load_backbone(path: Path, architecture: Architecture) -> VisionTransformer:
     """
     provenance = read_provenance(path)
     expected = {key: getattr(architecture, key) for key in ("backbone", "patch_size", "image_size")}
-    found = {key: provenance.get(key) for key in expected}
+    if architecture.backbone_args:
+        expected["backbone_args"] = architecture.backbone_args.given()
+    found = {key: provenance.get(key) for key in (*expected, "backbone_args") if key in provenance}
     if found != expected:
         raise PipelineError(
             f"{path}: holds {_describe(found)}, expected {_describe(expected)}; `dvc repro weights` writes the one of "
@@ -32,6 +35,8 @@ def load_backbone(path: Path, architecture: Architecture) -> VisionTransformer:
         )
     # Built without storage: random weights would only be overwritten.
     model = build_backbone(**expected, device="meta")
+    if architecture.normalisation == "auto":
+        model.statistics = known_statistics(provenance)
     try:
         tensors = load_file(path)
         _check_values(tensors)
@@ -52,7 +57,7 @@ def _check_values(tensors: dict[str, Tensor]) -> None:
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """Return backbone, patch_size, image_size, source and sha256 as the weights stage noted them.
+    """Return backbone, patch_size, image_size, source, sha256 and what else the weights stage noted.
 
     Raises PipelineError if there is no such file or if it is none of that stage.
     """
@@ -65,5 +70,24 @@ def read_provenance(path: Path) -> dict[str, Any]:
         raise PipelineError(f"{path}: not a file of the weights stage; `dvc repro weights` writes it") from None
 
 
-def _describe(sizes: dict[str, Any]) -> str:
-    return "{backbone} with patches of {patch_size} at {image_size} pixels".format_map(sizes)
+def known_statistics(provenance: dict[str, Any]) -> Statistics:
+    """Return mean and std that the weights were trained by, for random ones 0.5.
+
+    Raises PipelineError if their source does not say.
+    """
+    if provenance.get("source") == "random":
+        return HALF
+    try:
+        mean, std = (tuple(map(float, provenance[key])) for key in ("mean", "std"))
+    except (KeyError, TypeError, ValueError):
+        raise PipelineError(
+            f"model.normalisation: auto, but {provenance.get('source')} does not say by which mean and std it was "
+            f"trained; model.normalisation must be one of {', '.join(STATISTICS)}"
+        ) from None
+    return mean, std
+
+
+def _describe(found: dict[str, Any]) -> str:
+    sizes = dict.fromkeys(("backbone", "patch_size", "image_size")) | found
+    arguments = f" ({sizes['backbone_args']})" if "backbone_args" in sizes else ""
+    return "{backbone} with patches of {patch_size} at {image_size} pixels".format_map(sizes) + arguments

@@ -1,55 +1,87 @@
-"""Where the backbone's weights come from: a file, an http(s) URL, or random weights written on the spot."""
+"""Where the backbone's weights come from: a file, an http(s) URL, a hub, or random ones written on the spot."""
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.atomic import atomic
+from pipeline.data.augment import Statistics
 from pipeline.digest import md5_text, sha256_file
 from pipeline.download import PATIENCE, Patience, download, is_url
 from pipeline.errors import PipelineError, one_line
 from pipeline.layout import from_root, root
 from pipeline.model.vit import VisionTransformer
 from pipeline.redact import redacted
+from pipeline.weights.checkpoint import open_tensors
+from pipeline.weights.files import kind_of
 from pipeline.weights.google_npz import check_intact
 from pipeline.weights.random import write_random
 
 RANDOM_SEED = 0
+HUB = "hub:"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file on disk; `name` is its file name, or `random`, so that a path says nothing about a machine."""
+    """A file on disk; `name` is its file name, or `random`, so that a path says nothing about a machine.
+
+    A hub also tells which `revision` of its files it is, mean and std of what it was trained on, and, in `found_in`,
+    where it says those.
+    """
 
     path: Path
     name: str
     sha256: str
+    revision: str | None = None
+    statistics: Statistics | None = None
+    found_in: str | None = None
 
 
 def locate(
-    weights: str | None, sha256: str | None, model: VisionTransformer, architecture: str, patience: Patience = PATIENCE
+    weights: str | None,
+    sha256: str | None,
+    model: VisionTransformer,
+    architecture: str,
+    arguments: Mapping[str, Any] | None = None,
+    patience: Patience = PATIENCE,
 ) -> Source:
     """Return the file that `model.weights` names, downloaded once; None writes random weights for the model.
 
-    A relative path starts at the repository. Raises PipelineError if it cannot be had, or is not the file of that
-    sha256.
+    A relative path starts at the repository. `architecture` is the model's name in timm, `arguments` those that it was
+    built with beside it, against which a hub's own are held. Raises PipelineError if the file cannot be had, or is not
+    that of the sha256.
     """
     if weights is None:
         path = write_random(_folder(), model, architecture, RANDOM_SEED)
         return Source(path, "random", sha256_file(path))
     if is_url(weights):
         return _fetch(weights, sha256, patience)
+    if weights.startswith(HUB):
+        from pipeline.weights.hub import fetch  # which imports the hub's client
+
+        found = fetch(weights.removeprefix(HUB), architecture, arguments or {}, _folder() / "hub")
+        digest = _digest(found.path)
+        _check_sha256(f"model.weights: {weights}", digest, sha256)
+        return Source(found.path, found.name, digest, found.revision, found.statistics, found.found_in)
     path = from_root(weights)
     if not path.is_file():
         found = "a folder, not a file" if path.is_dir() else "no such file"
-        raise PipelineError(f"model.weights: {path}: {found}; give a path from the repository, or an http(s) URL")
+        raise PipelineError(
+            f"model.weights: {path}: {found}; give a path from the repository, an http(s) URL, or hub:<a tag of timm>"
+        )
+    digest = _digest(path)
+    _check_sha256(f"model.weights: {path}", digest, sha256)
+    return Source(path, path.name, digest)
+
+
+def _digest(path: Path) -> str:
     try:
-        found = sha256_file(path)
+        return sha256_file(path)
     except OSError as error:
         raise PipelineError(f"model.weights: {path}: {error.strerror}; make it a file that can be read") from None
-    _check_sha256(f"model.weights: {path}", found, sha256)
-    return Source(path, path.name, found)
 
 
 def _check_sha256(name: str, found: str, expected: str | None) -> None:
@@ -74,9 +106,13 @@ def _fetch(url: str, sha256: str | None, patience: Patience) -> Source:
         found = sha256_file(arrived)
         _check_sha256(name, found, sha256)
         try:
-            check_intact(arrived)
+            if kind_of(arrived) == "npz":
+                check_intact(arrived)
+            else:
+                with open_tensors(arrived):
+                    pass
         except PipelineError as error:
-            raise PipelineError(f"{name}: {error}") from None
+            raise PipelineError(f"{name}: {str(error).removeprefix(f'{arrived}: ')}") from None
         return Source(path, file, found)
 
     if path.exists():

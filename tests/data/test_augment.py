@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pipeline.data.augment import Draws, augment, draw, normalise, to_float
+from pipeline.data.augment import STATISTICS, Draws, augment, draw, normalise, to_float
 from pipeline.datasets import MEDMNIST
 
 
@@ -133,11 +133,11 @@ def test_normalising_leaves_its_input_and_the_single_channel_of_volumes_alone():
 
 def test_imagenet_statistics_are_by_channel_and_for_images_alone():
     image = torch.tensor([0.485 + 0.229, 0.456, 0.406 - 0.225]).view(1, 3, 1, 1)
-    torch.testing.assert_close(normalise(image, "imagenet").flatten(), torch.tensor([1.0, 0.0, -1.0]))
-    gray = normalise(torch.full((1, 1, 1, 1), 0.485), "imagenet").flatten()
+    torch.testing.assert_close(normalise(image, STATISTICS["imagenet"]).flatten(), torch.tensor([1.0, 0.0, -1.0]))
+    gray = normalise(torch.full((1, 1, 1, 1), 0.485), STATISTICS["imagenet"]).flatten()
     torch.testing.assert_close(gray, torch.tensor([0.0, (0.485 - 0.456) / 0.224, (0.485 - 0.406) / 0.225]))
     volume = torch.rand(1, 1, 2, 2, 2)
-    assert torch.equal(normalise(volume, "imagenet"), normalise(volume))
+    assert torch.equal(normalise(volume, STATISTICS["imagenet"]), normalise(volume))
 
 
 def test_sided_organs_are_flipped_only_when_told_so():

@@ -5,6 +5,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save
 
 from pipeline.download import PATIENCE
 from pipeline.errors import PipelineError
@@ -136,14 +138,30 @@ def test_a_transfer_that_fails_for_ever_is_one_line_and_leaves_nothing(server, r
     assert cached(repository) == []
 
 
-@pytest.mark.parametrize(
-    "content", [b"<html>sorry</html>", b"", BODY[:-30], DAMAGED], ids=["page", "none", "cut", "bit"]
-)
-def test_what_is_no_intact_npz_is_not_kept_without_a_sha256_either(server, repository, content):
+SAFETENSORS = save({"cls_token": torch.ones(1, 1, 16)})
+
+
+def torch_bytes(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+UNREADABLE = {
+    "page": (b"<html>sorry</html>", "a page"),
+    "none": (b"", "the file is empty"),
+    "npz cut": (BODY[:-30], "not an intact npz file"),
+    "npz, a bit": (DAMAGED, "not an intact npz file"),
+    "safetensors cut": (SAFETENSORS[:-3], "not an intact safetensors file"),
+    "torch cut": (torch_bytes({"cls_token": torch.ones(99)})[:-30], "not an intact torch file"),
+    "objects": (torch_bytes({"model": VIT}), "not only tensors, but Python objects"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_is_no_intact_file_is_not_kept_without_a_sha256_either(server, repository, content, said):
     server.answers = [(200, content, 0)]
-    with pytest.raises(
-        PipelineError, match=r"^model\.weights: http://\S+: not an intact npz file .*model\.weights must"
-    ):
+    with pytest.raises(PipelineError, match=rf"^model\.weights: http://\S+: {said}[^\n]*; [^\n]+$"):
         locate(server.url, None, VIT, "vit")
     assert server.requests == 2  # the same bytes twice are what the server has
     assert cached(repository) == []
@@ -169,6 +187,16 @@ def test_what_keeps_a_damaged_file_from_being_fetched_anew_is_said_and_the_file_
     with pytest.raises(PipelineError, match=r"the server answered 404 Not Found; check model\.weights"):
         locate(server.url, None, VIT, "vit")
     assert path.read_bytes() == DAMAGED
+
+
+@pytest.mark.parametrize(
+    "content", [SAFETENSORS, torch_bytes({"model": {"cls_token": torch.ones(3)}})], ids=["safetensors", "torch"]
+)
+def test_the_kind_of_a_file_is_told_by_its_content_and_it_is_fetched_once(server, content):
+    server.answers = [(200, content, 0)]
+    assert locate(server.url, None, VIT, "vit").path.read_bytes() == content
+    assert locate(server.url, None, VIT, "vit").name == "ViT.npz"
+    assert server.requests == 1
 
 
 def test_a_folder_is_said_to_be_one(repository):

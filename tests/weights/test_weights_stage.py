@@ -53,7 +53,9 @@ def test_the_file_names_its_source_without_a_folder_and_resized_positions_are_sa
     path = tmp_path / "vit.npz"
     random_npz(path, layout_of(build_backbone("test_vit", 16, 64)), seed=5)
     stage(weights=str(path))
-    assert capsys.readouterr().out.endswith(", left out: none, positions resized from 17 to 5\n")
+    assert capsys.readouterr().out.endswith(
+        ", left out: none, positions resized from 17 to 5, trained by mean and std half according to Google's recipe\n"
+    )
     provenance = read_provenance(Path("weights/backbone.safetensors"))
     assert provenance["source"] == "vit.npz"
     assert str(tmp_path) not in json.dumps(provenance)

@@ -1,0 +1,203 @@
+"""Weights of Hugging Face's hub: a tag that timm knows, or any repository; fetched once, below .cache/weights.
+
+The client reads HF_ENDPOINT (a mirror), HF_TOKEN (for what is not open to all) and HF_HUB_OFFLINE.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.augment import Statistics
+from pipeline.errors import PipelineError
+from pipeline.model.vit import get_pretrained_cfg, list_models
+
+# By name, safe ones first, as timm and transformers look for them.
+_WEIGHTS = (
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+    "model.pth",
+)
+# Files that may say mean and std, and where in them.
+_STATISTICS = {
+    "config.json": (("pretrained_cfg", "mean"), ("pretrained_cfg", "std")),
+    "preprocessor_config.json": (("image_mean",), ("image_std",)),
+    "open_clip_config.json": (("preprocess_cfg", "mean"), ("preprocess_cfg", "std")),
+}
+# Arguments in a repository's configuration that are no part of the backbone, or are given by other keys.
+_ASIDE = (
+    *("num_classes", "global_pool", "fc_norm", "class_token", "in_chans"),
+    *("img_size", "dynamic_img_size", "patch_size"),
+)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file of a repository: where it lies, its name with that of the repository, and what that says of it."""
+
+    path: Path
+    name: str
+    revision: str
+    statistics: Statistics | None
+    found_in: str | None
+
+
+def fetch(spec: str, architecture: str, arguments: Mapping[str, Any], cache: Path) -> Fetched:
+    """Return the weights of `<timm tag>`, or of `<org>/<repo>[@revision]`, for a model of timm's.
+
+    Raises PipelineError if there is no such thing, if the hub cannot be reached and nothing is cached, or if it says
+    that the weights are those of another model.
+    """
+    if "/" in spec:
+        return _from_repository(spec, architecture, arguments, cache)
+    config = _registered(spec, architecture)
+    repository = _Repository(f"model.weights: hub:{spec}", config.hf_hub_id, cache)
+    first = (config.hf_hub_filename,) if config.hf_hub_filename else ()
+    path = repository.first_of((*first, *_WEIGHTS))
+    statistics = (tuple(config.mean), tuple(config.std))
+    return Fetched(path, f"{repository.name}/{path.name}", path.parent.name, statistics, "timm")
+
+
+def _registered(tag: str, architecture: str) -> Any:
+    """Return what timm knows about a tag of its own."""
+    try:
+        config = get_pretrained_cfg(tag)
+    except RuntimeError:
+        config = None
+    if config is None or not config.hf_hub_id:
+        known = [name for name in list_models(architecture, pretrained=True) if name.startswith(f"{architecture}.")]
+        hint = f"those of {architecture} are {', '.join(known)}" if known else f"it knows none of {architecture}"
+        raise PipelineError(f"model.weights: hub:{tag}: timm knows no such weights; {hint}; or hub:<org>/<repository>")
+    if config.architecture != architecture:
+        raise PipelineError(
+            f"model.weights: hub:{tag}: weights of {config.architecture}, but model.backbone is {architecture}; they "
+            "must agree"
+        )
+    return config
+
+
+def _from_repository(spec: str, architecture: str, arguments: Mapping[str, Any], cache: Path) -> Fetched:
+    name = f"model.weights: hub:{spec}"
+    repository = _Repository(name, spec, cache)
+    said = repository.read("config.json")
+    _check_architecture(name, said, architecture, arguments)
+    path = repository.first_of(_WEIGHTS)
+    for file, keys in _STATISTICS.items():
+        tree = said if file == "config.json" else repository.read(file)
+        statistics = tuple(_triple(_under(tree, key)) for key in keys)
+        if None not in statistics:
+            return Fetched(path, f"{repository.name}/{path.name}", path.parent.name, statistics, f"the hub's {file}")
+    return Fetched(path, f"{repository.name}/{path.name}", path.parent.name, None, None)
+
+
+def _check_architecture(name: str, said: Any, architecture: str, arguments: Mapping[str, Any]) -> None:
+    """Hold what the repository says that its weights belong to against the model."""
+    found = _under(said, ("architecture",))
+    if not isinstance(found, str):
+        return  # not timm's own: names and shapes of tensors will tell
+    if found != architecture:
+        raise PipelineError(f"{name}: weights of {found}, but model.backbone is {architecture}; they must agree")
+    needed = _under(said, ("model_args",)) or {}
+    needed = {key: value for key, value in dict(needed).items() if key not in _ASIDE}
+    if needed != dict(arguments):
+        way_out = ", ".join(f"{key}: {json.dumps(value)}" for key, value in needed.items())
+        raise PipelineError(
+            f"{name}: weights of {found} with other arguments; model.backbone_args must be {{{way_out}}}"
+        )
+
+
+def _under(tree: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def _triple(values: Any) -> tuple[float, float, float] | None:
+    """Return three numbers as they are; None for anything else."""
+    if not isinstance(values, list) or len(values) != 3 or not all(isinstance(v, int | float) for v in values):
+        return None
+    return tuple(map(float, values))
+
+
+class _Repository:
+    """One revision of a repository on the hub, its files fetched as they are asked for."""
+
+    def __init__(self, name: str, spec: str, cache: Path) -> None:
+        """Take what errors call it, `<org>/<repo>[@revision]`, and the folder of the client's cache."""
+        self._said = name
+        self.name, _, revision = spec.partition("@")
+        self._revision = revision or None
+        self._cache = cache
+        self._out_of_reach: str | None = None  # why only what is cached can be had, once that is known
+
+    def first_of(self, files: tuple[str, ...]) -> Path:
+        """Return the first of these files that there is. Raises PipelineError if there is none."""
+        for file in files:
+            if path := self._file(file):
+                return path
+        if self._out_of_reach:
+            raise PipelineError(
+                f"{self._said}: the hub cannot be reached ({self._out_of_reach}); fetch the file where it can be and "
+                "give its path, or name a mirror in HF_ENDPOINT"
+            )
+        raise PipelineError(f"{self._said}: {self.name} has none of {', '.join(files)}; give the URL of its weights")
+
+    def read(self, file: str) -> Any:
+        """Return what a JSON file holds; None if there is none, or no JSON in it."""
+        path = self._file(file)
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path else None
+        except ValueError:
+            return None
+
+    def _file(self, file: str) -> Path | None:
+        """Return a file of the revision that the first one was of; None if there is none, or none within reach."""
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        try:
+            import huggingface_hub
+            from huggingface_hub import errors
+        except ImportError:
+            raise PipelineError(f"{self._said}: `pip install huggingface_hub`, which fetches from there") from None
+        if not sys.stderr.isatty():
+            huggingface_hub.utils.disable_progress_bars()
+        endpoint = os.environ.get("HF_ENDPOINT")
+        try:
+            found = huggingface_hub.hf_hub_download(
+                self.name,
+                file,
+                revision=self._revision,
+                cache_dir=self._cache,
+                endpoint=endpoint,
+                local_files_only=self._out_of_reach is not None,  # nobody waits twice
+            )
+        except errors.LocalEntryNotFoundError as error:
+            self._out_of_reach = self._out_of_reach or _reason(error)
+            return None
+        except errors.EntryNotFoundError:
+            return None
+        except errors.GatedRepoError:
+            raise PipelineError(
+                f"{self._said}: {self.name} is not open to all; accept its terms on its page and set HF_TOKEN"
+            ) from None
+        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+            what = "revision" if isinstance(error, errors.RevisionNotFoundError) else "repository"
+            raise PipelineError(
+                f"{self._said}: the hub knows no such {what}; check model.weights, or set HF_TOKEN if it is not public"
+            ) from None
+        except Exception as error:  # of the client and of three libraries below it
+            raise PipelineError(f"{self._said}: {_reason(error)}; check model.weights and the network") from None
+        path = Path(found)
+        self._revision = path.parent.name
+        return path
+
+
+def _reason(error: BaseException) -> str:
+    """Return what lies at the bottom of an error, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:200] or type(error).__name__
