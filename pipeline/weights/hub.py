@@ -133,6 +133,7 @@ class _Repository:
         self.name, _, revision = spec.partition("@")
         self._revision = revision or None
         self._cache = cache
+        self._asked = False
         self._out_of_reach: str | None = None  # why only what is cached can be had, once that is known
 
     def first_of(self, files: tuple[str, ...]) -> Path:
@@ -159,21 +160,24 @@ class _Repository:
         """Return a file of the revision that the first one was of; None if there is none, or none within reach."""
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         try:
-            import huggingface_hub
-            from huggingface_hub import errors
+            from huggingface_hub import errors, hf_hub_download
+            from huggingface_hub.utils import disable_progress_bars
         except ImportError:
             raise PipelineError(f"{self._said}: `pip install huggingface_hub`, which fetches from there") from None
         if not sys.stderr.isatty():
-            huggingface_hub.utils.disable_progress_bars()
-        endpoint = os.environ.get("HF_ENDPOINT")
+            disable_progress_bars()
+        endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
         try:
-            found = huggingface_hub.hf_hub_download(
+            if not self._asked:
+                self._asked = True
+                self._out_of_reach = _out_of_reach(self.name, file, self._revision, endpoint)
+            found = hf_hub_download(
                 self.name,
                 file,
                 revision=self._revision,
                 cache_dir=self._cache,
                 endpoint=endpoint,
-                local_files_only=self._out_of_reach is not None,  # nobody waits twice
+                local_files_only=self._out_of_reach is not None,
             )
         except errors.LocalEntryNotFoundError as error:
             self._out_of_reach = self._out_of_reach or _reason(error)
@@ -194,6 +198,19 @@ class _Repository:
         path = Path(found)
         self._revision = path.parent.name
         return path
+
+
+def _out_of_reach(name: str, file: str, revision: str | None, endpoint: str | None) -> str | None:
+    """Ask once whether anybody is there, and return why not; a download would ask for half a minute."""
+    from huggingface_hub import errors, get_hf_file_metadata, hf_hub_url
+
+    try:
+        get_hf_file_metadata(hf_hub_url(name, file, revision=revision, endpoint=endpoint), endpoint=endpoint)
+    except (errors.HfHubHTTPError, errors.HFValidationError):
+        return None  # an answer; what it means is for the download to say
+    except Exception as error:  # of the libraries below the client
+        return _reason(error)
+    return None
 
 
 def _reason(error: BaseException) -> str:
