@@ -36,13 +36,15 @@ def describe(params: Params, variant: str) -> dict[str, Any]:
     import torch
 
     from pipeline.config import resolve
-    from pipeline.model.backbone import build_backbone
+    from pipeline.model.backbone import build_backbone, family
     from pipeline.model.cost import tokens, training_flops
     from pipeline.model.mosaic import build_mosaic
 
     config = resolve(params, variant).for_seed(params.seeds[0])
     with torch.device("meta"):
-        backbone = build_backbone(config.model.backbone, config.model.patch_size, config.model.image_size, "meta")
+        arguments = params.model.backbone_args.given()
+        sizes = (config.model.backbone, config.model.patch_size, config.model.image_size)
+        backbone = build_backbone(*sizes, device="meta", backbone_args=arguments)
         model = build_mosaic(config, backbone, seed=0)
     counts = model.parameter_counts()
     trainable, total = counts.pop("trainable"), counts.pop("total")
@@ -61,12 +63,17 @@ def describe(params: Params, variant: str) -> dict[str, Any]:
             kinds[kind] = {
                 "size": config.model.size(dimension) or config.model.image_size,
                 "slices": config.model.slices if dimension == 3 else None,
-                "tokens": tokens(config, dimension),
+                "tokens": tokens(config, dimension, backbone.num_prefix_tokens),
                 "flops_per_step": flops,
             }
     return {
         "variant": variant,
         "backbone": config.model.backbone,
+        "family": family(backbone),
+        "blocks": len(backbone.blocks),
+        "width": backbone.embed_dim,
+        "heads": backbone.blocks[0].attn.num_heads,
+        "prefix_tokens": backbone.num_prefix_tokens,
         "datasets": len(config.datasets),
         "trainable": trainable,
         "total": total,
@@ -88,6 +95,9 @@ def as_table(description: dict[str, Any]) -> str:
     lines = [
         f"{description['variant']} on {description['backbone']}, {description['datasets']} "
         f"dataset{'s' if description['datasets'] > 1 else ''}",
+        f"  {description['family']}; {description['blocks']} blocks of width {description['width']} with "
+        f"{description['heads']} heads; {description['prefix_tokens']} token"
+        f"{'s' * (description['prefix_tokens'] > 1)} before the patches",
         "",
         *(f"  {name:<{width}}{count:>14,}  {count / description['total']:>7.2%}" for name, count in rows),
         "",

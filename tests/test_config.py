@@ -150,6 +150,7 @@ def test_what_does_not_decide_a_training_is_no_part_of_its_configuration(changes
         (THREE_D, {"ema__momentum": 0.5}),
         (THREE_D, {"adapter__bottleneck_a": 65}),
         (THREE_D, {"model__normalisation": "imagenet"}),
+        ({}, {"model__backbone_args": {}}),
         (TWO_D, {"train__flip_sided": True}),
         (THREE_D, {"train__grade_tolerance": 1}),
         (THREE_D, {"train__conflict_cases": 8}),  # nothing to compare one dataset with
@@ -164,6 +165,20 @@ def test_what_does_not_decide_a_training_is_no_part_of_its_configuration(changes
 )
 def test_parameters_of_what_is_not_trained_have_no_influence(base, changes):
     assert influenced(base, **changes) == set()
+
+
+@pytest.mark.parametrize("base", [SLICES, {"tokenizer_3d__init": "inflate"}])
+def test_mean_and_std_decide_what_is_made_of_volumes_where_the_vits_own_patches_are_used(base):
+    assert influenced(THREE_D | base, model__normalisation="imagenet")
+
+
+def test_arguments_of_the_backbone_are_part_of_every_configuration_and_come_back_as_they_were(tmp_path):
+    texts = dumps(model__backbone_args={"init_values": "1e-05", "reg_tokens": 4})
+    assert all("backbone_args" in text for text in texts.values())
+    (tmp_path / "mosaic.yaml").write_text(texts["mosaic"])
+    arguments = load_config(tmp_path / "mosaic.yaml").model.backbone_args
+    assert arguments.given() == {"init_values": 1e-05, "reg_tokens": 4}
+    assert "backbone_args" not in dumps()["mosaic"]
 
 
 def test_a_configuration_lists_no_key_without_influence():

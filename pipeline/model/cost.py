@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 
-def tokens(config: "Config", dimension: int) -> int:
-    """Tokens of one image, of one volume or of all its slices, class tokens included."""
+def tokens(config: "Config", dimension: int, prefix: int = 1) -> int:
+    """Tokens of one image, of one volume or of all its slices, with the `prefix` tokens that stand before each."""
     model = config.model
     if dimension == 3 and model.slices:
-        return model.slices * tokens(config, 2)
+        return model.slices * tokens(config, 2, prefix)
     patch = model.patch_size if dimension == 2 else model.volume_patch_size
-    return (model.size(dimension) // patch) ** dimension + 1
+    return (model.size(dimension) // patch) ** dimension + prefix
 
 
 def training_flops(model: Mosaic, config: "Config", dataset: str) -> int:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from timm.layers import LayerScale
 
 from pipeline.analysis.branch_ratio import branch_ratio
 
@@ -36,3 +37,11 @@ def test_tokens_count_alike_whatever_the_batches(make_subject):
     for name, expected in whole.items():
         assert parts[name] == pytest.approx(expected, rel=1e-5)
         assert all(torch.tensor(expected) > 0)
+
+
+def test_a_layer_scale_is_part_of_what_the_mlp_adds(make_subject):
+    subject = make_subject(("retinamnist",))
+    before = branch_ratio(subject)["retinamnist"]
+    last = subject.model.backbone.blocks[-1]
+    last.ls2 = LayerScale(24, init_values=0.5)
+    assert branch_ratio(subject)["retinamnist"] == pytest.approx([before[0], 2 * before[1]])

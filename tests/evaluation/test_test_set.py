@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.data.augment import normalise, to_float
+from pipeline.data.augment import STATISTICS, normalise, to_float
 from pipeline.data.batches import Split
 from pipeline.datasets import MEDMNIST
 from pipeline.evaluation import metrics
@@ -24,10 +24,11 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("name", ["retinamnist", "chestmnist", "nodulemnist3d"])
 def test_scores_are_probabilities_in_stored_order_of_the_plain_images(make_model, make_config, cached, name):
-    dataset, model = MEDMNIST[name], make_model()
+    dataset, model = MEDMNIST[name], make_model(model__normalisation="imagenet")
     split, size = Split(cached / name, "test", CPU), 32 if MEDMNIST[name].dimension == 2 else 16
     scores = predict(model, split, dataset, config=make_config(), batch_size=3)
-    images = normalise(to_float(torch.from_numpy(np.array(split.images)), dataset.dimension, size))
+    images = to_float(torch.from_numpy(np.array(split.images)), dataset.dimension, size)
+    images = normalise(images, STATISTICS["imagenet"])
     with torch.no_grad():
         logits = model(images, name)[1]
     expected = logits.sigmoid() if dataset.multi_label else logits.softmax(dim=1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from pipeline.data.augment import STATISTICS, normalise
 from pipeline.model.slices import SliceAttention
 
 SLICES = {"tokenizer_3d__kind": "slices", "tokenizer_3d__slices": 4}
@@ -122,3 +123,11 @@ def test_slices_are_compiled_with_the_batches_that_are_named(make_model, monkeyp
     for count in (3, 2):
         model(volumes(count), VOLUMES[0])
     assert compiled == [12, 12]
+
+
+@pytest.mark.parametrize("name", ["imagenet", "clip"])
+def test_slices_are_what_images_of_the_same_gray_are_to_the_vit(make_model, name):
+    gray = volumes().sigmoid()
+    (tokenizer,) = make_model(VOLUMES, model__normalisation=name, **SLICES).tokenizers_3d.values()
+    images = by_hand(gray)[:, :, :1].flatten(0, 1)
+    torch.testing.assert_close(tokenizer.cut(normalise(gray)), normalise(images, STATISTICS[name]))

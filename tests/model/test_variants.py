@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from pipeline.config import resolve
+from pipeline.data.augment import STATISTICS, normalise
 from pipeline.model.backbone import build_backbone
 from pipeline.model.mosaic import build_mosaic
 from pipeline.model.tokenizer import VolumeTokenizer, inflate
@@ -152,3 +153,31 @@ def test_inflation_is_chosen_by_its_parameter(make_model, make_backbone):
     model, vit = make_model(tokenizer_3d__init="inflate"), make_backbone()
     torch.testing.assert_close(model.tokenizers_3d["shared"].positions[:, 0], vit.pos_embed[:, 0])
     assert not torch.allclose(make_model().tokenizers_3d["shared"].positions[:, 0], vit.pos_embed[:, 0])
+
+
+@pytest.mark.parametrize("name", ["half", "imagenet", "clip"])
+@pytest.mark.parametrize("gray", [0.0, 0.3, 1.0])
+def test_an_inflated_tokenizer_sees_a_volume_of_one_gray_as_the_vit_sees_that_image(make_backbone, name, gray):
+    vit, tokenizer = make_backbone(), VolumeTokenizer(24, 32, 8, 1, torch.Generator().manual_seed(0))
+    inflate(tokenizer, vit, STATISTICS[name])
+    volume, image = torch.full((1, 1, 32, 32, 32), gray), torch.full((1, 1, 32, 32), gray)
+    expected = vit.patch_embed(normalise(image, STATISTICS[name]))[0, 0]
+    torch.testing.assert_close(tokenizer(normalise(volume))[0, 0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["volume", "slices"])
+def test_mean_and_std_that_came_with_the_weights_are_what_auto_means(make_config, make_backbone, kind):
+    own = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    settings = {"tokenizer_3d__kind": kind, "tokenizer_3d__init": "inflate"}
+    vit, named = make_backbone(), make_config(model__normalisation="clip", **settings)
+    vit.statistics = own
+    model = build_mosaic(make_config(model__normalisation="auto", **settings), vit, seed=0)
+    assert model.statistics == own
+    vit.statistics = STATISTICS["clip"]
+    volumes = torch.randn(2, 1, 16, 16, 16)
+    features = [
+        build_mosaic(config, vit, seed=0)(volumes, "nodulemnist3d")[0]
+        for config in (named, make_config(model__normalisation="auto", **settings))
+    ]
+    assert torch.equal(*features)
+    assert not torch.allclose(model(volumes, "nodulemnist3d")[0], features[0], atol=1e-4)

@@ -61,6 +61,28 @@ def test_slices_cost_as_much_as_that_many_images(params):
     assert "volume 24x24x24: 28 tokens" in as_table(describe(params, "mosaic"))
 
 
+def test_a_backbone_is_described_by_what_sets_it_apart_and_its_own_tokens_count(params):
+    tree = params.model_dump()
+    tree["model"] |= {"backbone": "vit_small_patch14_reg4_dinov2", "patch_size": 14, "image_size": 98}
+    described = describe(Params.model_validate(tree), "mosaic")
+    assert described["family"] == "layer scale, 4 registers, no class position"
+    assert described["inputs"]["image"]["tokens"] == 7 * 7 + 5
+    assert described["inputs"]["volume"]["tokens"] == 3**3 + 5
+    said = (
+        "layer scale, 4 registers, no class position; 12 blocks of width 384 with 6 heads; 5 tokens before the patches"
+    )
+    assert said in as_table(described)
+    assert "plain ViT; 12 blocks of width 192 with 3 heads; 1 token before" in as_table(describe(params, "mosaic"))
+
+
+def test_arguments_of_the_backbone_are_followed(params):
+    tree = params.model_dump()
+    tree["model"]["backbone_args"] = {"depth": 3, "mlp_layer": "SwiGLUPacked", "act_layer": "silu", "qk_norm": True}
+    described = describe(Params.model_validate(tree), "mosaic")
+    assert described["family"] == "normalised queries and keys, GluMlp with SiLU"
+    assert described["blocks"] == 3
+
+
 class Real(TorchDispatchMode):
     """Remember how many bytes of storage operations return that lie on a real device."""
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from pipeline.data.augment import augment, draw, normalise, to_float
+from pipeline.data.augment import STATISTICS, augment, draw, normalise, to_float
 from pipeline.datasets import MEDMNIST
 from pipeline.errors import PipelineError
 from pipeline.training.model_file import load_model, save_model
@@ -84,7 +84,7 @@ def test_the_student_sees_augmented_images_and_the_teacher_plain_ones(make_train
 
 @pytest.mark.parametrize("name", ["retinamnist", "breastmnist", "nodulemnist3d"])
 def test_under_bf16_both_models_see_what_fp32_makes_of_the_images(make_trainer, monkeypatch, name):
-    trainer = make_trainer((name,), compute__precision="bf16")
+    trainer = make_trainer((name,), compute__precision="bf16", model__normalisation="clip")
     seen = {}
     for which in ("student", "teacher"):
         forward = getattr(trainer, which).forward
@@ -99,8 +99,8 @@ def test_under_bf16_both_models_see_what_fp32_makes_of_the_images(make_trainer, 
     stored = torch.randint(256, (4, *dataset.image_shape(28)), dtype=torch.uint8, generator=generator)
     images, draws = to_float(stored, dataset.dimension, size), draw(dataset, 4, generator)
     trainer._loss(images, draws, torch.zeros((4, 1), dtype=torch.int64), name)
-    assert torch.equal(seen["student"], normalise(augment(images, draws)))
-    assert torch.equal(seen["teacher"], normalise(images))
+    assert torch.equal(seen["student"], normalise(augment(images, draws), STATISTICS["clip"]))
+    assert torch.equal(seen["teacher"], normalise(images, STATISTICS["clip"]))
 
 
 def test_the_history_has_a_row_per_round_with_losses_and_validation_of_both_models(make_trainer):

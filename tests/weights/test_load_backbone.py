@@ -3,6 +3,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.config import Architecture
+from pipeline.data.augment import STATISTICS
 from pipeline.errors import PipelineError
 from pipeline.model.backbone import build_backbone
 from pipeline.weights.convert import save_backbone
@@ -74,3 +75,44 @@ def test_a_missing_a_damaged_and_a_foreign_file_name_the_stage_that_writes_it(sa
     for name in ("foreign", "cut", "empty"):
         with pytest.raises(PipelineError, match=f"{name}.safetensors: not a file of the weights stage"):
             load_backbone(tmp_path / f"{name}.safetensors", architecture())
+
+
+AUTO = {"normalisation": "auto"}
+
+
+def test_mean_and_std_come_with_the_weights_where_auto_asks_for_them(saved):
+    path, model = saved
+    assert load_backbone(path, architecture(**AUTO)).statistics == STATISTICS["half"]  # of random weights
+    save_backbone(model, path, TINY | {"source": "a", "mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]})
+    assert load_backbone(path, architecture(**AUTO)).statistics == ((0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
+    assert not hasattr(load_backbone(path, architecture()), "statistics")
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"mean": [0.5] * 3}, {"mean": 0.5, "std": 0.5}, {"mean": ["a"] * 3, "std": [1] * 3}]
+)
+def test_weights_that_do_not_say_their_mean_and_std_are_refused_with_auto(saved, said):
+    path, model = saved
+    save_backbone(model, path, TINY | {"source": "vit.pth"} | said)
+    load_backbone(path, architecture())
+    with pytest.raises(
+        PipelineError, match=r"^model\.normalisation: auto, but vit\.pth does not say .* half, imagenet, "
+    ):
+        load_backbone(path, architecture(**AUTO))
+
+
+def test_a_backbone_of_other_arguments_is_refused(saved):
+    path, model = saved
+    with pytest.raises(PipelineError, match=r"at 32 pixels, expected test_vit .* at 32 pixels \({'depth': 2}\); "):
+        load_backbone(path, architecture(backbone_args={"depth": 2}))
+    save_backbone(model, path, TINY | {"backbone_args": {"depth": 2}})
+    with pytest.raises(PipelineError, match=r"at 32 pixels \({'depth': 2}\), expected test_vit .* at 32 pixels; "):
+        load_backbone(path, architecture())
+
+
+def test_a_backbone_of_these_arguments_is_loaded(saved):
+    path, _ = saved
+    model = build_backbone(**TINY, backbone_args={"depth": 2, "init_values": 0.1})
+    save_backbone(model, path, TINY | {"backbone_args": {"depth": 2, "init_values": 0.1}})
+    loaded = load_backbone(path, architecture(backbone_args={"depth": 2, "init_values": 0.1}))
+    assert loaded.state_dict().keys() == model.state_dict().keys()

@@ -3,7 +3,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from pipeline.errors import PipelineError
 from pipeline.model.backbone import build_backbone
@@ -19,9 +21,11 @@ MODEL = {"backbone": "test_vit", "patch_size": 16, "image_size": 32, "weights": 
 def stage(tmp_path, monkeypatch):
     """Run the stage in a folder of its own, on the committed params with other values in `model`."""
 
-    def run(**changes):
+    def run(variants=None, **changes):
         params = yaml.safe_load(PARAMS.read_text())
         params["model"] |= MODEL | changes
+        for key, value in (variants or {}).items():
+            params["ablation"]["variants"]["mosaic"][key] = value
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
         main()
 
@@ -78,4 +82,82 @@ def test_what_a_user_can_mend_is_said_in_one_line_and_nothing_is_written(stage, 
         stage(**changes)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+    assert not (tmp_path / "weights").exists()
+
+
+def bare_file(tmp_path):
+    state = build_backbone("test_vit", 16, 32).state_dict()
+    save_file({name: tensor.half() for name, tensor in state.items()}, tmp_path / "vit.safetensors")
+    return str(tmp_path / "vit.safetensors")
+
+
+def test_a_bare_file_does_not_say_its_mean_and_std_which_is_refused_with_auto_in_any_variant(stage, tmp_path):
+    weights = bare_file(tmp_path)
+    for auto in ({"normalisation": "auto"}, {"variants": {"model.normalisation": "auto"}}):
+        with pytest.raises(
+            PipelineError, match=r"^model\.normalisation: auto, but vit\.safetensors does not say by which"
+        ):
+            stage(weights=weights, **auto)
+        assert not (tmp_path / "weights").exists()
+    stage(weights=weights, normalisation="imagenet")
+    assert "mean" not in read_provenance(Path("weights/backbone.safetensors"))
+
+
+def test_googles_files_say_theirs_and_random_weights_have_none(stage, tmp_path):
+    random_npz(tmp_path / "vit.npz", layout_of(build_backbone("test_vit", 16, 32)), seed=5)
+    stage(weights="vit.npz", normalisation="auto")
+    provenance = read_provenance(Path("weights/backbone.safetensors"))
+    assert (provenance["mean"], provenance["std"]) == ([0.5] * 3, [0.5] * 3)
+    stage(normalisation="auto")
+    assert "mean" not in read_provenance(Path("weights/backbone.safetensors"))
+
+
+def test_arguments_of_the_backbone_are_noted_and_random_weights_are_drawn_for_all_of_it(stage, tmp_path, capsys):
+    file = Path("weights/backbone.safetensors")
+    arguments = {"init_values": 1e-5, "reg_tokens": 2, "qk_norm": True}
+    written = []
+    for _ in range(2):
+        stage(backbone_args=arguments)
+        written.append(file.read_bytes())
+    assert written[0] == written[1]
+    assert read_provenance(file)["backbone_args"] == arguments
+    tensors = load_file(file)
+    assert tensors["blocks.0.ls1.gamma"].unique().tolist() == [1.0]
+    assert tensors["reg_token"].std() == pytest.approx(0.02, rel=0.2)
+    assert capsys.readouterr().out.splitlines()[0].endswith(f" {len(tensors)} arrays used, left out: none")
+
+
+def test_many_tensors_that_are_left_out_are_counted(stage, tmp_path, capsys):
+    state = build_backbone("test_vit", 16, 32).state_dict()
+    beside = {f"text.{index}.weight": torch.ones(1) for index in range(9)} | {"scale": torch.ones(1)}
+    torch.save({"visual": {"trunk": state}} | beside, tmp_path / "clip.pt")
+    stage(weights="clip.pt")
+    assert "left out: scale (1 tensor), text (9 tensors), found below visual.trunk" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"backbone_args": {"init_value": 1}}, "backbone_args.init_value: unknown key; did you mean init_values?"),
+        ({"backbone_args": {"depth": 0}}, "model.backbone_args.depth = 0"),
+        ({"backbone_args": {"mlp_layer": "ConvMlp"}}, "model.backbone_args.mlp_layer = 'ConvMlp'"),
+        (
+            {"backbone_args": {"num_heads": 7}},
+            "timm cannot build test_vit at 32 px with {'num_heads': 7} (dim should be",
+        ),
+        (
+            {"backbone_args": {"act_layer": "nosuch"}},
+            "timm cannot build test_vit at 32 px with {'act_layer': 'nosuch'}",
+        ),
+        ({"backbone_args": 3}, "model.backbone_args"),
+        ({"backbone": "vit_base_patch16_siglip_224"}, "vit_base_patch16_siglip_224 has no class token"),
+        ({"normalisation": "openai"}, "model.normalisation"),
+        ({"weights": "hub:"}, "model.weights: hub:"),
+        ({"weights": "hub:nosuch"}, "model.weights: hub:nosuch: timm knows no such weights"),
+    ],
+)
+def test_what_a_user_can_mend_in_the_backbone_is_said_in_one_line(stage, tmp_path, changes, said):
+    with pytest.raises(PipelineError) as error:
+        stage(**changes)
+    assert said in str(error.value)
     assert not (tmp_path / "weights").exists()
