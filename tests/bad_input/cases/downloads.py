@@ -31,7 +31,7 @@ WEIGHTS = [
     Case("weights: none there", "weights", says=("no such file", "give a path"), params={"model.weights": VIT}),
     weights("a folder", both(written(VIT, b""), folder(VIT)), "a folder, not a file", "give a path"),
     weights("empty", written(VIT, b""), "the file is empty", MUST),
-    weights("a page", written(VIT, b"<html>503</html>"), "not a zip file", MUST),
+    weights("a page", written(VIT, b"<html>503</html>"), "a page", MUST),
     weights("a single array", written(VIT, npy(CLS)), "a single array", MUST),
     weights("half of it", both(vit(zipped), truncated(VIT)), "not an intact npz", MUST),
     weights("a flipped bit", vit(wrong_sums), "Bad CRC-32", MUST),
