@@ -32,9 +32,10 @@ from pipeline.reading import first_problem, read_text, reading
 class Architecture(BaseModel):
     """Shape of the model and how it starts; None is what the variant does not have.
 
-    Those are arguments of timm's where none is given, the statistics where nothing goes through the ViT's patches or
-    starts from them, volume and tokenizer keys without 3D datasets or with slices, the slices with a tokenizer of
-    volumes, the adapter keys without bottlenecks, the strength without prompts.
+    Those are arguments of timm's where none is given, `pretrained` where the weights are those of the weights stage,
+    the statistics where nothing goes through the ViT's patches or starts from them, volume and tokenizer keys without
+    3D datasets or with slices, the slices with a tokenizer of volumes, the adapter keys without bottlenecks, the
+    strength without prompts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +48,7 @@ class Architecture(BaseModel):
     volume_size: Count | None
     normalisation: Normalisation | None
     embedding_norm: bool
+    pretrained: Literal[False] | None
     frozen: bool
     tokenizer_init: Literal["random", "inflate"] | None
     tokenizer_trained: bool | None
@@ -169,6 +171,7 @@ def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = Non
             "volume_size": model.volume_size,
             "normalisation": model.normalisation,
             "embedding_norm": model.embedding_norm,
+            "pretrained": False if model.weights and not resolved.backbone.pretrained else None,
             "frozen": resolved.backbone.frozen,
             "tokenizer_init": resolved.tokenizer_3d.init,
             "tokenizer_trained": resolved.tokenizer_3d.trained,

@@ -22,7 +22,7 @@ class Lineage:
     """What a training is made from, besides seed and code.
 
     `md5` are those of configuration and weights, `data` has the digest of what training reads of each dataset.
-    `weights` says what they are, for whoever only gets the results: random, or the npz by name and sha256.
+    `weights` says what they are, for whoever only gets the results: random, or a file by name and sha256.
     """
 
     md5: dict[str, str]
@@ -35,9 +35,12 @@ class Lineage:
         return self.md5 | self.data
 
 
-def read_lineage(config_md5: str, datasets: Iterable[str]) -> Lineage:
-    """Return the lineage of a training whose configuration has this md5. Raises PipelineError if a file is missing."""
-    provenance = read_provenance(BACKBONE)
+def read_lineage(config_md5: str, datasets: Iterable[str], pretrained: bool | None = None) -> Lineage:
+    """Return the lineage of a training whose configuration has this md5, and whether it uses the weights of the file.
+
+    None is what they are. Raises PipelineError if a file is missing.
+    """
+    provenance = read_provenance(BACKBONE) if pretrained is not False else {"source": "random"}
     return Lineage(
         md5={"config": config_md5, "weights": md5_file(BACKBONE)},
         data={name: data_digest(TRAINING_DATA / name) for name in datasets},

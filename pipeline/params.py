@@ -190,8 +190,9 @@ class Model(Section):
 
 
 class Backbone(Section):
-    """Whether the ViT itself is trained."""
+    """Whether the ViT starts from model.weights, and whether it is trained itself."""
 
+    pretrained: bool
     frozen: bool
 
 

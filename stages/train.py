@@ -51,7 +51,7 @@ def main() -> None:
         counts, folder = trainer.student.parameter_counts(), run_folder(variant, seed)
         # Student and teacher, 4 bytes a number: the largest file.
         try_places(*(folder / name for name in FILES), size=8 * counts["trainable"])
-        lineage = read_lineage(md5_file(config_file(variant)), config.datasets)
+        lineage = read_lineage(md5_file(config_file(variant)), config.datasets, config.model.pretrained)
         checkpoints = Checkpoints(checkpoint_folder(lineage.determinants | {"seed": seed}))
         with tracked_training(
             "train", f"{variant}-{seed}", trainer, checkpoints, stop, params.tracking, variant=variant, lineage=lineage

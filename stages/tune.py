@@ -52,7 +52,10 @@ def main() -> None:
     )
     check_splits(TRAINING_DATA, "train", train, datasets)
     check_splits(TRAINING_DATA, "val", val, datasets)
-    lineages = [read_lineage(md5_text(dump_config(each.config)), datasets) for each in candidates.tried]
+    lineages = [
+        read_lineage(md5_text(dump_config(each.config)), datasets, each.config.model.pretrained)
+        for each in candidates.tried
+    ]
     places = [
         Checkpoints(checkpoint_folder(lineage.determinants | {"seed": seed, "stage": "tune"})) for lineage in lineages
     ]

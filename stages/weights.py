@@ -13,7 +13,8 @@ def main() -> None:
     from pipeline.layout import BACKBONE
     from pipeline.model.backbone import build_backbone
     from pipeline.weights.account import account, provenance_of
-    from pipeline.weights.convert import fill, save_backbone
+    from pipeline.weights.convert import save_backbone
+    from pipeline.weights.fill import fill
     from pipeline.weights.load import known_statistics
     from pipeline.weights.source import locate
 

@@ -112,6 +112,13 @@ def test_whose_best_round_is_deployed_stands_only_where_datasets_share_nothing_t
     assert resolve(params(), "per_dataset_own_round").train.deploy == "dataset"
 
 
+def test_an_untrained_backbone_is_another_configuration_only_where_there_are_weights():
+    assert resolve(params(), "random_backbone").model == resolve(params(), "mosaic").model
+    given = params(model__weights="vit.npz")
+    assert resolve(given, "random_backbone").model.pretrained is False
+    assert resolve(given, "mosaic").model.pretrained is None
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -149,10 +149,10 @@ class Parameters(Record):
 
 
 class Weights(Record):
-    """Where the backbone's weights are from: `random`, or the name of the npz; and its sha256."""
+    """Where the backbone's weights are from: `random`, or the name of a file; and its sha256."""
 
     source: str
-    sha256: str
+    sha256: str | None = None
 
     @property
     def random(self) -> bool:

@@ -14,12 +14,13 @@ from pipeline.data.augment import HALF, STATISTICS, Statistics
 from pipeline.errors import PipelineError
 from pipeline.model.backbone import build_backbone
 from pipeline.model.vit import VisionTransformer
+from pipeline.weights.fill import fill_randomly
 
 PROVENANCE = "provenance"
 
 
 def load_backbone(path: Path, architecture: Architecture) -> VisionTransformer:
-    """Build the ViT and fill it from what the weights stage wrote.
+    """Build the ViT and fill it from what the weights stage wrote, or with what it writes without model.weights.
 
     Raises PipelineError if there is no such file, if it is damaged, or if it holds another backbone.
     """
@@ -33,10 +34,12 @@ def load_backbone(path: Path, architecture: Architecture) -> VisionTransformer:
             f"{path}: holds {_describe(found)}, expected {_describe(expected)}; `dvc repro weights` writes the one of "
             "params.yaml, which all variants share"
         )
-    # Built without storage: random weights would only be overwritten.
-    model = build_backbone(**expected, device="meta")
+    # Built without storage, unless it stays random: such weights would only be overwritten.
+    model = build_backbone(**expected, device="cpu" if architecture.pretrained is False else "meta")
     if architecture.normalisation == "auto":
         model.statistics = known_statistics(provenance)
+    if architecture.pretrained is False:
+        return fill_randomly(model, architecture.backbone)
     try:
         tensors = load_file(path)
         _check_values(tensors)

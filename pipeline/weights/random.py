@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from pipeline.model.vit import VisionTransformer
 from pipeline.weights.google_npz import fits_layout, layout_of, random_npz, uniform
 
+RANDOM_SEED = 0
+
 
 def write_random(folder: Path, model: VisionTransformer, name: str, seed: int) -> Path:
     """Write a file of random weights for the model, which is called `name`, and return its path.

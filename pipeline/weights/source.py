@@ -18,9 +18,8 @@ from pipeline.redact import redacted
 from pipeline.weights.checkpoint import open_tensors
 from pipeline.weights.files import kind_of
 from pipeline.weights.google_npz import check_intact
-from pipeline.weights.random import write_random
+from pipeline.weights.random import RANDOM_SEED, write_random
 
-RANDOM_SEED = 0
 HUB = "hub:"
 
 

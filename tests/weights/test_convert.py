@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 
 from pipeline.errors import PipelineError
-from pipeline.weights.convert import fill_from_npz, save_backbone
+from pipeline.weights.convert import save_backbone
+from pipeline.weights.fill import fill_from_npz
 from pipeline.weights.google_npz import layout_of, random_npz
 from pipeline.weights.load import read_provenance
 

@@ -7,7 +7,9 @@ from pipeline.data.augment import STATISTICS
 from pipeline.errors import PipelineError
 from pipeline.model.backbone import build_backbone
 from pipeline.weights.convert import save_backbone
+from pipeline.weights.fill import fill
 from pipeline.weights.load import load_backbone
+from pipeline.weights.source import locate
 
 TINY = {"backbone": "test_vit", "patch_size": 16, "image_size": 32}
 
@@ -32,6 +34,20 @@ def test_a_loaded_backbone_equals_the_one_that_was_saved(saved):
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
     images = torch.randn(2, 3, 32, 32)
     assert torch.equal(loaded.eval()(images), model.eval()(images))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"init_values": 1e-5}])
+def test_an_untrained_backbone_is_the_one_that_is_written_without_weights(tmp_path, monkeypatch, arguments):
+    """Plain, by Google's layout, and with layer scale, by timm's names."""
+    monkeypatch.chdir(tmp_path)
+    sizes = TINY | ({"backbone_args": arguments} if arguments else {})
+    model = build_backbone(**sizes)
+    save_backbone(model, tmp_path / "given.safetensors", sizes | {"source": "some.safetensors", "sha256": "0" * 64})
+    fill(model, locate(None, None, model, "test_vit").path, "test_vit")
+    loaded = load_backbone(tmp_path / "given.safetensors", architecture(**sizes, pretrained=False)).state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
+    given = load_backbone(tmp_path / "given.safetensors", architecture(**sizes, pretrained=None)).state_dict()
+    assert not torch.equal(given["cls_token"], loaded["cls_token"])
 
 
 def test_loading_draws_no_random_numbers(saved):

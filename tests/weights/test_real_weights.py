@@ -9,7 +9,7 @@ from timm import create_model
 
 from pipeline.model.backbone import build_backbone
 from pipeline.model.mosaic import build_mosaic
-from pipeline.weights.convert import fill
+from pipeline.weights.fill import fill
 
 NAME = "vit_small_patch14_dinov2"
 BESIDE = Path(__file__).parents[3] / "shared/weights/vit_small_patch14_dinov2.safetensors"

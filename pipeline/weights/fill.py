@@ -1,0 +1,41 @@
+"""From a file of weights into a timm ViT, every array accounted for."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipeline.errors import PipelineError
+from pipeline.model.vit import VisionTransformer
+from pipeline.weights.checkpoint import fill_from_checkpoint
+from pipeline.weights.files import kind_of
+from pipeline.weights.google_npz import Contents, check_npz, fits_layout, layout_of
+from pipeline.weights.random import RANDOM_SEED, write_random
+
+
+def fill_from_npz(model: VisionTransformer, path: Path, architecture: str) -> Contents:
+    """Fill every parameter of a plain ViT from an npz, through timm, which resizes positions of another grid.
+
+    Raises PipelineError if the file does not fit (`check_npz`): timm alone would resample patches of another size
+    and ignore blocks beyond the model's.
+    """
+    contents = check_npz(path, layout_of(model), architecture)
+    model.load_pretrained(str(path))
+    return contents
+
+
+def fill(model: VisionTransformer, path: Path, architecture: str) -> Contents:
+    """Fill every parameter of a ViT from a file of either kind. Raises PipelineError if it does not fit."""
+    if kind_of(path) != "npz":
+        return fill_from_checkpoint(model, path, architecture)
+    if not fits_layout(model):
+        raise PipelineError(
+            f"{path}: an npz in Google's layout holds a plain ViT, and {architecture} is none (layer scale, registers, "
+            "...); model.weights must be a safetensors or torch file, or null for random weights"
+        )
+    return fill_from_npz(model, path, architecture)
+
+
+def fill_randomly(model: VisionTransformer, architecture: str) -> VisionTransformer:
+    """Fill a ViT with the random weights that the weights stage writes where none are named, and return it."""
+    with TemporaryDirectory() as folder:
+        fill(model, write_random(Path(folder), model, architecture, RANDOM_SEED), architecture)
+    return model
