@@ -84,7 +84,7 @@ def render_specialists(results: Results, revision: str) -> dict[str, str]:
                 *((f"{other}.html", f"Specialist {other}") for other in by_specialist if other != specialist),
             ],
             specialist=specialist,
-            about=specialists.ABOUT[specialist],
+            about=specialists.about(results, specialist),
             sentence=specialists.specialist_sentence(results, names),
             cards=[build_card(results, name) for name in names],
             revision=revision,

@@ -58,6 +58,11 @@ class DataOrigin(Record):
     notes: list[str] = []
 
     @property
+    def terms(self) -> str:
+        """The licence of the images that were used; generated ones are nobody's."""
+        return "none, generated" if self.source == "phantom" else self.licence
+
+    @property
     def leaks(self) -> bool:
         """Whether test images are training or validation images."""
         return any(finding.split == "test" and finding.kind in ("in_train", "in_val") for finding in self.findings)

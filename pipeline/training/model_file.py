@@ -4,7 +4,7 @@ The file says whose it is, so that it is not taken for another training's, where
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.atomic import atomic
+from pipeline.datasets import Dataset
 from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
 from pipeline.layout import config_file, run_folder
@@ -23,9 +24,10 @@ MODEL = "model.safetensors"
 TRAINING = "training"
 
 
-def identity(variant: str, seed: int, lineage: Lineage) -> dict[str, Any]:
-    """Return whose a model is: its variant and seed, and the md5s of what it was trained from."""
-    return {"variant": variant, "seed": seed, "md5": lineage.md5, "data": lineage.data}
+def identity(variant: str, seed: int, lineage: Lineage, datasets: Mapping[str, Dataset]) -> dict[str, Any]:
+    """Return whose a model is: its variant and seed, the md5s of what it was trained from, and its datasets' forms."""
+    forms = {name: dataset.form() for name, dataset in datasets.items()}
+    return {"variant": variant, "seed": seed, "md5": lineage.md5, "data": lineage.data, "forms": forms}
 
 
 def save_model(path: Path, whose: Mapping[str, Any], **models: dict[str, Tensor]) -> None:
@@ -51,7 +53,7 @@ def read_identity(path: Path) -> dict[str, Any]:
         raise PipelineError(f"{path}: not a model file of the train stage; `dvc repro train` makes it") from None
 
 
-def read_trained(variant: str, seed: int, datasets: Iterable[str]) -> dict[str, Any]:
+def read_trained(variant: str, seed: int, datasets: Mapping[str, Dataset]) -> dict[str, Any]:
     """Return train.json of a training, after holding its model file against it and against what it is to be made from.
 
     Raises PipelineError if the model is of another variant or seed, of another configuration, weights or training data
@@ -64,7 +66,8 @@ def read_trained(variant: str, seed: int, datasets: Iterable[str]) -> dict[str, 
         f"`dvc repro train@{variant}-{seed}` makes it",
     )
     found = _flat(read_identity(path))
-    for key, value in _flat(identity(variant, seed, read_lineage(md5_file(config_file(variant)), datasets))).items():
+    lineage = read_lineage(md5_file(config_file(variant)), datasets)
+    for key, value in _flat(identity(variant, seed, lineage, datasets)).items():
         if found.get(key) != value:
             raise PipelineError(
                 f"{path}: not the model of {variant}, seed {seed}, as its inputs are now: {key} is {found.get(key)}, "

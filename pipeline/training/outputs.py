@@ -26,14 +26,15 @@ def write_outputs(
 ) -> None:
     """Write the model, the history, the conflicts and, last, train.json: `head`, what the training came to, `tail`.
 
-    The model says that it is of `head`, of the md5s in `tail`, and of `data`, the digest of each dataset; train.json
-    has the model's own md5 beside those. What is not made from anything, as in a test, has none of them.
+    The model says that it is of `head`, of the md5s in `tail`, of `data`, the digest of each dataset, and of which form
+    each is; train.json has the model's own md5 beside those. What is not made from anything, as in a test, has no md5s.
     conflicts.json is null but for its head where gradients were not compared. With a round for each dataset there is no
     `best_round`, and the score is the mean of the datasets' own.
     """
     best, own = trainer.best, trainer.own_rounds.outcome() if trainer.own_rounds else {}
     md5 = tail.get("md5", {})
-    save_model(folder / MODEL, head | {"md5": md5, "data": dict(data)}, **trainer.models)
+    forms = {name: dataset.form() for name, dataset in trainer.config.datasets.items()}
+    save_model(folder / MODEL, head | {"md5": md5, "data": dict(data), "forms": forms}, **trainer.models)
     write_text(folder / "history.csv", pd.DataFrame(trainer.history).to_csv(index=False, lineterminator="\n"))
     conflicts = None
     if trainer.conflicts:

@@ -55,7 +55,7 @@ def workplace(tmp_path, cached, params, make_config, monkeypatch):
         generator = torch.Generator().manual_seed(seed)
         start = build_mosaic(config, backbone, 42).trainable_state()
         states.append({name: x + 0.1 * torch.randn(x.shape, generator=generator) for name, x in start.items()})
-    whose = identity("mosaic", 42, read_lineage(md5_file(config_file("mosaic")), NAMES))
+    whose = identity("mosaic", 42, read_lineage(md5_file(config_file("mosaic")), NAMES), config.datasets)
     save_model(run_folder("mosaic", 42) / MODEL, whose, student=states[0], teacher=states[1])
     deploy("teacher")
     return tmp_path

@@ -7,10 +7,11 @@ from scipy import stats
 from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
 from pipeline.reporting.results import load_results
 from pipeline.reporting.sections import gradients
-from pipeline.reporting.sections.gradients import FLAT, GROUPS, directions, partitions
+from pipeline.reporting.sections.gradients import GROUPS, directions, partitions
 from pipeline.reporting.wording import MINUS
 
 NAMES = list(MEDMNIST)
+FLAT = "A against B among 2D datasets"
 SIX = ("pathmnist", "bloodmnist", "octmnist", "organamnist", "nodulemnist3d", "vesselmnist3d")
 
 

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from pipeline.datasets import MEDMNIST
 from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
 from pipeline.layout import BACKBONE, TRAINING_DATA, config_file, run_folder
@@ -15,7 +17,7 @@ from pipeline.lineage import read_lineage
 from pipeline.training.model_file import MODEL, identity, load_model, read_identity, read_trained, save_model
 from pipeline.weights.load import PROVENANCE
 
-NAMES = ("breastmnist", "retinamnist")
+NAMES = {name: MEDMNIST[name] for name in ("breastmnist", "retinamnist")}
 WHOSE = {"variant": "mosaic", "seed": 42, "md5": {"config": "c" * 32}, "data": dict.fromkeys("hgfedcba", "d" * 32)}
 
 
@@ -100,7 +102,9 @@ def workplace(model, tmp_path, monkeypatch):
         config_file(variant).write_text(f"variant: {variant}")
     for variant, seed in (("mosaic", 42), ("mosaic", 43), ("shared", 42)):
         folder, lineage = run_folder(variant, seed), read_lineage(md5_file(config_file(variant)), NAMES)
-        save_model(folder / MODEL, identity(variant, seed, lineage), student={"x": torch.full((1,), float(seed))})
+        save_model(
+            folder / MODEL, identity(variant, seed, lineage, NAMES), student={"x": torch.full((1,), float(seed))}
+        )
         md5 = lineage.md5 | {"model": md5_file(folder / MODEL)}
         training = {"variant": variant, "seed": seed, "deployed": "student", "md5": md5}
         (folder / "train.json").write_text(json.dumps(training))
@@ -157,4 +161,10 @@ def test_a_dataset_that_the_model_was_not_trained_on_is_refused(workplace):
     (TRAINING_DATA / "octmnist").mkdir()
     write_meta("octmnist")
     with pytest.raises(PipelineError, match=r"data\.octmnist is None, expected "):
-        read_trained("mosaic", 42, (*NAMES, "octmnist"))
+        read_trained("mosaic", 42, NAMES | {"octmnist": MEDMNIST["octmnist"]})
+
+
+def test_a_model_of_other_classes_is_refused_before_its_tensors_are_read(workplace):
+    datasets = NAMES | {"breastmnist": replace(NAMES["breastmnist"], num_classes=3)}
+    with pytest.raises(PipelineError, match=r"forms\.breastmnist is \{[^\n]*'num_classes': 2[^\n]*, expected"):
+        read_trained("mosaic", 42, datasets)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from statistics import fmean
 
 import numpy as np
@@ -46,15 +47,15 @@ def group_lines(groups: Mapping[str, np.ndarray]) -> dict[str, Line]:
 
 @styled
 def layer_plot(lines: Mapping[str, Line], *, name: str, label: str, title: str, top: float) -> Markup:
-    """Return the figure, its axis from 0, or the lowest value below, to `top`; no more lines than series colours."""
+    """Return the figure, its axis from 0, or the lowest value below, to `top`; colours come again if need be."""
     figure = Figure(figsize=(5.2, 2.7), layout="constrained")
     axes = figure.subplots()
-    for index, line in enumerate(lines.values()):
+    for index, (colour, line) in enumerate(zip(cycle(SERIES), lines.values(), strict=False)):
         layers = np.arange(1, len(line.values) + 1)
-        dash = DASHES[index % len(DASHES)]
-        axes.plot(layers, line.values, color=SERIES[index], linestyle=dash, marker="o", markersize=2.5)
+        dash = DASHES[(index + index // len(SERIES)) % len(DASHES)]
+        axes.plot(layers, line.values, color=colour, linestyle=dash, marker="o", markersize=2.5)
         if line.band is not None:
-            axes.fill_between(layers, *line.band, color=SERIES[index], alpha=0.13, linewidth=0)
+            axes.fill_between(layers, *line.band, color=colour, alpha=0.13, linewidth=0)
     lowest = min((float(value) for line in lines.values() for value in line.values if np.isfinite(value)), default=0)
     # A line at an end is not cut in half. Where all is 0, as the entropy of a single specialist, any height will do.
     axes.set_ylim(1.03 * min(0, lowest), 1.03 * top or 1)
@@ -64,7 +65,7 @@ def layer_plot(lines: Mapping[str, Line], *, name: str, label: str, title: str, 
     low, high = axes.get_ylim()
     ends = [
         (colour, text, (float(line.values[-1]) - low) / (high - low))
-        for colour, (text, line) in zip(SERIES, lines.items(), strict=False)
+        for colour, (text, line) in zip(cycle(SERIES), lines.items(), strict=False)
         if np.isfinite(line.values[-1])
     ]
     for (colour, text, _), place in zip(ends, spread_out([end for *_, end in ends]), strict=True):

@@ -19,9 +19,7 @@ from pipeline.reporting.trainings import mean_of, seed_list
 from pipeline.reporting.wording import MINUS, listing, p_value, plural
 
 PERMUTATIONS = 2000
-GROUPS, FLAT = "All groups", "A against B among 2D datasets"
-# What of the groups is then said to follow the conflicts.
-_SUBJECTS = {GROUPS: "The partition", FLAT: "The division of 2D datasets into A and B"}
+GROUPS = "All groups"
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,8 @@ def partitions(groups: Sequence[str], dimensions: Sequence[int], cosines: Sequen
     groups, flat, by_training = np.array(groups), np.array(dimensions) == 2, np.array(cosines)
     asked = {GROUPS: Partition(groups, by_training)}
     if not flat.all() and len(set(groups[flat])) > 1:
-        asked[FLAT] = Partition(groups[flat], by_training[:, flat][:, :, flat])
+        among = f"{' against '.join(sorted(set(groups[flat])))} among 2D datasets"
+        asked[among] = Partition(groups[flat], by_training[:, flat][:, :, flat])
     return asked
 
 
@@ -148,7 +147,8 @@ def partition_sentence(what: str, partition: Partition, direction: int, p: float
     if len(gaps) == 1:
         return f"{what}: {means}; one training, by which neither is called higher."
     if direction:
-        subject, alike = _SUBJECTS[what], "more" if direction > 0 else "less"
+        divided = f"The division of 2D datasets into {listing(sorted(set(partition.groups)))}"
+        subject, alike = "The partition" if what == GROUPS else divided, "more" if direction > 0 else "less"
         verdict = "follows the conflicts" if direction > 0 else "sets together datasets that conflict more than others"
         return (
             f"{what}: datasets of one group pull the shared specialist {alike} alike than datasets of different groups "
@@ -247,7 +247,7 @@ def cosine_map(results: Results, variant: str, mean: np.ndarray, index: int) -> 
         caption=f"{variant}, {seed_list(results.seeds)}: cosine between the gradients of two datasets in specialist "
         f"{found.specialist}, on {plural(found.cases, 'training image')} of each at most, mean over {averaged}. Blue: "
         f"they pull the same way; orange: against each other; full colour at {scale:.2f}. Framed: between two halves "
-        "of the dataset's own cases. Lines set A, B and C apart.",
+        f"of the dataset's own cases. Lines set {listing([*results.groups])} apart.",
         corner="Dataset",
         header=[results.title(name) for name in names],
         rows=rows,

@@ -104,9 +104,13 @@ def _columns(results: Results, dimension: int | None) -> list[Column]:
 
 
 def _input_sizes(results: Results, dimension: int | None) -> set[str]:
-    """Input sizes that match ours: of the dimension, and of both for a model that is trained on both."""
+    """Input sizes that match ours: of the dimension, and of both for a model that is trained on both.
+
+    Datasets of one's own, which nobody published results of, may be of any size.
+    """
+    names = [name for name in results.datasets if results.origin(name).source != "own"]
     sizes = {
-        wanted: {input_size(results, name) for name in results.datasets if results.dataset(name).dimension == wanted}
+        wanted: {input_size(results, name) for name in names if results.dataset(name).dimension == wanted}
         for wanted in (2, 3)
     }
     joint = {f"{image} / {volume}" for image in sizes[2] for volume in sizes[3]}

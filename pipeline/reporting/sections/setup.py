@@ -19,6 +19,7 @@ def build(results: Results) -> dict[str, Any]:
         "regrouped": regrouped(results),
         "files": files_table(results),
         "sources": data_table(results),
+        "licences": licences(results),
     }
 
 
@@ -220,6 +221,20 @@ def files_table(results: Results) -> Table:
     )
 
 
+def licences(results: Results) -> str:
+    """Under which licence which of the data are; those that are many are counted."""
+    by_licence: dict[str, list[str]] = {}
+    for name in results.datasets:
+        by_licence.setdefault(results.origin(name).terms, []).append(results.title(name))
+    if len(by_licence) == 1:
+        return f"Licence of the images of every dataset: {next(iter(by_licence))}."
+    told = [
+        f"{licence} ({listing(titles) if len(titles) <= LISTED else plural(len(titles), 'dataset')})"
+        for licence, titles in sorted(by_licence.items(), key=lambda item: -len(item[1]))
+    ]
+    return f"Licences of the images: {'; '.join(told)}."
+
+
 def data_table(results: Results) -> Table:
     """Rows: datasets; where their images came from, how many are used, and md5 of the source file."""
     rows = []
@@ -230,12 +245,20 @@ def data_table(results: Results) -> Table:
             for split in (origin.splits[key] for key in ("train", "val", "test"))
         ]
         official = "yes" if origin.official else "no"
-        cells = [results.title(name), origin.source, official, _size(results, name), *splits, origin.raw_md5]
+        cells = [
+            results.title(name),
+            origin.source,
+            official,
+            origin.terms,
+            _size(results, name),
+            *splits,
+            origin.raw_md5,
+        ]
         rows.append([Cell(text) for text in cells])
     return Table(
         name="data",
-        caption="Data: source, size, images used of each split, and md5 of the source file.",
-        header=["Dataset", "Source", "Official", "Size", "Train", "Validation", "Test", "md5"],
+        caption="Data: source, licence, size, images used of each split, and md5 of the source file.",
+        header=["Dataset", "Source", "Official", "Licence", "Size", "Train", "Validation", "Test", "md5"],
         rows=rows,
-        text_columns=(1, 2, 7),
+        text_columns=(1, 2, 3, 8),
     )

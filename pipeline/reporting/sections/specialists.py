@@ -6,17 +6,28 @@ from pipeline.reporting.means import mean_over
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.wording import listing, plural, with_unit
 
-ABOUT = {"A": "colour and texture", "B": "grayscale and shape", "C": "volumes"}
+# What MOSAIC's own specialists are for.
+_MOSAIC = {"A": "colour and texture", "B": "grayscale and shape", "C": "volumes"}
 
 
 def build(results: Results) -> dict[str, Any]:
     """Content of the section: (specialist, what it is for, its sentence, titles of its datasets)."""
     return {
         "parts": [
-            (specialist, ABOUT[specialist], specialist_sentence(results, names), [results.title(n) for n in names])
+            (
+                specialist,
+                about(results, specialist),
+                specialist_sentence(results, names),
+                [results.title(n) for n in names],
+            )
             for specialist, names in results.groups.items()
         ]
     }
+
+
+def about(results: Results, specialist: str) -> str:
+    """What a specialist is for: one beside MOSAIC's is for what its datasets are."""
+    return _MOSAIC.get(specialist) or listing([results.title(name) for name in results.groups[specialist]])
 
 
 def specialist_sentence(results: Results, names: tuple[str, ...]) -> str:
