@@ -14,6 +14,7 @@ from pipeline.model.bottleneck import Bottleneck
 from pipeline.model.gate import Gate, Mixture
 from pipeline.model.linear import use_pointwise
 from pipeline.model.lora import Lora
+from pipeline.model.named import Named
 from pipeline.model.prompt import Prompt
 from pipeline.model.slices import SliceAttention
 from pipeline.model.specialist import NONE, Adapter, Specialist
@@ -80,7 +81,7 @@ class Mosaic(nn.Module):
         self.run_block = run_block
         self.backbone = backbone
         self.statistics = _statistics(backbone, shape)
-        self.specialists = nn.ModuleDict(
+        self.specialists = Named(
             {
                 name: Specialist(depth, _adapter(dim, routing.kind, size, shape, stream(seed, "specialist", name)))
                 for name, size in routing.sizes.items()
@@ -91,12 +92,12 @@ class Mosaic(nn.Module):
         )
         # Whether the gates mix the specialists; training with gates begins without.
         self.gated = routing.gate is not None
-        self.tokenizers_3d = nn.ModuleDict()
+        self.tokenizers_3d = Named()
         for name in dict.fromkeys(routing.tokenizers.values()):
             self.tokenizers_3d[name] = _tokenizer(backbone, shape, self.statistics, stream(seed, "tokenizer_3d", name))
         norms = [f"{dataset.dimension}D" for dataset in datasets.values()] if shape.embedding_norm else []
-        self.embedding_norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name in sorted(set(norms))})
-        self.heads = nn.ModuleDict({name: nn.Linear(dim, dataset.num_classes) for name, dataset in datasets.items()})
+        self.embedding_norms = Named({name: nn.LayerNorm(dim) for name in sorted(set(norms))})
+        self.heads = Named({name: nn.Linear(dim, dataset.num_classes) for name, dataset in datasets.items()})
         for name, head in self.heads.items():
             nn.init.trunc_normal_(head.weight, std=0.02, generator=stream(seed, "head", name))
             nn.init.zeros_(head.bias)
