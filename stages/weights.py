@@ -1,5 +1,7 @@
 """Stage `weights`: a ViT's weights, from a file, a URL or a hub -> weights/backbone.safetensors."""
 
+import sys
+
 from pipeline.arguments import read_arguments
 from pipeline.command import run_command
 from pipeline.params import load_params
@@ -12,7 +14,7 @@ def main() -> None:
 
     from pipeline.layout import BACKBONE
     from pipeline.model.backbone import build_backbone
-    from pipeline.weights.account import account, provenance_of
+    from pipeline.weights.account import account, mismatch, provenance_of
     from pipeline.weights.convert import save_backbone
     from pipeline.weights.fill import fill
     from pipeline.weights.load import known_statistics
@@ -26,6 +28,8 @@ def main() -> None:
     if any(params.variant(name).model.normalisation == "auto" for name in params.ablation.run):
         known_statistics(provenance)
     save_backbone(vit, BACKBONE, provenance)
+    if warning := mismatch(model.normalisation, source, contents):
+        print(f"warning: {warning}", file=sys.stderr)
     print(f"{BACKBONE}: {account(vit, source, contents)}")
 
 

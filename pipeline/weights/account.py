@@ -37,6 +37,17 @@ def provenance_of(model: "Model", source: Source, contents: Contents) -> dict[st
     return provenance
 
 
+def mismatch(normalisation: str, source: Source, contents: Contents) -> str | None:
+    """Say if images are normalised otherwise than those that the weights were trained on; None if not, or unknown."""
+    found = statistics_by(source, contents)
+    if found is None or normalisation == "auto" or STATISTICS[normalisation] == found[0]:
+        return None
+    return (
+        f"model.normalisation is {normalisation}, but {source.name} was trained by mean and std {_named(found[0])} "
+        f"according to {found[1]}, which auto takes"
+    )
+
+
 def account(model: VisionTransformer, source: Source, contents: Contents) -> str:
     """Say in one line what a model was filled from, what of it was used, and what was left out."""
     tokens = model.pos_embed.shape[1]

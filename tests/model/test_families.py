@@ -86,3 +86,40 @@ def test_a_specialist_stands_beside_the_scaled_mlp_and_is_not_scaled_itself(make
         h = block.norm2(x)
         x = x + block.mlp(h) * block.ls2.gamma + bottleneck.beside_mlp(h)
     torch.testing.assert_close(model(images, "retinamnist")[0], vit.norm(x)[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def stirred(model: nn.Module) -> nn.Module:
+    """Give every specialist values that do something."""
+    generator = torch.Generator().manual_seed(2)
+    for parameter in model.specialists.parameters():
+        nn.init.normal_(parameter, std=0.5, generator=generator)
+    return model
+
+
+def heads(x: torch.Tensor) -> torch.Tensor:
+    return x.unflatten(-1, (2, 12)).transpose(1, 2)
+
+
+@pytest.mark.parametrize("variant", ["lora_joint_r8", "prompt_joint"])
+def test_lora_and_prompts_stand_before_the_norms_of_queries_and_keys_and_within_the_layer_scale(make_config, variant):
+    vit = create_model("vit_small_patch16_224", **SMALL, qk_norm=True, scale_attn_norm=True, init_values=0.5).eval()
+    for parameter in vit.parameters():
+        parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+    model = stirred(build_mosaic(make_config(variant=variant), vit, seed=0))
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    (specialist,) = model.specialists.values()
+    x = torch.cat([vit.cls_token.expand(3, -1, -1), vit.patch_embed(images)], dim=1) + vit.pos_embed
+    for block, adapter in zip(vit.blocks, specialist, strict=True):
+        u, attention = block.norm1(x), block.attn
+        q, k, v = attention.qkv(u).chunk(3, dim=-1)
+        if variant == "lora_joint_r8":
+            q, v = q + adapter.query_value(u)[0], v + adapter.query_value(u)[1]
+        else:
+            prompts = block.norm1(adapter.tokens).expand(3, -1, -1)
+            _, more_k, more_v = attention.qkv(prompts).chunk(3, dim=-1)
+            k, v = torch.cat([k, more_k], dim=1), torch.cat([v, more_v], dim=1)
+        weights = attention.q_norm(heads(q)) @ attention.k_norm(heads(k)).transpose(-1, -2) / 12**0.5
+        y = (weights.softmax(-1) @ heads(v)).transpose(1, 2).flatten(2)
+        x = x + attention.proj(attention.norm(y)) * block.ls1.gamma
+        x = x + block.mlp(block.norm2(x)) * block.ls2.gamma
+    torch.testing.assert_close(model(images, "retinamnist")[0], vit.norm(x)[:, 0], rtol=1e-4, atol=1e-5)

@@ -103,9 +103,14 @@ def test_a_bare_file_does_not_say_its_mean_and_std_which_is_refused_with_auto_in
     assert "mean" not in read_provenance(Path("weights/backbone.safetensors"))
 
 
-def test_googles_files_say_theirs_and_random_weights_have_none(stage, tmp_path):
+def test_googles_files_say_theirs_and_random_weights_have_none(stage, tmp_path, capsys):
     random_npz(tmp_path / "vit.npz", layout_of(build_backbone("test_vit", 16, 32)), seed=5)
+    stage(weights="vit.npz", normalisation="imagenet")
+    (warning,) = capsys.readouterr().err.splitlines()
+    said = "but vit.npz was trained by mean and std half according to Google's recipe, which auto takes"
+    assert warning == f"warning: model.normalisation is imagenet, {said}"
     stage(weights="vit.npz", normalisation="auto")
+    assert capsys.readouterr().err == ""
     provenance = read_provenance(Path("weights/backbone.safetensors"))
     assert (provenance["mean"], provenance["std"]) == ([0.5] * 3, [0.5] * 3)
     stage(normalisation="auto")
