@@ -499,6 +499,11 @@ NPZ = [
         ),
         ("images without pixels", arrays(val_images=lambda a: a[:, :0]), (FILE, "0 x 8, without a pixel")),
         ("patients too few", arrays(train_patients=np.arange(3)), (FILE, "train_patients has 3 rows for 12 images")),
+        (
+            "patients of two columns",
+            arrays(train_patients=np.zeros((12, 2), int)),
+            (FILE, "train_patients holds int64 [12, 2], not a name or a whole number for each image"),
+        ),
         ("patients that are fractions", arrays(train_patients=np.arange(12.0)), (FILE, "train_patients holds float64")),
         (
             "one patient in two splits",
