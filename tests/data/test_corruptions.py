@@ -87,6 +87,12 @@ def test_noise_is_normal_and_as_strong_as_it_says():
     assert made.std() == pytest.approx(255 * corruptions.DEVIATION[0], rel=0.03)
 
 
+@pytest.mark.parametrize("end", [0, 255])
+def test_noise_beyond_black_and_white_is_cut_off(end):
+    made = corrupt(np.full((28, 28), end, np.uint8), 2, "noise", 5, "any")
+    assert 0.4 < np.mean(made == end) < 0.6
+
+
 def test_blur_is_a_gaussian_of_the_images_size():
     from scipy.ndimage import gaussian_filter
 
