@@ -1,14 +1,13 @@
 """The files of the evaluate stage."""
 
-import json
 from typing import Any
 
 import pandas as pd
 
 from pipeline.atomic import write_text
+from pipeline.evaluation.summary import write_summary
 from pipeline.evaluation.test_set import Tested
 from pipeline.layout import evaluation_file
-from pipeline.npz import write_npz
 
 SUFFIXES = ("roc.csv", "predictions.csv", "npz", "json")
 ROC_COLUMNS = ["dataset", "fpr", "tpr"]
@@ -29,9 +28,7 @@ def write_outputs(head: dict[str, Any], records: dict[str, Any], tested: list[Te
     for suffix, table in tables.items():
         write_text(evaluation_file(*place, suffix), table.to_csv(index=False, lineterminator="\n"))
     arrays = {name: array for result in tested for name, array in result.arrays().items()}
-    write_npz(evaluation_file(*place, "npz"), arrays)
-    summary = json.dumps(head | {"datasets": records}, indent=1, allow_nan=False)
-    write_text(evaluation_file(*place, "json"), summary + "\n")
+    write_summary(evaluation_file(*place, "json"), head | {"datasets": records}, arrays)
 
 
 def _table(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
