@@ -50,6 +50,12 @@ def _dataset(text: str) -> str:
     return text
 
 
+def _corruption(text: str) -> str:
+    if not re.fullmatch("[a-z]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no corruption (lower case: a-z)")
+    return text
+
+
 def _specialist(text: str) -> str:
     if not re.fullmatch("[A-Z]", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no specialist (a capital letter)")
@@ -57,6 +63,8 @@ def _specialist(text: str) -> str:
 
 
 DATASET = Name("dataset", "a name in data.datasets", _dataset)
+EXTERNAL = Name("dataset", "a name in data.external", _dataset)
+CORRUPTION = Name("corruption", "one of data.corruptions", _corruption)
 VARIANT = Name("variant", "a name in ablation.variants", _variant)
 SEED = Name("seed", "one of seeds", _seed)
 SPECIALIST = Name("specialist", "one of specialists", _specialist)

@@ -28,9 +28,9 @@ HOW = (
 # What decides in these stages alone. Of the parameters, those that count are in files or named in dvc.yaml.
 ONLY_IN = {
     "pipeline/fields.py": ("configure", "declare"),
-    "pipeline/own.py": ("configure", "declare", "download"),
+    "pipeline/own.py": ("configure", "declare", "download", "download_external"),
     "pipeline/params.py": ("configure", "declare"),
-    "pipeline/lineage.py": ("evaluate", "analyse"),
+    "pipeline/lineage.py": ("evaluate", "analyse", "corrupt", "transfer"),
 }
 
 

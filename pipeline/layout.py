@@ -10,6 +10,10 @@ RAW = Path("data/raw")
 # Apart, so that another test split retrains nothing: training, tuning and analyses see the first one alone.
 TRAINING_DATA = Path("data/cached/training")
 TEST_DATA = Path("data/cached/test")
+# Of datasets that no model is trained on; beside the others, because train depends on the folder above as a whole.
+EXTERNAL_RAW = Path("data/external/raw")
+EXTERNAL_TRAINING = Path("data/external/cached/training")
+EXTERNAL_TEST = Path("data/external/cached/test")
 BACKBONE = Path("weights/backbone.safetensors")
 CANDIDATES = Path("candidates")
 CONFIGS = Path("configs")
@@ -75,6 +79,16 @@ def evaluation_file(variant: str, seed: int, specialist: str, suffix: str) -> Pa
     return EVALUATION / variant / str(seed) / f"{specialist}.{suffix}"
 
 
+def transfer_file(variant: str, seed: int, dataset: str, suffix: str) -> Path:
+    """One output of the transfer stage; the suffix is `json` or `npz`."""
+    return EVALUATION / variant / str(seed) / "transfer" / f"{dataset}.{suffix}"
+
+
+def corrupted_file(variant: str, seed: int, corruption: str, suffix: str) -> Path:
+    """One output of the corrupt stage; the suffix is `json` or `npz`."""
+    return EVALUATION / variant / str(seed) / "corrupted" / f"{corruption}.{suffix}"
+
+
 def analysis_file(variant: str, seed: int) -> Path:
     """What was looked into of one training, beyond its test results."""
     return ANALYSIS / variant / f"{seed}.json"
@@ -84,6 +98,8 @@ _MAKERS = {
     DECLARED: "declare",
     RAW: "download",
     TRAINING_DATA.parent: "cache",
+    EXTERNAL_RAW: "download_external",
+    EXTERNAL_TRAINING.parent: "cache_external",
     BACKBONE.parent: "weights",
     CANDIDATES: "configure",
     CONFIGS: "tune",
@@ -94,7 +110,13 @@ _MAKERS = {
 }
 
 
+# Folders of a training's evaluation that are other stages' own.
+_WITHIN_EVALUATION = {"transfer": "transfer", "corrupted": "corrupt"}
+
+
 def maker(path: Path) -> str:
     """Return the command that makes a file of a stage: the stage's own below its folder, else that for everything."""
     stage = next((stage for folder, stage in _MAKERS.items() if folder in path.parents), None)
+    if stage == "evaluate":
+        stage = _WITHIN_EVALUATION.get(path.parent.name, stage)
     return f"dvc repro {stage}" if stage else "dvc repro"

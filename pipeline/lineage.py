@@ -118,11 +118,11 @@ def check_splits(cached: Path, split: str, opened: "Mapping[str, Split]", datase
                 raise ValueError("not the labels that meta.json beside it speaks of")
 
 
-def read_origin(dataset: str) -> dict[str, Any]:
+def read_origin(dataset: str, training: Path = TRAINING_DATA, test: Path = TEST_DATA) -> dict[str, Any]:
     """Return what both parts of a cached dataset say of it, as one, for whoever only gets the results."""
-    training, test = read_meta(TRAINING_DATA / dataset), read_meta(TEST_DATA / dataset, _About)
-    both = {"splits": training["splits"] | test["splits"], "findings": training["findings"] + test["findings"]}
-    return training | test | both
+    of_training, of_test = read_meta(training / dataset), read_meta(test / dataset, _About)
+    splits = of_training["splits"] | of_test["splits"]
+    return of_training | of_test | {"splits": splits, "findings": of_training["findings"] + of_test["findings"]}
 
 
 def data_digest(folder: Path) -> str:

@@ -493,6 +493,14 @@ class Params(Section):
                 f"{PARAMS_FILE}: specialists: {specialist} is not among {', '.join(self.specialists)}; add it there"
             )
 
+    def check_listed(self, key: Literal["external", "corruptions"], name: str) -> None:
+        """Raise PipelineError if a list of `data` does not have this name."""
+        listed = getattr(self.data, key)
+        if name not in listed:
+            raise PipelineError(
+                f"{PARAMS_FILE}: data.{key}: {name} is not among {', '.join(listed) or 'none'}; add it there"
+            )
+
     def combinations(self, name: str) -> list[dict[str, Any]]:
         """Return what tuning tries for a variant: values by dotted key, its own override of a key before the grid's."""
         own, overrides = self.overridden(name), self._overrides(name)

@@ -1,6 +1,7 @@
 """Stage `cache`: data/raw/<dataset>.npz -> data/cached/training/<dataset>/ and data/cached/test/<dataset>/."""
 
 import sys
+from pathlib import Path
 
 from pipeline.arguments import DATASET, read_arguments
 from pipeline.command import run_command
@@ -14,12 +15,16 @@ from pipeline.params import load_params
 def main() -> None:
     """Unpack one dataset's npz into memory-mappable arrays: what training reads, and the test split."""
     (name,) = read_arguments("cache", __doc__, DATASET)
+    unpack(name, RAW, TRAINING_DATA, TEST_DATA)
 
+
+def unpack(name: str, raw: Path, for_training: Path, for_test: Path) -> None:
+    """Unpack the npz in the folder `raw` of a dataset that params.yaml names into a folder below each of the others."""
     params = load_params()
     source, about = read_source(name), read_about(name)
     dataset = source.dataset
     training, test = build_cache(
-        RAW / f"{name}.npz", TRAINING_DATA / name, TEST_DATA / name, dataset, about, source.data(params.data)
+        raw / f"{name}.npz", for_training / name, for_test / name, dataset, about, source.data(params.data)
     )
 
     splits = training["splits"] | test["splits"]

@@ -6,7 +6,11 @@ from pipeline.code import list_code
 from pipeline.command import run_command
 from pipeline.layout import code_file
 
-STAGES = ("declare", "download", "cache", "weights", "configure", "tune", "train", "evaluate", "analyse", "report")
+STAGES = (
+    *("declare", "download", "cache", "download_external", "cache_external"),
+    *("weights", "configure", "tune", "train"),
+    *("evaluate", "analyse", "corrupt", "transfer", "report"),
+)
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """Stage `download`: the data source, or files of one's own -> data/raw/<dataset>.npz."""
 
+from pathlib import Path
+
 from pipeline.arguments import DATASET, read_arguments
 from pipeline.command import run_command
 from pipeline.data.npz import read_notes
@@ -12,10 +14,14 @@ from pipeline.params import load_params
 def main() -> None:
     """Fetch, generate or read one dataset's npz."""
     (name,) = read_arguments("download", __doc__, DATASET)
+    bring(name, RAW)
 
+
+def bring(name: str, folder: Path) -> None:
+    """Fetch, generate or read the npz of a dataset that params.yaml names, into a folder."""
     params, source = load_params(), read_source(name)
     dataset, data = source.dataset, source.data(params.data)
-    target = RAW / f"{name}.npz"
+    target = folder / f"{name}.npz"
     counts = fetch(dataset, data, params.phantom, target, own=source.own)
 
     shape = "x".join(map(str, dataset.image_shape(data.size(dataset.dimension))))

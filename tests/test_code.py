@@ -15,6 +15,10 @@ ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
+# The stages that look at a trained model.
+OF_A_MODEL = {"evaluate", "analyse", "corrupt", "transfer"}
+
+
 @pytest.fixture
 def copy(tmp_path) -> Path:
     """The project's code, to be changed."""
@@ -45,15 +49,21 @@ def test_every_stage_depends_on_its_code_and_on_no_other():
     ("file", "stages"),
     [
         ("stages/train.py", {"train"}),
-        ("pipeline/data/phantom.py", {"download"}),  # imported inside a function
-        ("pipeline/data/findings.py", {"download", "cache", "report"}),  # a better sentence trains nothing again
-        ("pipeline/model/bottleneck.py", {"tune", "train", "evaluate", "analyse"}),
+        ("pipeline/data/phantom.py", {"download", "download_external"}),  # imported inside a function
+        # A better sentence trains nothing again.
+        (
+            "pipeline/data/findings.py",
+            {"download", "cache", "download_external", "cache_external", "report"},
+        ),
+        ("pipeline/model/bottleneck.py", {"tune", "train", *OF_A_MODEL}),
         ("pipeline/training/schedule.py", {"tune", "train"}),
         ("pipeline/evaluation/brier.py", {"evaluate"}),
-        ("pipeline/evaluation/metrics.py", {"tune", "train", "evaluate", "analyse", "report"}),
+        ("pipeline/evaluation/metrics.py", {"tune", "train", *OF_A_MODEL, "report"}),
+        ("pipeline/evaluation/head.py", {"transfer"}),
+        ("pipeline/evaluation/robustness.py", {"corrupt"}),
         ("pipeline/candidates.py", {"configure", "tune"}),
         ("pipeline/params.py", {"declare", "configure"}),  # what counts of it is in the configurations
-        ("pipeline/lineage.py", {"evaluate", "analyse"}),
+        ("pipeline/lineage.py", OF_A_MODEL),
         ("pipeline/reporting/templates/style.css", {"report"}),
         ("pipeline/tracking/store.py", set()),
         ("pipeline/command.py", set()),
@@ -84,8 +94,9 @@ def test_a_checkpoint_is_named_by_the_code_that_trains(monkeypatch):
     assert len({before, other, checkpoint_folder({"seed": 1})}) == 3
 
 
-def test_nothing_but_the_evaluation_depends_on_the_test_split():
+def test_nothing_but_the_tests_of_a_model_depends_on_the_test_split():
     training, test = map(str, (TRAINING_DATA, TEST_DATA))
     read = {stage: {path for path in PIPELINE[stage]["deps"] if path.startswith("data/cached")} for stage in PIPELINE}
-    expected = {"tune": {training}, "train": {training}, "analyse": {training}, "evaluate": {training, test}}
+    expected = {stage: {training} for stage in ("tune", "train", "analyse", "transfer")}
+    expected |= {stage: {training, test} for stage in ("evaluate", "corrupt")}
     assert {stage: paths for stage, paths in read.items() if paths} == expected

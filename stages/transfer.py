@@ -1,0 +1,93 @@
+"""Stage `transfer`: one external dataset through one variant and seed -> evaluation/<variant>/<seed>/transfer/."""
+
+from pipeline.arguments import EXTERNAL, SEED, VARIANT, read_arguments
+from pipeline.command import run_command
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Fit a head to an external dataset on the frozen deployed model, by each way through it, and test it."""
+    variant, seed, name = read_arguments("transfer", __doc__, VARIANT, SEED, EXTERNAL)
+    params = load_params()
+    params.check_known(variant, seed)
+    params.check_listed("external", name)
+
+    # Heavy imports wait until the parameters are known to be good.
+    from tqdm import tqdm
+
+    from pipeline.atomic import try_places
+    from pipeline.compute import pick_device
+    from pipeline.config import load_config
+    from pipeline.data.batches import open_splits
+    from pipeline.evaluation.features import own_specialist, ways
+    from pipeline.evaluation.summary import write_summary
+    from pipeline.evaluation.transfer import constant_accuracy, run_transfer
+    from pipeline.forms import read_form
+    from pipeline.layout import BACKBONE, EXTERNAL_TEST, EXTERNAL_TRAINING, config_file, run_folder, transfer_file
+    from pipeline.lineage import check_splits, data_digest, read_origin
+    from pipeline.model.mosaic import build_mosaic
+    from pipeline.tracking import tracked_run
+    from pipeline.training.model_file import MODEL, load_model, read_trained
+    from pipeline.training.stopping import MONITORED
+    from pipeline.weights.load import load_backbone
+
+    target = transfer_file(variant, seed, name, "json")
+    try_places(target, target.with_suffix(".npz"))
+    config = load_config(config_file(variant)).for_seed(seed)
+    training = read_trained(variant, seed, config.datasets)
+    origin = read_origin(name, EXTERNAL_TRAINING, EXTERNAL_TEST)
+    dataset = read_form(name, origin["form"])
+    device = pick_device(params.compute)
+    train, val = open_splits(EXTERNAL_TRAINING, {name: dataset}, ("train", "val"), device)
+    (test,) = open_splits(EXTERNAL_TEST, {name: dataset}, ("test",), device)
+    for cached, split, opened in (
+        (EXTERNAL_TRAINING, "train", train),
+        (EXTERNAL_TRAINING, "val", val),
+        (EXTERNAL_TEST, "test", test),
+    ):
+        check_splits(cached, split, opened, {name: dataset})
+    splits = {"train": train[name], "val": val[name], "test": test[name]}
+    own = own_specialist(config.routing, dataset, origin["specialist"])
+    taken, md5 = ways(config.routing, config.datasets, dataset, own), training["md5"]
+    head = {"variant": variant, "seed": seed, "dataset": name, "deployed": training["deployed"], "md5": md5}
+    head |= {"own": own, "constant_acc": constant_accuracy(dataset, test[name].labels.cpu().numpy()), "data": origin}
+    if not taken:
+        # A run without a metric would be in everyone's way in MLflow; DVC wants the files all the same.
+        write_summary(target, head | {"heads": []}, {})
+        print(f"{variant}, seed {seed}: trained on no {dataset.dimension}D dataset, so {name} has no way through it")
+        return
+    model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
+    load_model(run_folder(variant, seed) / MODEL, model, training["deployed"])
+
+    with tracked_run(
+        "transfer",
+        f"{variant}-{seed}-{name}",
+        params.tracking,
+        tags={"variant": variant, "seed": str(seed), "external": name, "deployed": training["deployed"]}
+        | {f"md5.{key}": value for key, value in md5.items()},
+        parent_model_md5=md5["model"],
+    ) as run:
+        run.log_dataset(name, origin["source"], data_digest(EXTERNAL_TEST / name), "testing")
+        heads, arrays = [], {}
+        for place, way in enumerate(tqdm(taken, name, leave=False, disable=None)):
+            result = run_transfer(
+                model,
+                splits,
+                dataset,
+                way,
+                config=config,
+                batch_size=params.compute.eval_batch_size,
+                monitored=MONITORED[config.train.monitor],
+            )
+            heads.append(record := result.record())
+            arrays |= {f"{place}/scores": result.scores, f"{place}/contributions": result.contributions()}
+            values = {key: record[key] for key in ("val_score", "acc", "auc") if record[key] is not None}
+            run.log_metrics({f"transfer/{name}/{way.name}/{key}": each for key, each in values.items()}, dataset=name)
+            shown = ", ".join(f"{key} {value:.4f}" for key, value in values.items())
+            tqdm.write(f"{name} by {way.name}: n {len(result.labels)}, {shown}")
+        arrays["labels"] = splits["test"].labels.cpu().numpy()
+        write_summary(target, head | {"heads": heads}, arrays)
+
+
+if __name__ == "__main__":
+    run_command(main)
