@@ -37,6 +37,8 @@ def main() -> None:
         reasons=params.reasons(),
         analysed=params.ablation.analyse,
         margin=params.report.margin,
+        corruptions=params.data.corruptions,
+        external=params.data.external,
     )
     means, revision = summary(results), git_revision()
 

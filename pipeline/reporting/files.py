@@ -34,9 +34,9 @@ def read_training(path: Path, variant: str, seed: int, datasets: Sequence[str]) 
     """Read train.json of a variant and seed."""
     training = read_record(path, Training)
     with reading(path):
-        _check_names(training, variant=variant, seed=seed)
+        check_names(training, variant=variant, seed=seed)
         if training.best_rounds:
-            _check_datasets(training.best_rounds, datasets)
+            check_datasets(training.best_rounds, datasets)
     return training
 
 
@@ -61,7 +61,7 @@ def read_evaluation(
     """Read the JSON of an evaluation, of all those of `datasets` that the specialist's stage tests."""
     evaluation = read_record(path, Evaluation)
     with reading(path):
-        _check_names(evaluation, variant=variant, seed=seed, specialist=specialist)
+        check_names(evaluation, variant=variant, seed=seed, specialist=specialist)
         for name, result in evaluation.datasets.items():
             if name not in datasets:
                 raise ValueError(f"not of the datasets that are configured ({name})")
@@ -78,7 +78,7 @@ def read_contributions(path: Path, results: Mapping[str, DatasetResult]) -> dict
         for name, result in results.items():
             found = read(f"{name}/contributions", np.float32, (result.n, len(METRICS)))
             for metric, column in zip(METRICS, found.T, strict=True):
-                _check_mean(name, metric, getattr(result, metric), column)
+                check_mean(name, metric, getattr(result, metric), column)
             contributions[name] = found
         return contributions
 
@@ -115,7 +115,7 @@ def read_tuning(path: Path, variant: str) -> Tuning:
     """Read what was tried for a variant."""
     tuning = read_record(path, Tuning)
     with reading(path):
-        _check_names(tuning, variant=variant)
+        check_names(tuning, variant=variant)
     return tuning
 
 
@@ -123,9 +123,9 @@ def read_conflicts(path: Path, variant: str, seed: int, datasets: Sequence[str])
     """Read how the gradients lay in a training; None where they were not compared."""
     file = read_record(path, ConflictFile)
     with reading(path):
-        _check_names(file, variant=variant, seed=seed)
+        check_names(file, variant=variant, seed=seed)
         if file.conflicts:
-            _check_datasets(file.conflicts.datasets, datasets)
+            check_datasets(file.conflicts.datasets, datasets)
     return file.conflicts
 
 
@@ -135,7 +135,7 @@ def read_analyses(paths: Mapping[int, Path], variant: str, datasets: Sequence[st
     for seed, path in paths.items():
         analysis = read_record(path, Analysis)
         with reading(path):
-            _check_names(analysis, variant=variant, seed=seed)
+            check_names(analysis, variant=variant, seed=seed)
             if other := sorted(analysis.datasets - set(datasets)):
                 raise ValueError(f"of {other[0]}, which is not configured")
             if analyses and _form(analysis.model_dump()) != _form(analyses[0].model_dump()):
@@ -153,13 +153,15 @@ def _form(tree: Any) -> Any:
     return None
 
 
-def _check_names(record: Any, **expected: str | int) -> None:
+def check_names(record: Any, **expected: str | int) -> None:
+    """Raise ValueError if a record is of another variant, seed and so on than the place where it lies."""
     found = {key: getattr(record, key) for key in expected}
     if found != expected:
         raise ValueError(f"of {', '.join(f'{key} {value}' for key, value in found.items())}")
 
 
-def _check_datasets(found: Mapping[str, Any] | Sequence[str], expected: Sequence[str]) -> None:
+def check_datasets(found: Mapping[str, Any] | Sequence[str], expected: Sequence[str]) -> None:
+    """Raise ValueError unless these are the datasets that are expected, each once."""
     if set(found) != set(expected) or len(found) != len(expected):
         differing = sorted(set(found) ^ set(expected)) or list(found)
         raise ValueError(f"not of the datasets that are configured ({', '.join(differing)})")
@@ -180,7 +182,7 @@ def _check_result(dataset: Dataset, result: DatasetResult) -> None:
         raise ValueError(f"{dataset.name}: n is {result.n}, but {result.data.splits['test'].n} in its data")
 
 
-def _check_mean(name: str, metric: str, value: float | None, column: np.ndarray) -> None:
+def check_mean(name: str, metric: str, value: float | None, column: np.ndarray) -> None:
     """Hold contributions against their metric: they are nan where it, or how its cases vary, is undefined."""
     unknown = np.isnan(column)
     if unknown.all() and (metric == "auc" or value is None):

@@ -21,10 +21,12 @@ from pipeline.reporting.sections import (
     metrics,
     parameters,
     published,
+    robustness,
     setup,
     similarity,
     specialists,
     training,
+    transfer,
     variants,
 )
 
@@ -41,6 +43,8 @@ SECTIONS = (
     (branch, "How much do specialists add?"),
     (forgetting, "What does a round forget?"),
     (gates, "What does a learned gate choose?"),
+    (transfer, "Does it transfer to other datasets?"),
+    (robustness, "What do corrupted images cost?"),
     (datasets, "Every dataset"),
     (metrics, "Beyond ACC and AUC"),
     (specialists, "Specialists"),

@@ -11,10 +11,20 @@ from pipeline.config import Config, load_config
 from pipeline.datasets import Dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation.inference import covariance_of_means
-from pipeline.layout import analysis_file, config_file, evaluation_file, maker, run_folder, tuning_file
-from pipeline.reporting import files
+from pipeline.layout import (
+    analysis_file,
+    config_file,
+    corrupted_file,
+    evaluation_file,
+    maker,
+    run_folder,
+    transfer_file,
+    tuning_file,
+)
+from pipeline.reporting import files, outside
 from pipeline.reporting.files import METRICS, Sample
 from pipeline.reporting.literature import Published, read_published
+from pipeline.reporting.outside import Corrupted, Transfer
 from pipeline.reporting.records import Analysis, Conflicts, DataOrigin, DatasetResult, Training, Tuning
 
 
@@ -41,7 +51,8 @@ class Results:
 
     `reasons` says in a line why a variant is there; seed by seed, `analyses` holds the variants that were analysed and
     `conflicts` those whose gradients were compared while they trained. `margin` is the fraction by which the main
-    variant may be below another and still count as no worse; None asks no such question.
+    variant may be below another and still count as no worse; None asks no such question. By variant and seed,
+    `corrupted` holds the tests on each kind of corrupted images, `transfers` those on each external dataset.
     """
 
     variants: tuple[str, ...]
@@ -57,6 +68,8 @@ class Results:
     margin: float | None = None
     tuning: Mapping[str, Tuning] = field(default_factory=dict)
     conflicts: Mapping[str, tuple[Conflicts, ...]] = field(default_factory=dict)
+    corrupted: Mapping[str, Mapping[tuple[str, int], Corrupted]] = field(default_factory=dict)
+    transfers: Mapping[str, Mapping[tuple[str, int], Transfer]] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
@@ -149,11 +162,14 @@ def load_results(
     reasons: Mapping[str, str] = {},
     analysed: Sequence[str] = (),
     margin: float | None = None,
+    corruptions: Sequence[str] = (),
+    external: Sequence[str] = (),
 ) -> Results:
     """Read the files of these variants, seeds and specialists below `root`; whatever else lies there is left alone.
 
     `published` is a table of published results (`read_published`). `reasons` says in a line why a variant is there;
-    `analysed` are the variants that have an analysis; `margin` is that of Results.
+    `analysed` are the variants that have an analysis; `margin` is that of Results. `corruptions` are the kinds of
+    corrupted images, `external` the datasets beside those of training, on which all variants were tested.
     Raises PipelineError naming a file that is missing, is not what its stage writes, or lacks a dataset.
     """
     configs = {variant: load_config(root / config_file(variant)) for variant in variants}
@@ -191,6 +207,16 @@ def load_results(
         margin=margin,
         tuning={name: files.read_tuning(root / tuning_file(name), name) for name in variants},
         conflicts={name: found for name in variants if (found := _load_conflicts(root, name, seeds, configs[name]))},
+        corrupted={
+            kind: {
+                place: outside.read_corrupted(
+                    root / corrupted_file(*place, kind, "json"), *place, kind, run.results, run.md5
+                )
+                for place, run in runs.items()
+            }
+            for kind in corruptions
+        },
+        transfers={name: _load_transfers(root, name, runs) for name in external},
     )
 
 
@@ -214,6 +240,15 @@ def _load_run(root: Path, variant: str, seed: int, specialists: Sequence[str], d
     training = files.read_training(folder / "train.json", variant, seed, datasets)
     history = files.read_history(folder / "history.csv", training.rounds, datasets)
     return Run(variant, seed, training, history, results, contributions, md5)
+
+
+def _load_transfers(root: Path, dataset: str, runs: Mapping[tuple[str, int], Run]) -> dict[tuple[str, int], Transfer]:
+    found: dict[tuple[str, int], Transfer] = {}
+    for (variant, seed), run in runs.items():
+        like = next((transfer for place, transfer in found.items() if place[0] == variant), None)
+        path = root / transfer_file(variant, seed, dataset, "json")
+        found[variant, seed] = outside.read_transfer(path, variant, seed, dataset, run.md5, like)
+    return found
 
 
 def _load_conflicts(root: Path, variant: str, seeds: Sequence[int], config: Config) -> tuple[Conflicts, ...]:
