@@ -42,11 +42,11 @@ class Source:
         return data.model_copy(update=of_own)
 
 
-def about(params: Params, name: str) -> About:
+def about(data: Data, name: str) -> About:
     """Return what is said of a dataset."""
-    own = params.data.own.get(name)
+    own = data.own.get(name)
     if own is None:
-        return official.about(params.data.form(name))
+        return official.about(data.form(name))
     return About(own.title, own.specialist, own.classes, own.licence)
 
 
@@ -56,7 +56,7 @@ def write_declarations(params: Params) -> tuple[str, ...]:
     for name in names:
         own = params.data.own.get(name)
         source = {"form": params.data.form(name).form()} | ({"own": own.source()} if own else {})
-        for file, tree in ((source_file(name), source), (about_file(name), about(params, name).record())):
+        for file, tree in ((source_file(name), source), (about_file(name), about(params.data, name).record())):
             write_text(file, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     for folder in DECLARED.iterdir():
         if folder.is_dir() and folder.name not in names:

@@ -433,3 +433,13 @@ def test_the_width_of_a_specialist_of_ones_own_concerns_the_variants_that_have_o
 def test_what_is_declared_stands_in_the_configurations_that_it_decides(change, variants):
     base = FOUR | {"data__own": {"thyroid": THYROID}, "data__datasets": ["thyroid", "breastmnist", "retinamnist"]}
     assert influenced(base, data__own={"thyroid": THYROID | change}) == variants
+
+
+def test_groups_are_dealt_out_alike_whatever_the_order_in_which_datasets_are_declared_and_trained():
+    own = {name: THYROID | {"specialist": group} for name, group in zip(("us", "ct", "xray"), "DAB", strict=True)}
+    names, drawn = [*own, "breastmnist", "pathmnist", "octmnist"], []
+    for order in (1, -1):
+        base = FOUR | {"data__own": dict([*own.items()][::order]), "data__datasets": names[::order]}
+        drawn.append(resolve(params(**base), "random_routing").for_seed(1).routing.datasets)
+        assert list(drawn[-1]) == names[::order]
+    assert drawn[0] == drawn[1]

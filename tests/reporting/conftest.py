@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,8 @@ import pytest
 import yaml
 
 from pipeline.config import dump_config, resolve
-from pipeline.data import official
-from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
-from pipeline.params import Params
+from pipeline.declared import about
+from pipeline.params import Data, Params
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 ROUTINGS = ("specialists", "shared", "none")
@@ -30,7 +30,7 @@ class Inputs:
     stands under that key in conflicts.json. `after_visits` gives the variants whose history has the validation after
     each visit, and how much of ACC is lost until the end of the round. `tuning` maps variants to (values, score) of
     each candidate and the index of the chosen one, `findings` and `notes` datasets to
-    those of their meta.json; `sources` those whose source is another one.
+    those of their meta.json; `sources` those whose source is another one. `own` declares datasets beside the 18.
     """
 
     root: Path
@@ -56,6 +56,7 @@ class Inputs:
     notes: dict[str, list[str]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     weights: str = "random"
+    own: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def write(self) -> Path:
         for index, variant in enumerate(self.variants):
@@ -76,9 +77,19 @@ class Inputs:
                 path.write_text(json.dumps(head | missing | found), encoding="utf-8")
         return self.root
 
-    def _write_config(self, variant: str, routing: str) -> None:
+    def _tree(self) -> dict[str, Any]:
         tree = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-        tree["data"]["datasets"] = list(self.datasets)
+        tree["data"] |= {"datasets": list(self.datasets), "own": self.own}
+        tree["specialists"] = list(self.specialists)
+        tree["adapter"] |= {f"bottleneck_{letter.lower()}": 8 for letter in self.specialists if letter not in "ABC"}
+        return tree
+
+    @cached_property
+    def _data(self) -> Data:
+        return Params.model_validate(self._tree()).data
+
+    def _write_config(self, variant: str, routing: str) -> None:
+        tree = self._tree()
         tree["adapter"] |= {"kind": "none"} if routing == "none" else {"routing": routing}
         tree["train"] |= {"num_rounds": self.rounds, "warmup_rounds": 0}
         tree["ablation"] |= {"run": ["any"], "analyse": [], "variants": {"any": {"why": "any"}}}
@@ -153,7 +164,7 @@ class Inputs:
         arrays: dict[str, np.ndarray] = {}
         results = {}
         for name in self.datasets:
-            if MOSAIC_ROUTING[name] == specialist:
+            if self._data.specialist(name) == specialist:
                 results[name], made = self._result(name, generator)
                 results[name] |= self.metrics.get((variant, seed, name), {})
                 made["contributions"] = self._contributions(variant, seed, name, results[name]).astype(np.float32)
@@ -184,7 +195,7 @@ class Inputs:
         return np.array(centre) + scatter - scatter.mean(axis=0)
 
     def _result(self, name: str, generator: np.random.Generator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        dataset, n = MEDMNIST[name], self.test
+        dataset, n = self._data.form(name), self.test
         classes = dataset.num_classes
         if dataset.multi_label:
             labels = (generator.random((n, classes)) < 0.2).astype(np.int64)
@@ -213,7 +224,7 @@ class Inputs:
             **self._further(name, float(right.mean())),
             "data": {
                 "form": dataset.form(),
-                **official.about(dataset).record(),
+                **about(self._data, name).record(),
                 "source": self.sources.get(name, self.source),
                 "official": self.official,
                 "size": size,
@@ -238,9 +249,9 @@ class Inputs:
         bins = [[0, None, None]] * 8 + [[self.test // 7, 0.57 + place / 15, 0.5 + place / 15] for place in range(7)]
         further = {"balanced_acc": acc - 0.02, "macro_f1": acc - 0.03, "ece": 0.071, "reliability": bins}
         further |= {"brier": 0.4, "temperature": 1.31, "loss_scaled": 0.8, "ece_scaled": 0.034, "brier_scaled": 0.38}
-        if MEDMNIST[name].task == "ordinal-regression":
+        if self._data.form(name).task == "ordinal-regression":
             further |= {"quadratic_kappa": 0.41, "mae": 0.83, "acc_within_one": min(1.0, acc + 0.2)}
-        if MEDMNIST[name].multi_label:
+        if self._data.form(name).multi_label:
             further["map"] = 0.234
         return further
 
