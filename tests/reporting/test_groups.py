@@ -104,7 +104,9 @@ def test_a_dataset_of_another_specialist_than_its_file_or_of_another_form_is_ref
     for change in ({"specialist": "A"}, {"form": tree["datasets"]["hip"]["data"]["form"] | {"sided": True}}):
         tree["datasets"]["hip"]["data"] |= change
         file.write_text(json.dumps(tree))
-        with pytest.raises(PipelineError, match=r"^\S+D\.json: hip: (of specialist A|not of the form); `dvc repro"):
+        with pytest.raises(
+            PipelineError, match=r"^\S+D\.json: hip: (of specialist A|not of the form that is configured); `dvc repro"
+        ):
             load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.root)
         tree["datasets"]["hip"]["data"]["specialist"] = "D"
 
