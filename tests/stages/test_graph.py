@@ -18,10 +18,11 @@ def stages(tmp_path):
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     Repo.init(str(tmp_path), no_scm=True).close()
 
-    def resolve(**data):
+    def resolve(specialists="ABC", **data):
         params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
         params["data"] |= {"datasets": list(TRAINED), "external": [], "corruptions": []} | data
         params["ablation"] |= {"run": ["mosaic", "shared"]}
+        params["specialists"] = list(specialists)
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
         with Repo(str(tmp_path)) as repo:
             return {
@@ -49,6 +50,23 @@ def readers(found: dict, makers: set[str]) -> set[str]:
 def test_the_default_has_no_stage_for_what_it_does_not_ask(stages):
     found = stages()
     assert not [name for name in found if name.startswith(("corrupt", "transfer")) or "external" in name]
+
+
+def test_another_dataset_adds_its_own_stages_and_changes_none(stages):
+    before, after = stages(), stages(datasets=["breastmnist", *TRAINED])
+    assert after.items() >= before.items()
+    assert after.keys() - before.keys() == {"download@breastmnist", "cache@breastmnist"}
+    # Of what is declared they read their own files alone, which another dataset leaves as they are (test_declared.py).
+    for stage in ("download", "cache"):
+        declared = [dep for dep, _ in after[f"{stage}@breastmnist"][1] if dep.startswith("declared")]
+        assert declared
+        assert all(dep.startswith("declared/breastmnist/") for dep in declared)
+
+
+def test_another_specialist_adds_tests_of_its_datasets_and_changes_no_stage(stages):
+    before, after = stages(), stages("ABCD")
+    assert after.items() >= before.items()
+    assert after.keys() - before.keys() == {"evaluate@mosaic-42-D", "evaluate@shared-42-D"}
 
 
 def test_an_external_dataset_adds_stages_and_changes_none(stages):
