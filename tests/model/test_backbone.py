@@ -2,7 +2,7 @@ import socket
 
 import pytest
 import torch
-from timm.layers import DiffAttention
+from timm.layers import Attention, DiffAttention
 from timm.models.vision_transformer import ResPostBlock, VisionTransformer
 
 from pipeline.errors import PipelineError
@@ -14,6 +14,15 @@ def test_a_backbone_has_the_positions_of_its_image_size_and_no_head():
     assert isinstance(model, VisionTransformer)
     assert model.pos_embed.shape[1] == 1 + 4 * 4
     assert isinstance(model.head, torch.nn.Identity)
+
+
+def test_the_final_norm_stands_before_pooling_also_where_timm_pools_first():
+    model = build_backbone(
+        "beit3_base_patch16_224", 16, 32, backbone_args={"depth": 1, "embed_dim": 12, "num_heads": 2}
+    )
+    assert isinstance(model.norm, torch.nn.LayerNorm)
+    assert isinstance(model.fc_norm, torch.nn.Identity)
+    assert model.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 5, 12)
 
 
 def test_building_opens_no_connection(monkeypatch):
@@ -71,12 +80,18 @@ class _Windowed(VisionTransformer):
     pass
 
 
+def _gated(vit: VisionTransformer) -> VisionTransformer:
+    vit.blocks[0].attn = Attention(8, num_heads=1, gated=True)
+    return vit
+
+
 @pytest.mark.parametrize(
     ("made", "property_in_the_way"),
     [
         (lambda **sizes: _Windowed(**sizes), "is a _Windowed, which computes otherwise"),
         (lambda **sizes: VisionTransformer(**sizes, block_fn=ResPostBlock), "is made of ResPostBlocks"),
         (lambda **sizes: VisionTransformer(**sizes, attn_layer=DiffAttention), "attends by DiffAttention"),
+        (lambda **sizes: _gated(VisionTransformer(**sizes)), "has gated attention"),
         (lambda **sizes: VisionTransformer(**sizes, pos_embed="none"), "has no positions of its own"),
         (lambda **sizes: VisionTransformer(**sizes, embed_norm_layer="layernorm"), "normalises its patches"),
         (lambda **sizes: VisionTransformer(**sizes, in_chans=1), "takes images of 1 channels"),
