@@ -54,8 +54,9 @@ def test_a_model_that_is_looked_at_computes_what_it_computes_anyway(make_subject
     assert (seen.query_value is not None) == (kind == "lora")
 
 
-def test_the_subject_sees_images_as_the_test_does(make_subject):
-    subject, name = make_subject(), "nodulemnist3d"
+@pytest.mark.parametrize("name", ["retinamnist", "nodulemnist3d"])
+def test_the_subject_sees_images_as_the_test_does(make_subject, name):
+    subject = make_subject(model__normalisation="clip")
     model = subject.model
     expected = predict(model, subject.cases[name], MEDMNIST[name], config=subject.config, batch_size=10)
     with torch.inference_mode():

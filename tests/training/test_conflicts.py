@@ -121,13 +121,15 @@ def test_halves_hold_every_chosen_case_once_and_each_class_alike():
 
 def test_the_gradient_is_the_slope_of_the_loss(make_shared):
     shared, name = make_shared(batch_size=12), "chestmnist"
+    shared.model.statistics = ((0.1, 0.5, 0.9), (0.05, 1.0, 0.1))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in shared.model.statistics)
     split, specialist = shared.train[name], shared.model.specialists["shared"]
     (batch,) = split.batches([slice(0, 12)])
 
     def loss() -> float:
         with torch.no_grad():
             images = torch.nn.functional.interpolate(batch.images[:, None] / 255, (32, 32), mode="bilinear")
-            _, logits = shared.model(images.repeat(1, 3, 1, 1) * 2 - 1, name)
+            _, logits = shared.model((images.repeat(1, 3, 1, 1) - mean) / std, name)
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.labels.float()).item()
 
     found = gradient(shared, name, torch.arange(12))
