@@ -14,6 +14,12 @@ Side = Annotated[int, BeforeValidator(no_bool), Field(ge=8, le=1024)]
 LARGEST_VOLUME = 256
 
 
+def _name(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be a name; YAML takes yes, no, true and false for something else without quotes")
+    return str(value) if isinstance(value, int) else value
+
+
 def _window(value: Any) -> Any:
     if value in (None, "each") or (isinstance(value, list | tuple) and len(value) == 2):
         return value
@@ -66,7 +72,7 @@ class OwnSource(Section):
     dimension: Literal[2, 3]
     channels: Literal[1, 3]
     task: Task
-    classes: Annotated[tuple[Text, ...], Field(min_length=2)]
+    classes: Annotated[tuple[Annotated[Text, BeforeValidator(_name)], ...], Field(min_length=2)]
     path: Text
     kind: Literal["npz", "csv", "folders"]
     csv: Text = "labels.csv"

@@ -52,9 +52,14 @@ def test_everything_else_is(changes):
     assert declare(**changes).source() != declare().source()
 
 
+def test_classes_that_are_numbers_in_yaml_are_names():
+    assert declare(classes=[0, 1]).classes == ("0", "1")
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        ({"classes": [False, True]}, "yes, no, true and false"),
         ({"titel": "x"}, "titel"),
         ({"title": ""}, "title"),
         ({"title": "two\nlines"}, "one line of plain text"),
