@@ -26,22 +26,22 @@ def assign(cases: Sequence[Case], seen: Seen, own: Own) -> tuple[list[str], list
     if given == {None}:
         shares = {"train": 1 - own.split.val - own.split.test, "val": own.split.val, "test": own.split.test}
         splits = _drawn(cases, range(len(cases)), seen, own, shares)
-        notes = [f"Split drawn {_drawn_by(cases, own)}."]
+        said = f"Split drawn {_drawn_by(cases, own)}"
     else:
         splits = [case.split for case in cases]
-        notes = ["Split as given."]
+        said = "Split as given"
         if given == {"train", "test"}:
             rows = [row for row, split in enumerate(splits) if split == "train"]
             drawn = _drawn(cases, rows, seen, own, {"train": 1 - own.split.val, "val": own.split.val})
             for row, split in zip(rows, drawn, strict=True):
                 splits[row] = split
-            notes = [f"Test split as given; validation drawn from training {_drawn_by(cases, own)}."]
+            said = f"Test split as given; validation drawn from training {_drawn_by(cases, own)}"
         elif missing := [split for split in SPLITS if split not in given]:
             raise ValueError(f"no image is in the split {missing[0]}; without any split, one is drawn")
     if not own.allow_leakage:
         _refuse_leakage(cases, splits, _patients(cases), "of one patient")
         _refuse_leakage(cases, splits, _copies(seen), "the same image")
-    return splits, [*notes, _counted(cases, splits, own), *_repeated(cases, seen)]
+    return splits, [f"{said}: {_counted(cases, splits, own)}.", *_repeated(cases, seen)]
 
 
 def _drawn(cases: Sequence[Case], rows: Sequence[int], seen: Seen, own: Own, shares: Mapping[str, float]) -> list[str]:
@@ -130,7 +130,7 @@ def _counted(cases: Sequence[Case], splits: Sequence[str], own: Own) -> str:
         numbers = f"{counts.min():,} to {counts.max():,}" if many else " + ".join(f"{n:,}" for n in counts.tolist())
         parts.append(f"{split} {len(rows):,} images{patients} ({numbers})")
     of, order = "label" if own.multi_label else "class", "" if many else " in the order in which they are declared"
-    return f"{'; '.join(parts)}, by {of}{order}."
+    return f"{'; '.join(parts)}, by {of}{order}"
 
 
 def _repeated(cases: Sequence[Case], seen: Seen) -> list[str]:

@@ -98,5 +98,5 @@ def _pictures(file: Path, parts: Sequence[_Part], dimension: int) -> Iterator[Pi
             for block in [npz.read(part.images)] if whole else npz.blocks(part.images, BLOCK_BYTES):
                 if block.dtype.kind not in "biuf":
                     raise Damaged(f"{part.images} is {header}, not numbers")
-                fact = f"{block.dtype.newbyteorder('=')} array"
+                fact = f"Array of {block.dtype.newbyteorder('=')}"
                 yield from (Picture(each, (1.0,) * dimension, whole_span(each), facts=(fact,)) for each in block)

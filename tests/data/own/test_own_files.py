@@ -42,7 +42,7 @@ def test_a_split_that_is_given_is_kept(pngs, place, built, declare, write_csv):
     made = built(declare())
     assert rows_of(pngs, made) == {row: SPLITS[row % 3] for row in range(30)}
     assert "In labels.csv: split from the column split." in made["notes"]
-    assert "Split as given." in made["notes"]
+    assert "Split as given: train" in made["notes"]
 
 
 def test_columns_have_the_names_that_they_have(pngs, place, built, declare, write_csv):

@@ -46,7 +46,7 @@ def test_a_file_in_the_official_layout_stays_as_it_is(saved, built, declare, pix
         assert made[f"{split}_labels"].dtype == np.int64
     assert "All have 8 x 8 pixels, as they are kept." in made["notes"]
     assert "Values 0 to 255, all that such files can hold, were kept" in made["notes"]
-    assert "Split as given. train 12 images (6 + 6); val 4 images (2 + 2); test 6 images (3 + 3)" in made["notes"]
+    assert "Split as given: train 12 images (6 + 6); val 4 images (2 + 2); test 6 images (3 + 3)" in made["notes"]
 
 
 def one_hot(labels):
@@ -156,7 +156,7 @@ def test_images_without_a_split_get_one_by_patient(saved, built, declare, pixels
             of_patient.setdefault(patients[row], set()).add(split)
     assert len(of_patient) == 10
     assert all(len(splits) == 1 for splits in of_patient.values())
-    assert "Split drawn by patient, alike in all classes (seed 0)." in made["notes"]
+    assert "Split drawn by patient, alike in all classes (seed 0): train" in made["notes"]
     assert "train 28 images of 7 patients (14 + 14)" in made["notes"]
 
 
