@@ -35,6 +35,14 @@ def test_every_image_is_there_once_with_its_label(pngs, built, declare):
     assert "train 21 images (14 + 7); val 3 images (2 + 1); test 6 images (4 + 2)" in made["notes"]
 
 
+def test_images_that_are_enlarged_or_oblong_are_counted(pngs, place, built, declare):
+    for index in range(10):
+        Image.fromarray(np.tile(pngs[index], (2, 3))).save(place / "files" / f"{index:02}.png")
+    notes = built(declare(fit="stretch"), size=12)["notes"]
+    said = "sides of different length: 10 of 30, stretched, so that their proportions are others (fit: stretch)"
+    assert f"From 8 x 8 to 16 x 24 pixels to 12 x 12; {said}; enlarged along a side: 20 of 30." in notes
+
+
 def test_a_split_that_is_given_is_kept(pngs, place, built, declare, write_csv):
     given = ["training", "Valid", "TEST"]
     rows = [(f"{index:02}.png", index % 2, given[index % 3]) for index in range(30)]
