@@ -1,5 +1,6 @@
 """DICOM, through pydicom: one image, a series as a folder with a file for each slice, or a volume in one file."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,12 @@ def read_dicom(place: Path, dimension: int) -> Picture:
 
     Values are those after the file's slope and intercept. Raises whatever pydicom does, and ValueError.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on what a file should have, but is read without
+        return _read(place, dimension)
+
+
+def _read(place: Path, dimension: int) -> Picture:
     if place.is_dir():
         return _volume(_series(place), ("DICOM series",))
     frames = _frames(_opened(place))
@@ -43,16 +50,11 @@ class _Frame:
     def __init__(self, dataset: "Dataset", index: int | None) -> None:
         """Take frame `index` of a file, None for one that has a single one."""
         self._dataset, self._index = dataset, index
-        groups = [dataset]
-        for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        self._groups = [dataset]
+        for name, place in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", index or 0)):
             if len(found := dataset.get(name) or ()):
-                groups.append(found[0 if name.startswith("Shared") else index or 0])
-        # What concerns one frame stands in sequences of one item.
-        self._groups = [
-            item
-            for group in groups
-            for item in (group, *(element.value[0] for element in group if element.VR == "SQ" and len(element.value)))
-        ]
+                # What concerns one frame stands in sequences of one item.
+                self._groups += [part.value[0] for part in found[place] if part.VR == "SQ" and len(part.value)]
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value of the header, the frame's own before the file's."""

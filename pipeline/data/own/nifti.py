@@ -1,5 +1,6 @@
 """NIfTI files, through nibabel, which is installed by whoever has some."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ def read_nifti(file: Path) -> Picture:
     """Return the volume of a file, turned. Raises whatever nibabel does, and ValueError."""
     with needs("nibabel", "NIfTI files"):
         import nibabel
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # on headers that it mends
     image = nibabel.load(file)
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:

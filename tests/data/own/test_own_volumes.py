@@ -23,6 +23,13 @@ def nifti(tmp_path):
     return write
 
 
+def item(**values):
+    dataset = Dataset()
+    for name, value in values.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
 def headed(**values):
     """A DICOM file with an image of 16 bits, of which 12 are used, and these values in its header."""
     dataset = Dataset()
@@ -150,6 +157,16 @@ def test_slope_and_intercept_are_those_of_each_slice(tmp_path):
     assert "Slope and intercept of the file applied" in picture.facts
 
 
+def test_what_a_slice_refers_to_is_not_the_slice(tmp_path):
+    other = item(SeriesInstanceUID="9.9", PixelSpacing=[9, 9], RescaleSlope=9, ImagePositionPatient=[9, 9, 9])
+    folder = write_series(tmp_path / "scan", ramp(), ReferencedSeriesSequence=Sequence([other]))
+    extra = folder / "009.dcm"
+    saved(extra, ramp()[0], ImagePositionPatient=[0, 0, 15], ImageOrientationPatient=AXIAL, PixelSpacing=[0.5, 0.75])
+    picture = read_picture(folder, 3)
+    assert picture.spacing == pytest.approx((2.5, 0.5, 0.75))
+    assert picture.span == (0, 4095)
+
+
 def test_signed_values_have_a_signed_range(tmp_path):
     saved(tmp_path / "a.dcm", np.array([[0xFFFF, 1], [2, 3]]), PixelRepresentation=1)
     picture = read_picture(tmp_path / "a.dcm", 2)
@@ -168,13 +185,6 @@ def test_monochrome1_says_that_the_largest_value_is_black(tmp_path):
 def test_a_dicom_file_is_known_without_a_suffix(tmp_path):
     saved(tmp_path / "IM000001", ramp()[0])
     np.testing.assert_array_equal(read_picture(tmp_path / "IM000001", 2).values, ramp()[0])
-
-
-def item(**values):
-    dataset = Dataset()
-    for name, value in values.items():
-        setattr(dataset, name, value)
-    return dataset
 
 
 def test_a_volume_in_one_file_is_put_in_order_by_the_places_of_its_frames(tmp_path):
