@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.arrays import Damaged, Npz, open_npz
 from pipeline.datasets import SPLITS, Dataset
 from pipeline.errors import PipelineError
+from pipeline.layout import maker
 
 BLOCK_BYTES = 16 << 20
 
@@ -58,7 +59,7 @@ def _opened(path: Path, origin: str) -> Iterator[Npz]:
         with open_npz(path) as npz:
             yield npz
     except FileNotFoundError:
-        raise PipelineError(f"{origin}: no such file; `dvc repro download` fetches it") from None
+        raise PipelineError(f"{origin}: no such file; `{maker(path)}` fetches it") from None
     except Damaged as damage:
         raise PipelineError(f"{origin}: not an intact npz file ({damage}); it must be fetched again") from None
 

@@ -17,9 +17,12 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DATASETS = ("retinamnist", "breastmnist", "nodulemnist3d")  # one of each specialist
+EXTERNAL, CORRUPTION = "pneumoniamnist", "contrast"
 VARIANTS = ("mosaic", "shared")  # `shared` is tuned, and its gradients are compared
 TINY = {
     "data.datasets": list(DATASETS),
+    "data.external": [EXTERNAL],
+    "data.corruptions": [CORRUPTION],
     "phantom": {"train": 8, "val": 6, "test": 7},
     "model.backbone": "test_vit",  # 64 wide, 6 blocks
     "model.image_size": 32,
@@ -58,11 +61,12 @@ def finish(folder: Path) -> Path:
     tree = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     described = tree["ablation"]["variants"]
     write_params(folder, TINY | {"ablation.variants": {name: described[name] for name in VARIANTS}}, tree)
-    commands = ["declare", *(f"{stage} {name}" for name in DATASETS for stage in ("download", "cache")), "weights"]
+    commands = ["declare", *(f"{stage} {name}" for name in DATASETS for stage in ("download", "cache"))]
+    commands += [f"download_external {EXTERNAL}", f"cache_external {EXTERNAL}", "weights"]
     for variant in VARIANTS:
         commands += [f"configure {variant}", f"tune {variant}", f"train {variant} 42"]
         commands += [f"evaluate {variant} 42 {specialist}" for specialist in "ABC"]
-        commands.append(f"analyse {variant} 42")
+        commands += [f"analyse {variant} 42", f"corrupt {variant} 42 {CORRUPTION}", f"transfer {variant} 42 {EXTERNAL}"]
     for command in (*commands, "report"):
         ended = run_stage(folder, command)
         assert ended.status == 0, f"{command}: {ended.stderr}{ended.traceback}"

@@ -37,7 +37,7 @@ from damage import (
     rewritten,
     truncated,
 )
-from finished import DATASETS, VARIANTS, finish, run_stage
+from finished import CORRUPTION, DATASETS, EXTERNAL, VARIANTS, finish, run_stage
 
 BAD_NUMBERS = (float("nan"), float("inf"), -7, 1e300, "word", True, None)
 
@@ -55,6 +55,14 @@ def readers() -> Iterator[tuple[str, str]]:
     yield f"data/cached/training/{name}/meta.json", f"train {variant} 42"
     for part in ("test_images.npy", "test_labels.npy", "meta.json"):
         yield f"data/cached/test/{name}/{part}", f"evaluate {variant} 42 A"
+    yield f"data/external/raw/{EXTERNAL}.npz", f"cache_external {EXTERNAL}"
+    for part in (
+        "training/{}/train_images.npy",
+        "training/{}/val_labels.npy",
+        "training/{}/meta.json",
+        "test/{}/meta.json",
+    ):
+        yield f"data/external/cached/{part.format(EXTERNAL)}", f"transfer {variant} 42 {EXTERNAL}"
     yield "weights/backbone.safetensors", f"train {variant} 42"
     yield "weights/backbone.safetensors", f"evaluate {variant} 42 A"
     yield "params.yaml", f"configure {variant}"
@@ -69,6 +77,9 @@ def readers() -> Iterator[tuple[str, str]]:
             yield f"runs/{variant}/42/{part}", "report"
         for specialist, suffix in ((s, e) for s in "ABC" for e in ("json", "npz", "roc.csv")):
             yield f"evaluation/{variant}/42/{specialist}.{suffix}", "report"
+        for suffix in ("json", "npz"):
+            yield f"evaluation/{variant}/42/corrupted/{CORRUPTION}.{suffix}", "report"
+            yield f"evaluation/{variant}/42/transfer/{EXTERNAL}.{suffix}", "report"
         yield f"analysis/{variant}/42.json", "report"
 
 

@@ -2,6 +2,7 @@
 
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,9 +100,10 @@ def test_what_is_no_npz_is_refused_in_one_line_that_names_the_origin(tmp_path, c
         check_npz(tmp_path / "x.npz", BREAST, 28, origin="http://here/x.npz")
 
 
-def test_a_missing_file_says_which_stage_makes_it(tmp_path):
-    with pytest.raises(PipelineError, match="no such file; `dvc repro download` fetches it"):
-        check_npz(tmp_path / "x.npz", BREAST, 28)
+def test_a_missing_file_says_which_stage_makes_it():
+    for folder, stage in (("data/raw", "download"), ("data/external/raw", "download_external")):
+        with pytest.raises(PipelineError, match=f"no such file; `dvc repro {stage}` fetches it"):
+            check_npz(Path(folder) / "x.npz", BREAST, 28)
 
 
 def test_blocks_put_together_are_the_array(write, monkeypatch):
