@@ -15,6 +15,7 @@ from pipeline.data.augment import normalise, to_float
 from pipeline.data.batches import Split, consecutive
 from pipeline.datasets import Dataset
 from pipeline.model.mosaic import Mosaic
+from pipeline.model.named import Named
 from pipeline.model.routing import SHARED, Routing
 
 
@@ -91,7 +92,7 @@ def along(model: Mosaic, dataset: Dataset, way: Way) -> Mosaic:
     view.datasets = {**model.datasets, dataset.name: dataset}
     view.gated = way.gate
     # Modules are kept in a mapping that the copy shares with the original.
-    view._modules = model._modules | {"heads": nn.ModuleDict({dataset.name: nn.Identity()})}
+    view._modules = model._modules | {"heads": Named({dataset.name: nn.Identity()})}
     return view
 
 
