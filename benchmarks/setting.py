@@ -15,6 +15,7 @@ class Architecture:
     image_size: int
     volume_size: int
     patch_size: int = 16
+    backbone_args: None = None
     volume_patch_size: int = 8
     normalisation: str = "half"
     embedding_norm: bool = False
