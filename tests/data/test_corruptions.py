@@ -1,12 +1,14 @@
 """Corrupted images: the same bytes always, stronger step by step, and only what the kind says."""
 
 import hashlib
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from pipeline.data import corruptions
 from pipeline.data.corruptions import KINDS, STRENGTHS, corrupt
+from pipeline.params import Data
 
 # Shape of a stored image, and its dimension.
 FORMS = {"gray": ((28, 28), 2), "colour": ((32, 32, 3), 2), "large": ((64, 64), 2), "volume": ((28, 28, 28), 3)}
@@ -68,6 +70,10 @@ def test_the_bytes_are_the_same_on_every_machine(kind):
         for strength in range(1, STRENGTHS + 1):
             digest.update(corrupt(image, dimension, kind, strength, "pathmnist/3").tobytes())
     assert digest.hexdigest()[:16] == BYTES[kind]
+
+
+def test_parameters_know_every_kind_and_no_other():
+    assert get_args(get_args(Data.model_fields["corruptions"].annotation)[0]) == KINDS
 
 
 def test_noise_is_another_one_for_every_case_dataset_and_strength():

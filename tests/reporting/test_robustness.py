@@ -57,6 +57,11 @@ def test_values_are_means_over_kinds_strengths_and_datasets(inputs):
         [0.5 * results.main_run.results[name].auc]
     )
     assert kept(results, KINDS, EVERY).values("mosaic", name, "acc") == pytest.approx([0.7])
+    for view in (corrupted(results, ["blur"], [5]), corrupted(results, KINDS, [1, 2]), kept(results, KINDS, EVERY)):
+        for metric in ("acc", "auc"):
+            assert view.contributions("mosaic", name, metric).mean(axis=1) == pytest.approx(
+                view.values("mosaic", name, metric), abs=1e-6
+            )
     assert robustness.drop(kept(results, KINDS, [2]), "mosaic", "acc").value == pytest.approx(0.2)
     means = [mean_over(results, "mosaic", "acc", (each,)).value for each in results.datasets]
     (row,) = (row for row in robustness.build(results)["table"].rows if row[0].text == "mosaic")
@@ -99,6 +104,8 @@ def test_a_larger_and_a_smaller_drop_are_called_over_several_trainings(inputs):
     rows = {row[0].text: row for row in built["table"].rows}
     assert rows["shared"][3].text == "+10.0"
     assert rows["shared"][3].best
+    low, high = (float(end) for end in rows["shared"][3].below.split(" to "))
+    assert 9 < low < 10 < high < 11
     assert rows["shared"][5].text == "▲ larger"
     assert rows["linear_probe"][5].text == "▼ smaller"
     assert not rows["gated"][3].best
@@ -147,13 +154,23 @@ def test_each_strength_stands_in_the_table_of_its_kind(inputs):
 
 def test_an_undefined_metric_leaves_its_dataset_out_and_none_leaves_a_sentence(inputs):
     inputs.metrics["mosaic", 42, "breastmnist"] = {"auc": None}
-    built = robustness.build(_load(inputs, lambda *_: 0.5))
+    results = _load(inputs, lambda *_: 0.5)
+    assert corrupted(results, KINDS, EVERY).values("mosaic", "breastmnist", "auc") == [None]
+    assert kept(results, KINDS, EVERY).values("mosaic", "breastmnist", "auc") == [None]
+    built = robustness.build(results)
     assert "loses 50.0 % of its AUC" in _text(built)
     inputs.root = inputs.root / "again"
     inputs.metrics = {("mosaic", 42, name): {"auc": None} for name in inputs.datasets}
     built = robustness.build(_load(inputs, lambda *_: 0.5))
     assert "AUC is undefined on every dataset" in _text(built)
     assert _cells(built["table"], "mosaic")[4:] == ["\N{EN DASH}"] * 3
+
+
+def test_of_a_dataset_that_nothing_was_right_on_no_share_is_kept(inputs):
+    inputs.metrics["mosaic", 42, "breastmnist"] = {"acc": 0.0}
+    results = _load(inputs, lambda *_: 0.5)
+    assert kept(results, KINDS, EVERY).values("mosaic", "breastmnist", "acc") == [None]
+    assert "loses 50.0 % of its ACC on average" in _text(robustness.build(results))
 
 
 def test_without_corruptions_there_is_no_section_whatever_files_lie_there(inputs):
