@@ -16,6 +16,7 @@ class Architecture:
     volume_size: int
     patch_size: int = 16
     backbone_args: None = None
+    pretrained: bool | None = None
     volume_patch_size: int = 8
     normalisation: str = "half"
     embedding_norm: bool = False
