@@ -75,7 +75,12 @@ def test_by_one_training_each_nothing_is_called_however_large(inputs):
 def test_the_best_specialist_is_chosen_by_validation_and_called_by_the_test(inputs):
     """B validates best; whether it is best is for the test images to say."""
     scores = [0.5, 0.6, 0.8, 0.7]
-    for acc, shown in (([0.5, 0.5, 0.9, 0.5], True), ([0.5, 0.9, 0.9, 0.5], False), ([0.5, 0.9, 0.5, 0.5], False)):
+    for acc, shown in (
+        ([0.5, 0.5, 0.9, 0.5], True),
+        ([0.5, 0.9, 0.9, 0.5], False),
+        ([0.5, 0.9, 0.5, 0.5], False),
+        ([0.5, 0.9, 0.7, 0.5], False),  # above one, below the other, both beyond chance
+    ):
         values = [(score, each, 0.7) for score, each in zip(scores, acc, strict=True)]
         told = _told(_load(inputs, LEVEL | {"mosaic": values}, own="C"))
         assert "mosaic: validation would take specialist B, not its own one; on the test images " in told

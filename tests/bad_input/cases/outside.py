@@ -24,6 +24,23 @@ def shown(project: Path, *present: str, absent: tuple[str, ...] = ()) -> None:
     assert not any(f'<section id="{name}">' in page or f'href="#{name}"' in page for name in absent)
 
 
+def nested(project: Path, stage: str, *metrics: str) -> None:
+    """The stage's last run in MLflow is finished, lies under the training's and has these metrics."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+
+    def runs(stage: str) -> list:
+        return client.search_runs(experiments, f"tags.stage = '{stage}' and tags.variant = 'mosaic'")
+
+    run, (training,) = runs(stage)[0], runs("train")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["mlflow.parentRunId"] == training.info.run_id
+    assert run.data.tags["md5.model"] == training.data.tags["md5.model"]
+    assert run.data.metrics.keys() >= set(metrics)
+
+
 CASES = [
     asked("one that is trained on", "external", ["breastmnist"], "breastmnist is one of data.datasets"),
     asked("one twice", "external", ["octmnist", "octmnist"], "octmnist stands there more than once"),
@@ -105,6 +122,27 @@ CASES = [
             ("report", "no heads", f"{HEADS}.json", missing(f"{HEADS}.json"), "dvc repro transfer"),
             ("report", "heads of another", f"{HEADS}.json", set_json(f"{HEADS}.json", "seed", 1), "of variant shared"),
         )
+    ),
+    Case(
+        "corrupt: a run under the training's",
+        CORRUPT,
+        nothing,
+        ("breastmnist: contrast from weakest to strongest, n 7, acc ",),
+        status=0,
+        then=lambda project: nested(project, "corrupt", "corrupted/breastmnist/acc", "corrupted/retinamnist/auc"),
+    ),
+    Case(
+        "transfer: a run under the training's",
+        TRANSFER,
+        nothing,
+        ("pneumoniamnist by backbone: n 7, val_score ", "pneumoniamnist by specialist/C: "),
+        status=0,
+        then=lambda project: nested(
+            project,
+            "transfer",
+            "transfer/pneumoniamnist/backbone/acc",
+            "transfer/pneumoniamnist/specialist/B/val_score",
+        ),
     ),
     Case(
         "report: both are shown where they are asked for",
