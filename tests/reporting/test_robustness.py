@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from beside import write_corrupted
 
+from pipeline.data.corruptions import KINDS as CORRUPTIONS
 from pipeline.evaluation.inference import covariance_of_means
 from pipeline.reporting.means import mean_over
 from pipeline.reporting.results import load_results
@@ -140,6 +141,17 @@ def test_what_costs_most_and_least_is_named_with_its_drop(inputs):
     assert "In ACC, mosaic has 80.0 % on clean images and 64.0 % over noise and blur at 5 strengths" in text
     assert "loses 20.0 % of its ACC on average (95 % CI" in text
     assert "most to noise (30.0 %), least to blur (10.0 %)." in text
+
+
+def test_kinds_are_told_in_words(inputs):
+    built = robustness.build(_load(inputs, {"jpeg": lambda *_: 0.9, "pixelate": lambda *_: 0.8}, ("jpeg", "pixelate")))
+    assert "over JPEG and coarse pixels at 5 strengths" in _text(built)
+    assert "most to coarse pixels (20.0 %), least to JPEG (10.0 %)" in _text(built)
+    assert {row[0].text for row in built["by_kind"][0].rows} == {"JPEG", "coarse pixels"}
+
+
+def test_every_kind_has_a_name():
+    assert robustness.KINDS.keys() == set(CORRUPTIONS)
 
 
 def test_each_strength_stands_in_the_table_of_its_kind(inputs):

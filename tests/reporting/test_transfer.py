@@ -88,6 +88,11 @@ def test_the_best_specialist_is_chosen_by_validation_and_called_by_the_test(inpu
         assert ("that it is better than each of the 2 others is not shown." in told) is not shown
 
 
+def test_specialists_that_validate_alike_are_said_to_be_level(inputs):
+    told = _told(_load(inputs, LEVEL | {"mosaic": [0.5, 0.7, 0.6, 0.7]}))
+    assert "mosaic: validation would take specialist A (level with 1 other one); on the test images" in told
+
+
 def test_all_claims_of_a_metric_share_the_level(inputs):
     """A lift whose own p is below 0.05 is called alone, not among many others."""
     found = []

@@ -1,6 +1,6 @@
 """Section: what corrupted test images cost each variant, by kind of corruption and strength."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -28,6 +28,8 @@ from pipeline.reporting.wording import (
 )
 
 EVERY = tuple(range(1, STRENGTHS + 1))
+# What a kind does to images, in words.
+KINDS = {"noise": "noise", "blur": "blur", "contrast": "low contrast", "jpeg": "JPEG", "pixelate": "coarse pixels"}
 # Of what a variant keeps, in the words of what it loses; a sign beside the word, as elsewhere.
 VERDICTS = {"higher": "▼ smaller", "lower": "▲ larger"}
 
@@ -61,7 +63,7 @@ def level_sentences(results: Results, share: Results, metric: str) -> list[str]:
     interval = f" (95\u00a0% CI {_range(lost.interval)})" if lost.interval else ""
     level = (
         f"In {TITLES[metric]}, {main} has {with_unit(clean.value)} on clean images and {with_unit(after.value)} over "
-        f"{listing(list(kinds))} at {STRENGTHS} strengths; a dataset loses {_share(lost.value)}\u00a0% of its "
+        f"{named(kinds)} at {STRENGTHS} strengths; a dataset loses {_share(lost.value)}\u00a0% of its "
         f"{TITLES[metric]} on average{interval}"
     )
     if len(kinds) == 1:
@@ -69,8 +71,13 @@ def level_sentences(results: Results, share: Results, metric: str) -> list[str]:
     by_kind = {kind: drop(kept(results, [kind], EVERY), main, metric).value for kind in kinds}
     most, least = (pick(by_kind, key=by_kind.__getitem__) for pick in (max, min))
     return [
-        f"{level}, most to {most} ({_share(by_kind[most])}\u00a0%), least to {least} ({_share(by_kind[least])}\u00a0%)."
+        f"{level}, most to {KINDS[most]} ({_share(by_kind[most])}\u00a0%), least to {KINDS[least]} ({_share(by_kind[least])}\u00a0%)."
     ]
+
+
+def named(kinds: Iterable[str]) -> str:
+    """Kinds of corruption in words."""
+    return listing([KINDS[kind] for kind in kinds])
 
 
 def drop(share: Results, variant: str, metric: str) -> Estimate:
@@ -135,7 +142,7 @@ def drops_table(results: Results, share: Results, compared: dict[str, dict[str, 
     )
     return Table(
         name="robustness",
-        caption=f"Mean test ACC and AUC in percent over {listing(list(results.corrupted))} at {STRENGTHS} strengths, "
+        caption=f"Mean test ACC and AUC in percent over {named(results.corrupted)} at {STRENGTHS} strengths, "
         "and the drop, the share of its value on clean images that a dataset loses, in percent, mean over datasets, "
         f"with 95\u00a0% intervals over {over(results)}. Difference: drop of the variant minus that of {results.main}, "
         f"in points; below 0 it loses less.{calls}",
@@ -194,7 +201,7 @@ def kinds_table(results: Results, metric: str) -> Table:
         by_strength = [corrupted(results, [kind], [strength]) for strength in EVERY]
         names = defined(share, metric, results.datasets)
         for variant in results.variants:
-            row = [Cell(kind, below=variant)]
+            row = [Cell(KINDS[kind], below=variant)]
             if names:
                 row += [Cell(percent(_mean(view, variant, metric, names))) for view in (results, *by_strength)]
                 row.append(_drop_cell(drop(share, variant, metric)))

@@ -139,7 +139,9 @@ def _chosen(results: Results, variant: str, choice: Choice, ways: Sequence[Way])
     whose = ""
     if any(way.own for way in (choice.best, *choice.others)):
         whose = ", its own one" if choice.best.own else ", not its own one"
-    taken = f"{variant}: validation would take {best}{whose}"
+    level = sum(way.score == choice.best.score for way in choice.others)
+    tied = f" (level with {plural(level, 'other one')})" if level else ""
+    taken = f"{variant}: validation would take {best}{whose}{tied}"
     if len(results.seeds) == 1:
         return f"{taken}; that it serves the dataset best is not called by one training."
     shown = [TITLES[metric] for metric in METRICS if choice.shown(metric)]
