@@ -45,7 +45,7 @@ def inflate(tokenizer: VolumeTokenizer, backbone: VisionTransformer, statistics:
     """
     flat, bias = _for_volumes(backbone, statistics)
     patch = tokenizer.projection.kernel_size[0]
-    kernel = F.interpolate(flat.mean(dim=1, keepdim=True), size=(patch, patch), mode="area")
+    kernel = _by_area(flat.mean(dim=1, keepdim=True), patch)
     gain = flat[0].numel() / patch**3
     tokenizer.projection.weight.copy_(gain * kernel.unsqueeze(2).expand_as(tokenizer.projection.weight))
     tokenizer.projection.bias.copy_(bias)
@@ -59,6 +59,22 @@ def inflate(tokenizer: VolumeTokenizer, backbone: VisionTransformer, statistics:
     resized = F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False)
     volume = resized.unsqueeze(2).expand(-1, -1, side, -1, -1).flatten(2).transpose(1, 2)
     tokenizer.positions.copy_(torch.cat([prefix, volume], dim=1))
+
+
+def _by_area(kernel: Tensor, size: int) -> Tensor:
+    """Resize kernels [D, 1, P, P] so that each pixel counts by the area that it shares with a new one.
+
+    That keeps a kernel's mean. Of sizes where none divides the other, torch's "area" takes windows that overlap.
+    """
+    own = kernel.shape[-1]
+    if own % size == 0:
+        return F.interpolate(kernel, size=(size, size), mode="area")
+    edges = torch.arange(size + 1, dtype=torch.float64) * own / size
+    pixels = torch.arange(own, dtype=torch.float64)
+    lower = torch.maximum(edges[:-1, None], pixels)
+    upper = torch.minimum(edges[1:, None], pixels + 1)
+    shares = ((upper - lower).clamp(min=0) * (size / own)).to(kernel.device)
+    return (shares @ kernel.double() @ shares.T).to(kernel.dtype)
 
 
 def _for_volumes(backbone: VisionTransformer, statistics: Statistics) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from pipeline.data.augment import STATISTICS, normalise
 from pipeline.model.backbone import build_backbone
 from pipeline.model.mosaic import build_mosaic
 from pipeline.model.tokenizer import VolumeTokenizer, inflate
+from pipeline.model.vit import VisionTransformer
 from pipeline.params import Params
 
 HEADS, TOKENIZER = 87_666, 393_984 + 393_984
@@ -136,6 +137,33 @@ def test_an_inflated_kernel_is_the_same_at_every_depth_and_keeps_the_shape_of_th
     assert torch.equal(kernel, kernel[:, :, :1].expand_as(kernel))
     means = vit.patch_embed.proj.weight.mean(dim=1).unfold(1, 2, 2).unfold(2, 2, 2).mean(dim=(-1, -2))
     torch.testing.assert_close(kernel[:, 0, 0], means * (3 * 16 * 16 / 8**3))
+
+
+@pytest.mark.parametrize(("patch", "volume_patch"), [(16, 8), (14, 8), (14, 4), (14, 7), (16, 6), (4, 6)])
+@pytest.mark.parametrize("sums_to", [None, 0.0])
+def test_a_flat_volume_has_the_tokens_of_a_flat_image_whatever_the_two_sizes_of_patches(patch, volume_patch, sums_to):
+    vit = VisionTransformer(patch, patch, embed_dim=12, depth=1, num_heads=1, num_classes=0)
+    kernel = vit.patch_embed.proj.weight
+    kernel.data = torch.randn(kernel.shape, generator=torch.Generator().manual_seed(patch))
+    if sums_to is not None:
+        kernel.data -= kernel.mean(dim=(1, 2, 3), keepdim=True)
+    side = 2 * volume_patch
+    tokenizer = VolumeTokenizer(12, side, volume_patch, 1, torch.Generator().manual_seed(0))
+    inflate(tokenizer, vit)
+    flat = tokenizer(torch.full((1, 1, side, side, side), 0.25))[0, 0]
+    torch.testing.assert_close(
+        flat, vit.patch_embed(torch.full((1, 3, patch, patch), 0.25))[0, 0], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_each_pixel_of_a_kernel_counts_by_the_area_that_it_shares_with_a_voxel():
+    """Independent of any resizing: each pixel cut into 2 x 2, so that 3 pixels are 6, of which each voxel takes 3."""
+    vit = VisionTransformer(3, 3, embed_dim=2, depth=1, num_heads=1, num_classes=0)
+    tokenizer = VolumeTokenizer(2, 4, 2, 1, torch.Generator().manual_seed(0))
+    inflate(tokenizer, vit)
+    cut = vit.patch_embed.proj.weight.mean(dim=1).repeat_interleave(2, 1).repeat_interleave(2, 2)
+    means = cut.unfold(1, 3, 3).unfold(2, 3, 3).mean(dim=(-1, -2))
+    torch.testing.assert_close(tokenizer.projection.weight[:, 0, 0], means * (3 * 3**2 / 2**3))
 
 
 def test_inflated_positions_are_those_of_2d_at_every_depth(inflated):
