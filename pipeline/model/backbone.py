@@ -47,6 +47,8 @@ def build_backbone(
     _check_name(backbone)
     options = {"num_classes": 0, "img_size": image_size} | dict(backbone_args or {})
     if "mlp_layer" in options:
+        if options["mlp_layer"].startswith("SwiGLU"):
+            options.setdefault("act_layer", "silu")  # timm's blocks would hand on their GELU
         options["mlp_layer"] = MLP_LAYERS[options["mlp_layer"]]
     # Images are always of that size; a model that takes any would hand its tokens on in two dimensions.
     options["dynamic_img_size"] = False

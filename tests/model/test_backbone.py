@@ -108,3 +108,11 @@ def test_what_differs_in_more_than_its_sizes_is_refused(monkeypatch, made, prope
 def test_another_patch_size_than_the_backbones_is_refused_saying_expected_and_found():
     with pytest.raises(PipelineError, match=r"model\.patch_size: test_vit has patches of 16 pixels, expected 8"):
         build_backbone("test_vit", 8, 32)
+
+
+@pytest.mark.parametrize("layer", ["SwiGLU", "SwiGLUPacked"])
+def test_a_swiglu_has_the_activation_that_it_is_called_by_unless_another_is_given(layer):
+    (given, otherwise) = ({"mlp_layer": layer}, {"mlp_layer": layer, "act_layer": "gelu"})
+    acts = [build_backbone("test_vit", 16, 32, "meta", each).blocks[0].mlp.act for each in (given, otherwise)]
+    assert isinstance(acts[0], torch.nn.SiLU)
+    assert not isinstance(acts[1], torch.nn.SiLU)
