@@ -4,7 +4,9 @@ The client reads HF_ENDPOINT (a mirror), HF_TOKEN (for what is not open to all) 
 """
 
 import json
+import math
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +15,8 @@ from typing import Any
 
 from pipeline.data.augment import Statistics
 from pipeline.errors import PipelineError
-from pipeline.model.vit import get_pretrained_cfg, list_models
+from pipeline.model.vit import VisionTransformer, get_pretrained_cfg, list_models
+from pipeline.weights.claims import check
 
 # By name, safe ones first, as timm and transformers look for them.
 _WEIGHTS = (
@@ -29,38 +32,42 @@ _STATISTICS = {
     "preprocessor_config.json": (("image_mean",), ("image_std",)),
     "open_clip_config.json": (("preprocess_cfg", "mean"), ("preprocess_cfg", "std")),
 }
-# Arguments in a repository's configuration that are no part of the backbone, or are given by other keys.
-_ASIDE = (
-    *("num_classes", "global_pool", "fc_norm", "class_token", "in_chans"),
-    *("img_size", "dynamic_img_size", "patch_size"),
-)
+# How a revision may be written: a branch, a tag or a commit.
+_REVISION = re.compile(r"[\w.\-]+(/[\w.\-]+)*")
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file of a repository: where it lies, its name with that of the repository, and what that says of it."""
+    """A file of a repository: where it lies, its name with that of the repository, and what that says of it.
+
+    `found_in` is where mean and std stand, or why they are not known. `told` says whether the repository told of heads
+    and activation, so that they were held against the model.
+    """
 
     path: Path
     name: str
     revision: str
     statistics: Statistics | None
     found_in: str | None
+    told: bool
 
 
-def fetch(spec: str, architecture: str, arguments: Mapping[str, Any], cache: Path) -> Fetched:
+def fetch(spec: str, model: VisionTransformer, architecture: str, arguments: Mapping[str, Any], cache: Path) -> Fetched:
     """Return the weights of `<timm tag>`, or of `<org>/<repo>[@revision]`, for a model of timm's.
+
+    `architecture` is that model's name and `arguments` those that it was built with beside it.
 
     Raises PipelineError if there is no such thing, if the hub cannot be reached and nothing is cached, or if it says
     that the weights are those of another model.
     """
     if "/" in spec:
-        return _from_repository(spec, architecture, arguments, cache)
+        return _from_repository(spec, model, architecture, arguments, cache)
     config = _registered(spec, architecture)
     repository = _Repository(f"model.weights: hub:{spec}", config.hf_hub_id, cache)
     first = (config.hf_hub_filename,) if config.hf_hub_filename else ()
     path = repository.first_of((*first, *_WEIGHTS))
     statistics = (tuple(config.mean), tuple(config.std))
-    return Fetched(path, f"{repository.name}/{path.name}", path.parent.name, statistics, "timm")
+    return Fetched(path, f"{repository.name}/{path.name}", path.parent.name, statistics, "timm", told=True)
 
 
 def _registered(tag: str, architecture: str) -> Any:
@@ -81,34 +88,39 @@ def _registered(tag: str, architecture: str) -> Any:
     return config
 
 
-def _from_repository(spec: str, architecture: str, arguments: Mapping[str, Any], cache: Path) -> Fetched:
+def _from_repository(
+    spec: str, model: VisionTransformer, architecture: str, arguments: Mapping[str, Any], cache: Path
+) -> Fetched:
     name = f"model.weights: hub:{spec}"
     repository = _Repository(name, spec, cache)
     said = repository.read("config.json")
-    _check_architecture(name, said, architecture, arguments)
+    told = check(name, said, model, architecture, arguments)
     path = repository.first_of(_WEIGHTS)
+    statistics = found_in = None
     for file, keys in _STATISTICS.items():
         tree = said if file == "config.json" else repository.read(file)
-        statistics = tuple(_triple(_under(tree, key)) for key in keys)
-        if None not in statistics:
-            return Fetched(path, f"{repository.name}/{path.name}", path.parent.name, statistics, f"the hub's {file}")
-    return Fetched(path, f"{repository.name}/{path.name}", path.parent.name, None, None)
+        if _under(tree, ("do_normalize",)) is False:
+            triples = [(0.0,) * 3, (1.0,) * 3]
+        else:
+            triples = [_triple(_under(tree, key)) for key in keys]
+        if None in triples:
+            continue
+        if problem := _scaled(tree):
+            found_in = f"the hub's {file} {problem}"
+            continue
+        statistics, found_in = tuple(triples), f"the hub's {file}"
+        break
+    return Fetched(path, f"{repository.name}/{path.name}", path.parent.name, statistics, found_in, told)
 
 
-def _check_architecture(name: str, said: Any, architecture: str, arguments: Mapping[str, Any]) -> None:
-    """Hold what the repository says that its weights belong to against the model."""
-    found = _under(said, ("architecture",))
-    if not isinstance(found, str):
-        return  # not timm's own: names and shapes of tensors will tell
-    if found != architecture:
-        raise PipelineError(f"{name}: weights of {found}, but model.backbone is {architecture}; they must agree")
-    needed = _under(said, ("model_args",)) or {}
-    needed = {key: value for key, value in dict(needed).items() if key not in _ASIDE}
-    if needed != dict(arguments):
-        way_out = ", ".join(f"{key}: {json.dumps(value)}" for key, value in needed.items())
-        raise PipelineError(
-            f"{name}: weights of {found} with other arguments; model.backbone_args must be {{{way_out}}}"
-        )
+def _scaled(tree: Any) -> str | None:
+    """Say how pixels are scaled before mean and std are meant, if not to [0, 1]."""
+    factor = _under(tree, ("rescale_factor",))
+    if _under(tree, ("do_rescale",)) is False:
+        return "leaves pixels as they are, not in [0, 1], before mean and std"
+    if isinstance(factor, int | float) and not math.isclose(factor, 1 / 255, rel_tol=1e-3):
+        return f"multiplies pixels by {factor:g}, not by 1/255, before mean and std"
+    return None
 
 
 def _under(tree: Any, keys: tuple[str, ...]) -> Any:
@@ -132,6 +144,8 @@ class _Repository:
         self._said = name
         self.name, _, revision = spec.partition("@")
         self._revision = revision or None
+        if revision and (not _REVISION.fullmatch(revision) or ".." in revision):
+            raise PipelineError(f"{name}: {revision} is no revision; it must be a branch, a tag or a commit")
         self._cache = cache
         self._asked = False
         self._out_of_reach: str | None = None  # why only what is cached can be had, once that is known

@@ -27,8 +27,8 @@ HUB = "hub:"
 class Source:
     """A file on disk; `name` is its file name, or `random`, so that a path says nothing about a machine.
 
-    A hub also tells which `revision` of its files it is, mean and std of what it was trained on, and, in `found_in`,
-    where it says those.
+    A hub also tells which `revision` of its files it is, mean and std of what it was trained on, in `found_in` where it
+    says those or why they are not known, and `told` whether heads and activation are known to be the model's.
     """
 
     path: Path
@@ -37,6 +37,7 @@ class Source:
     revision: str | None = None
     statistics: Statistics | None = None
     found_in: str | None = None
+    told: bool = False
 
 
 def locate(
@@ -61,10 +62,10 @@ def locate(
     if weights.startswith(HUB):
         from pipeline.weights.hub import fetch  # which imports the hub's client
 
-        found = fetch(weights.removeprefix(HUB), architecture, arguments or {}, _folder() / "hub")
+        found = fetch(weights.removeprefix(HUB), model, architecture, arguments or {}, _folder() / "hub")
         digest = _digest(found.path)
         _check_sha256(f"model.weights: {weights}", digest, sha256)
-        return Source(found.path, found.name, digest, found.revision, found.statistics, found.found_in)
+        return Source(found.path, found.name, digest, found.revision, found.statistics, found.found_in, found.told)
     path = from_root(weights)
     if not path.is_file():
         found = "a folder, not a file" if path.is_dir() else "no such file"
