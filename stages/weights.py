@@ -4,6 +4,7 @@ import sys
 
 from pipeline.arguments import read_arguments
 from pipeline.command import run_command
+from pipeline.errors import PipelineError
 from pipeline.params import load_params
 
 
@@ -14,7 +15,7 @@ def main() -> None:
 
     from pipeline.layout import BACKBONE
     from pipeline.model.backbone import build_backbone
-    from pipeline.weights.account import account, mismatch, provenance_of
+    from pipeline.weights.account import account, hint, provenance_of, warnings
     from pipeline.weights.convert import save_backbone
     from pipeline.weights.fill import fill
     from pipeline.weights.load import known_statistics
@@ -25,12 +26,16 @@ def main() -> None:
     source = locate(model.weights, model.weights_sha256, vit, model.backbone, arguments)
     contents = fill(vit, source.path, model.backbone)
     provenance = provenance_of(model, source, contents)
-    if any(params.variant(name).model.normalisation == "auto" for name in params.ablation.run):
-        known_statistics(provenance)
+    normalisations = {name: params.variant(name).model.normalisation for name in params.ablation.run}
+    if "auto" in normalisations.values():
+        try:
+            known_statistics(provenance)
+        except PipelineError as error:
+            raise PipelineError(f"{error}{hint(model.backbone, source)}") from None
     save_backbone(vit, BACKBONE, provenance)
-    if warning := mismatch(model.normalisation, source, contents):
+    for warning in warnings(normalisations, model.backbone, source, contents):
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"{BACKBONE}: {account(vit, source, contents)}")
+    print(f"{BACKBONE}: {account(vit, model.backbone, source, contents)}")
 
 
 if __name__ == "__main__":

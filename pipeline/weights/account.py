@@ -1,11 +1,12 @@
 """What became of a file of weights: the provenance that goes with the backbone, and the stage's line."""
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.augment import HALF, STATISTICS, Statistics
-from pipeline.model.vit import VisionTransformer
+from pipeline.model.vit import VisionTransformer, get_pretrained_cfg, list_models
 from pipeline.weights.google_npz import Contents
-from pipeline.weights.source import Source
+from pipeline.weights.source import RANDOM, Source
 
 if TYPE_CHECKING:
     from pipeline.params import Model
@@ -18,7 +19,7 @@ def statistics_by(source: Source, contents: Contents) -> tuple[Statistics, str] 
     """Return mean and std that weights were trained by, and who says so; None if nobody does, as of random ones."""
     if source.statistics:
         return source.statistics, source.found_in
-    if contents.family == "Google" and source.name != "random":
+    if contents.family == "Google" and source.name != RANDOM:
         return HALF, "Google's recipe"
     return None
 
@@ -37,18 +38,41 @@ def provenance_of(model: "Model", source: Source, contents: Contents) -> dict[st
     return provenance
 
 
-def mismatch(normalisation: str, source: Source, contents: Contents) -> str | None:
-    """Say if images are normalised otherwise than those that the weights were trained on; None if not, or unknown."""
+def warnings(normalisations: Mapping[str, str], architecture: str, source: Source, contents: Contents) -> Iterator[str]:
+    """Say where variants, each by its model.normalisation, see images otherwise than the weights were trained on them.
+
+    Or where nobody says how that was.
+    """
     found = statistics_by(source, contents)
-    if found is None or normalisation == "auto" or STATISTICS[normalisation] == found[0]:
-        return None
-    return (
-        f"model.normalisation is {normalisation}, but {source.name} was trained by mean and std {_named(found[0])} "
-        f"according to {found[1]}, which auto takes"
-    )
+    if source.name == RANDOM:
+        return
+    for normalisation in dict.fromkeys(normalisations.values()):
+        variants = [variant for variant, value in normalisations.items() if value == normalisation]
+        where = "" if len(variants) == len(normalisations) else f" in {', '.join(variants)}"
+        if found is None:
+            yield (
+                f"{source.name} does not say by which mean and std it was trained; images are normalised by "
+                f"{normalisation}{where}, as model.normalisation says{hint(architecture, source)}"
+            )
+        elif normalisation != "auto" and STATISTICS[normalisation] != found[0]:
+            yield (
+                f"model.normalisation is {normalisation}{where}, but {source.name} was trained by mean and std "
+                f"{_named(found[0])} according to {found[1]}, which auto takes"
+            )
 
 
-def account(model: VisionTransformer, source: Source, contents: Contents) -> str:
+def hint(architecture: str, source: Source) -> str:
+    """Return, in brackets, why mean and std are not known, and what those of timm's own weights of that name are."""
+    tags = [tag for tag in list_models(architecture, pretrained=True) if tag.startswith(f"{architecture}.")]
+    configs = [config for tag in tags if (config := get_pretrained_cfg(tag))]
+    known = {(tuple(config.mean), tuple(config.std)) for config in configs}
+    notes = [source.found_in] if source.found_in else []
+    if len(known) == 1:
+        notes.append(f"timm's own weights of {architecture} were trained by {_named(known.pop())}")
+    return f" ({'; '.join(notes)})" if notes else ""
+
+
+def account(model: VisionTransformer, architecture: str, source: Source, contents: Contents) -> str:
     """Say in one line what a model was filled from, what of it was used, and what was left out."""
     tokens = model.pos_embed.shape[1]
     notes = [f"{len(contents.used)} arrays used", f"left out: {_listed(contents.left_out)}"]
@@ -58,6 +82,9 @@ def account(model: VisionTransformer, source: Source, contents: Contents) -> str
         notes.append(f"by the names of {contents.family}")
     if contents.tokens != tokens:
         notes.append(f"positions resized from {contents.tokens} to {tokens}")
+    notes += contents.notes
+    if contents.family != "Google" and not source.told and source.name != RANDOM:
+        notes.append(f"heads and activation taken for those of {architecture}, because nothing says them")
     if found := statistics_by(source, contents):
         notes.append(f"trained by mean and std {_named(found[0])} according to {found[1]}")
     revision = f", revision {source.revision}" if source.revision else ""

@@ -56,7 +56,7 @@ def _check_arguments(
     inner = said.get("model_args")
     theirs = dict(arguments)
     for key, value in (said | (inner if isinstance(inner, dict) else {})).items():
-        if key in BackboneArgs.model_fields and value is not None:
+        if key in BackboneArgs.model_fields:
             with suppress(ValidationError):  # a class by its name, or 0 registers: tensors will tell
                 theirs |= BackboneArgs.model_validate({key: value}).given()
     if theirs == dict(arguments):

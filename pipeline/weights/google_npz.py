@@ -80,7 +80,7 @@ class Layout:
 class Contents:
     """A file that fits: the names of its arrays that are used and that are not, and its number of positions.
 
-    `family` says whose names they are, and `prefix` what stands before them.
+    `family` says whose names they are, `prefix` what stands before them, and `notes` what is unusual about them.
     """
 
     used: tuple[str, ...]
@@ -88,6 +88,7 @@ class Contents:
     tokens: int
     prefix: str = ""
     family: str = "Google"
+    notes: tuple[str, ...] = ()
 
 
 def layout_of(model: VisionTransformer) -> Layout:

@@ -21,6 +21,7 @@ from pipeline.weights.google_npz import check_intact
 from pipeline.weights.random import RANDOM_SEED, write_random
 
 HUB = "hub:"
+RANDOM = "random"  # the name of weights that were never trained
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def locate(
     """
     if weights is None:
         path = write_random(_folder(), model, architecture, RANDOM_SEED)
-        return Source(path, "random", sha256_file(path))
+        return Source(path, RANDOM, sha256_file(path))
     if is_url(weights):
         return _fetch(weights, sha256, patience)
     if weights.startswith(HUB):
@@ -74,7 +75,12 @@ def locate(
         )
     digest = _digest(path)
     _check_sha256(f"model.weights: {path}", digest, sha256)
-    return Source(path, path.name, digest)
+    return Source(path, _called(path.name), digest)
+
+
+def _called(file: str) -> str:
+    """Return the name of a file, never that of random weights."""
+    return f"{file} (a file)" if file == RANDOM else file
 
 
 def _digest(path: Path) -> str:
@@ -113,7 +119,7 @@ def _fetch(url: str, sha256: str | None, patience: Patience) -> Source:
                     pass
         except PipelineError as error:
             raise PipelineError(f"{name}: {str(error).removeprefix(f'{arrived}: ')}") from None
-        return Source(path, file, found)
+        return Source(path, _called(file), found)
 
     if path.exists():
         try:

@@ -9,8 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.errors import PipelineError
 from pipeline.model.backbone import build_backbone
-from pipeline.weights.google_npz import layout_of, random_npz
+from pipeline.weights.account import account, hint
+from pipeline.weights.google_npz import Contents, layout_of, random_npz
 from pipeline.weights.load import read_provenance
+from pipeline.weights.source import Source
 from stages.weights import main
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -21,8 +23,9 @@ MODEL = {"backbone": "test_vit", "patch_size": 16, "image_size": 32, "weights": 
 def stage(tmp_path, monkeypatch):
     """Run the stage in a folder of its own, on the committed params with other values in `model`."""
 
-    def run(variants=None, **changes):
+    def run(variants=None, run=("mosaic",), **changes):
         params = yaml.safe_load(PARAMS.read_text())
+        params["ablation"]["run"] = list(run)
         params["model"] |= MODEL | changes
         for key, value in (variants or {}).items():
             params["ablation"]["variants"]["mosaic"][key] = value
@@ -101,6 +104,74 @@ def test_a_bare_file_does_not_say_its_mean_and_std_which_is_refused_with_auto_in
         assert not (tmp_path / "weights").exists()
     stage(weights=weights, normalisation="imagenet")
     assert "mean" not in read_provenance(Path("weights/backbone.safetensors"))
+
+
+def test_images_of_weights_that_do_not_say_their_mean_and_std_are_said_to_be_normalised_by_a_guess(
+    stage, tmp_path, capsys
+):
+    weights = bare_file(tmp_path)
+    stage(weights=weights, normalisation="clip")
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning == (
+        "warning: vit.safetensors does not say by which mean and std it was trained; images are normalised by clip, "
+        "as model.normalisation says (timm's own weights of test_vit were trained by half)"
+    )
+    with pytest.raises(PipelineError, match=r"must be one of half, .* \(timm's own weights of test_vit were trained"):
+        stage(weights=weights, normalisation="auto")
+    stage(normalisation="clip")
+    assert capsys.readouterr().err == ""
+
+
+def test_tags_of_timm_that_do_not_agree_and_names_without_one_give_no_hint():
+    source = Source(Path("vit.pth"), "vit.pth", "0")
+    for name in ("vit_base_patch16_224", "vit_small_patch16_18x2_224"):
+        assert hint(name, source) == ""
+    assert hint("test_vit", Source(Path("a"), "a", "0", found_in="it says so")).startswith(" (it says so; timm's own ")
+
+
+@pytest.mark.parametrize(
+    ("base", "override", "warned"),
+    [
+        ("imagenet", None, ["is imagenet, but"]),
+        ("half", "imagenet", ["is imagenet in mosaic, but"]),
+        ("imagenet", "half", ["is imagenet in shared, but"]),
+        ("imagenet", "clip", ["is imagenet in shared, but", "is clip in mosaic, but"]),
+        ("clip", "auto", ["is clip in shared, but"]),
+        ("half", "auto", []),
+    ],
+)
+def test_each_variant_that_runs_is_warned_of_another_mean_and_std(stage, tmp_path, capsys, base, override, warned):
+    random_npz(tmp_path / "vit.npz", layout_of(build_backbone("test_vit", 16, 32)), seed=5)
+    changed = {"model.normalisation": override} if override else {}
+    stage(weights="vit.npz", normalisation=base, run=["shared", "mosaic"], variants=changed)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(warned)
+    for line in warned:
+        assert sum(line in each for each in lines) == 1
+
+
+def test_a_file_that_is_called_random_is_not_taken_for_random_weights(stage, tmp_path, capsys):
+    Path(bare_file(tmp_path)).rename(tmp_path / "random")
+    with pytest.raises(PipelineError, match=r"^model\.normalisation: auto, but random \(a file\) does not say"):
+        stage(weights="random", normalisation="auto")
+    stage(weights="random", normalisation="imagenet")
+    assert read_provenance(Path("weights/backbone.safetensors"))["source"] == "random (a file)"
+    assert capsys.readouterr().err.startswith("warning: random (a file) does not say")
+
+
+def test_of_a_bare_file_it_is_said_that_heads_and_activation_are_the_named_models(stage, tmp_path, capsys):
+    told = "heads and activation taken for those of test_vit, because nothing says them"
+    stage(weights=bare_file(tmp_path))
+    assert told in capsys.readouterr().out
+    stage()
+    stage(backbone_args={"init_values": 0.1})
+    random_npz(tmp_path / "vit.npz", layout_of(build_backbone("test_vit", 16, 32)), seed=5)
+    stage(weights="vit.npz")
+    assert "heads" not in capsys.readouterr().out
+    vit = build_backbone("test_vit", 16, 32)
+    for known, count in ((True, 0), (False, 1)):
+        source = Source(Path("a"), "lab/vit/model.safetensors", "0", told=known)
+        assert account(vit, "test_vit", source, Contents((), (), 5, family="timm")).count(told) == count
 
 
 def test_googles_files_say_theirs_and_random_weights_have_none(stage, tmp_path, capsys):
