@@ -70,9 +70,8 @@ def level_sentences(results: Results, share: Results, metric: str) -> list[str]:
         return [f"{level}."]
     by_kind = {kind: drop(kept(results, [kind], EVERY), main, metric).value for kind in kinds}
     most, least = (pick(by_kind, key=by_kind.__getitem__) for pick in (max, min))
-    return [
-        f"{level}, most to {KINDS[most]} ({_share(by_kind[most])}\u00a0%), least to {KINDS[least]} ({_share(by_kind[least])}\u00a0%)."
-    ]
+    ends = [f"{KINDS[kind]} ({_share(by_kind[kind])}\u00a0%)" for kind in (most, least)]
+    return [f"{level}, most to {ends[0]}, least to {ends[1]}."]
 
 
 def named(kinds: Iterable[str]) -> str:
