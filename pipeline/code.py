@@ -28,15 +28,36 @@ HOW = (
 # What decides in these stages alone. Of the parameters, those that count are in files or named in dvc.yaml.
 ONLY_IN = {
     "pipeline/fields.py": ("configure", "declare"),
-    "pipeline/own.py": ("configure", "declare", "download", "download_external"),
+    "pipeline/own.py": ("configure", "declare", "own"),
     "pipeline/params.py": ("configure", "declare"),
     "pipeline/lineage.py": ("evaluate", "analyse", "corrupt", "transfer"),
 }
+# What reads files of one's own makes nothing of any other dataset, so it is no code of the stages that import it: its
+# digest is declared with each dataset that it reads (pipeline/declared.py).
+OWN = "pipeline/data/own"
 
 
 def list_code(stage: str, root: Path = ROOT) -> str:
     """Return the files that decide what `stages/<stage>.py` makes: a line with md5 and path of each, sorted."""
-    todo, modules = [root / "stages" / f"{stage}.py"], set()
+    return _list(stage, [root / "stages" / f"{stage}.py", *([_own(root)] if stage == "declare" else [])], root)
+
+
+def code_digest(stage: str) -> str:
+    """Return one md5 for the code of a stage."""
+    return md5_text(list_code(stage))
+
+
+def own_digest(root: Path = ROOT) -> str:
+    """Return one md5 for the code that reads files of one's own."""
+    return md5_text(_list("own", [_own(root)], root))
+
+
+def _own(root: Path) -> Path:
+    return root / OWN / "build.py"
+
+
+def _list(stage: str, todo: list[Path], root: Path) -> str:
+    modules: set[Path] = set()
     while todo:
         module = todo.pop()
         if module not in modules:
@@ -45,11 +66,6 @@ def list_code(stage: str, root: Path = ROOT) -> str:
     files = modules | {file for module in modules for file in _beside(module)}
     named = {file.relative_to(root).as_posix(): file for file in files}
     return "".join(f"{md5_file(named[name])}  {name}\n" for name in sorted(named) if _decides(name, stage))
-
-
-def code_digest(stage: str) -> str:
-    """Return one md5 for the code of a stage."""
-    return md5_text(list_code(stage))
 
 
 def _decides(name: str, stage: str) -> bool:
@@ -71,7 +87,9 @@ def _imported(module: Path, root: Path) -> Iterator[Path]:
         if isinstance(node, ast.ImportFrom) and node.module and node not in for_types:
             folder = root.joinpath(*node.module.split("."))
             for candidate in (folder, *(folder / alias.name for alias in node.names)):
-                if (file := candidate.with_suffix(".py")).is_file():
+                file = candidate.with_suffix(".py")
+                own = root / OWN in file.parents and root / OWN not in module.parents
+                if file.is_file() and not own:
                     yield file
 
 

@@ -1,6 +1,7 @@
 """What params.yaml declares of each dataset, in two files a dataset, so that stages depend on what concerns them alone.
 
-`declared/<dataset>/source.yaml` decides what its images and labels are, `about.yaml` is what is said of it.
+`declared/<dataset>/source.yaml` decides what its images and labels are, `about.yaml` is what is said of it. The former
+has a digest of the code that reads files of one's own, where a dataset is one: mending a reader reads no other again.
 """
 
 import difflib
@@ -14,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.atomic import write_text
+from pipeline.code import own_digest
 from pipeline.data import official
 from pipeline.datasets import About, Dataset
 from pipeline.errors import PipelineError
@@ -55,7 +57,7 @@ def write_declarations(params: Params) -> tuple[str, ...]:
     names = (*params.data.datasets, *params.data.external)
     for name in names:
         own = params.data.own.get(name)
-        source = {"form": params.data.form(name).form()} | ({"own": own.source()} if own else {})
+        source = {"form": params.data.form(name).form()} | ({"own": own.source(), "code": own_digest()} if own else {})
         for file, tree in ((source_file(name), source), (about_file(name), about(params.data, name).record())):
             write_text(file, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     for folder in DECLARED.iterdir():

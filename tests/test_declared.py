@@ -92,6 +92,15 @@ def test_how_a_dataset_is_read_stands_in_its_source(change):
     assert source_file("thyroid").read_bytes() != source
 
 
+def test_other_code_that_reads_own_files_reads_those_alone_again(monkeypatch):
+    declare("thyroid", "breastmnist", thyroid=THYROID)
+    before = digests()
+    monkeypatch.setattr("pipeline.declared.own_digest", lambda: "other code")
+    declare("thyroid", "breastmnist", thyroid=THYROID)
+    assert {file for file, digest in digests().items() if digest != before[file]} == {"declared/thyroid/source.yaml"}
+    assert read_source("thyroid").own is not None
+
+
 def test_files_of_ones_own_become_a_cache_that_says_what_was_done_to_them_beside_the_test_alone():
     params = declare("thyroid", thyroid=THYROID)
     images = np.random.default_rng(0).integers(0, 256, (40, 20, 16), dtype=np.uint8)
