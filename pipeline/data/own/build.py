@@ -47,7 +47,7 @@ def write_own(target: Path, name: str, own: Own, size: int) -> list[str]:
             spool.write(image.data)
         spool.flush()
         with refusing(f"{where}: {own.path}"):
-            notes.refuse_dark()
+            notes.refuse_ranges()
             splits, on_split = assign(source.cases, seen, own)
         said = [*source.notes, *notes.sentences(), *on_split]
         shape = (size,) * own.dimension + ((3,) if own.channels == 3 else ())

@@ -10,7 +10,8 @@ from pipeline.data.own.picture import Picture, check_size, check_values, with_ch
 from pipeline.data.own.resample import resample
 from pipeline.own import Own
 
-# Of an image's values on either side, with `window: each`.
+# Of an image's values on either side, which `window: each` leaves out, and what is taken for its range in doubt: a hot
+# pixel, or a burnt-in letter, says nothing of the others.
 OUTERMOST = 0.005
 
 
@@ -19,7 +20,8 @@ class Converted:
     """An image uint8, as it is kept, and what was done to it.
 
     `shape` is the size that it had, `square` whether its sides were equal (in space, not in pixels), `enlarged` whether
-    it has more pixels along an axis now. `low` and `high` became 0 and 255, `least` and `most` are its values.
+    it has more pixels along an axis now. `low` and `high` became 0 and 255, `least` and `most` are its values, and
+    `inner` the range of those without the outermost on either side.
     """
 
     image: NDArray[np.uint8]
@@ -30,6 +32,7 @@ class Converted:
     high: float
     least: float
     most: float
+    inner: tuple[float, float]
     facts: tuple[str, ...]
 
 
@@ -42,7 +45,10 @@ def convert(picture: Picture, own: Own, size: int) -> Converted:
         raise ValueError(f"is {' x '.join(map(str, shape))}: one {'slice' if own.dimension == 3 else 'line'} alone")
     check_values(values)
     least, most = float(values.min()), float(values.max())
-    low, high = _window(picture, values, own, (least, most))
+    # Asked for where it matters; of two values the rarer is no outlier.
+    asked = own.window == "each" or (own.window is None and picture.span not in (None, (0, 255)))
+    inner = _inner(values) if asked and values.dtype.kind != "b" else (least, most)
+    low, high = _window(picture, own, inner, (least, most))
     extents = [length * step for length, step in zip(shape, picture.spacing, strict=True)]
     values, sizes = _fitted(values, extents, size, own.fit)
     if values.dtype == np.uint8 and (low, high) == (0, 255) and sizes == values.shape[: own.dimension]:
@@ -60,20 +66,25 @@ def convert(picture: Picture, own: Own, size: int) -> Converted:
         high=high,
         least=least,
         most=most,
+        inner=inner,
         facts=picture.facts + facts,
     )
 
 
-def _window(picture: Picture, values: NDArray, own: Own, found: tuple[float, float]) -> tuple[float, float]:
+def _inner(values: NDArray) -> tuple[float, float]:
+    """Return the range of an image's values without the outermost on either side."""
+    flat = values.reshape(-1)
+    first = int(OUTERMOST * (len(flat) - 1))
+    ordered = np.partition(flat, (first, len(flat) - 1 - first))
+    return float(ordered[first]), float(ordered[len(flat) - 1 - first])
+
+
+def _window(picture: Picture, own: Own, inner: tuple[float, float], found: tuple[float, float]) -> tuple[float, float]:
     """Return the values that become 0 and 255."""
     if isinstance(own.window, tuple):
         return own.window
     if own.window == "each":
-        flat = values.reshape(-1)
-        first = int(OUTERMOST * (len(flat) - 1))
-        ordered = np.partition(flat, (first, len(flat) - 1 - first))
-        low, high = float(ordered[first]), float(ordered[len(flat) - 1 - first])
-        low, high = (low, high) if low < high else found
+        low, high = inner if inner[0] < inner[1] else found
         return (low, high) if low < high else (low, low + 1)
     if picture.span is None:
         raise ValueError(

@@ -25,7 +25,8 @@ _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 def read_dicom(place: Path, dimension: int) -> Picture:
     """Return the image, or for `dimension` 3 the volume, of a file or of a folder with the files of one series.
 
-    Values are those after the file's slope and intercept. Raises whatever pydicom does, and ValueError.
+    Values are those after the file's slope and intercept; of 16 bits those have no span, since a scanner's unit ends
+    somewhere within. Raises whatever pydicom does, and ValueError.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what a file should have, but is read without
@@ -75,8 +76,8 @@ class _Frame:
     def _scale(self) -> tuple[float, float]:
         return float(self.get("RescaleSlope") or 1), float(self.get("RescaleIntercept") or 0)
 
-    def values(self) -> tuple[NDArray, tuple[float, float]]:
-        """Return the values, after slope and intercept, and the smallest and largest that there may be."""
+    def values(self) -> tuple[NDArray, tuple[float, float] | None]:
+        """Return the values, after slope and intercept, and the smallest and largest that there may be, if known."""
         kind = self._dataset.get("PhotometricInterpretation", "")
         if kind.startswith("PALETTE"):
             raise ValueError(f"colours are {kind}; write it as grey or RGB")
@@ -88,7 +89,7 @@ class _Frame:
         if (slope, intercept) == (1, 0):
             return stored, (float(least), float(most))
         low, high = sorted((slope * least + intercept, slope * most + intercept))
-        return stored * np.float32(slope) + np.float32(intercept), (low, high)
+        return stored * np.float32(slope) + np.float32(intercept), (low, high) if bits < 16 else None
 
 
 def _opened(file: Path) -> "Dataset":
@@ -141,7 +142,8 @@ def _volume(frames: list[_Frame], facts: tuple[str, ...]) -> Picture:
     if read[0][0].ndim != 2:
         raise ValueError("its slices have colours, but volumes have one channel")
     turned, spacing, turning = to_canonical(np.stack([values for values, _ in read]), directions)
-    span = min(low for _, (low, _) in read), max(high for _, (_, high) in read)
+    spans = [span for _, span in read if span is not None]
+    span = (min(low for low, _ in spans), max(high for _, high in spans)) if len(spans) == len(read) else None
     return Picture(turned, spacing, span, frames[0].inverted, (*facts, *frames[0].facts(), *turning))
 
 

@@ -13,7 +13,7 @@ _FITTED = {
     "crop": "cut to the square in their middle",
 }
 # Of the 256 grey levels, how many must be used for a whole type's range to be meant.
-FEWEST_LEVELS = 16
+FEWEST_LEVELS = 64
 
 
 class Notes:
@@ -26,6 +26,7 @@ class Notes:
         self._shapes: Counter[tuple[int, ...]] = Counter()
         self._oblong = self._enlarged = self._beyond = self._n = 0
         self._spans: dict[tuple[float, float], tuple[float, float]] = {}
+        self._inner: dict[tuple[float, float], tuple[float, float]] = {}
 
     def saw(self, image: Converted) -> None:
         """Count an image."""
@@ -37,12 +38,24 @@ class Notes:
         self._beyond += image.least < image.low or image.most > image.high
         if self._own.window is None:
             span = image.low, image.high
-            least, most = self._spans.get(span, (image.least, image.most))
-            self._spans[span] = min(least, image.least), max(most, image.most)
+            for of_span, (low, high) in ((self._spans, (image.least, image.most)), (self._inner, image.inner)):
+                least, most = of_span.get(span, (low, high))
+                of_span[span] = min(least, low), max(most, high)
 
-    def refuse_dark(self) -> None:
-        """Raise ValueError if what the files can hold is so much more than what they do that no contrast is left."""
-        for (low, high), (least, most) in self._spans.items():
+    def refuse_ranges(self) -> None:
+        """Raise ValueError if what the files can hold says nothing of what is black and white in them.
+
+        So it is where that differs from one to the next, or is so much more than what they hold that no contrast would
+        be left.
+        """
+        if len(self._spans) > 1:
+            first, *_, last = (f"{_number(low)} to {_number(high)}" for low, high in sorted(self._spans))
+            some = f"{first} and {last}" if len(self._spans) == 2 else f"from {first} on up to {last}"
+            raise ValueError(
+                f"files can hold unlike values, {some}, so that one grey would be several; make them alike, or say "
+                "`window: [low, high]`, or `window: each` for each image's own range"
+            )
+        for (low, high), (least, most) in self._inner.items():
             levels = int((most - least) / (high - low) * 255) + 1
             if (low, high) != (0, 255) and levels < FEWEST_LEVELS:
                 raise ValueError(

@@ -14,6 +14,9 @@ from pipeline.reading import reason
 # Of one image or volume. What is larger is a slide to be cut into images, or a file made to fill memory.
 MOST_PIXELS = 1 << 28
 
+# By which fractions may miss 0 and 1, for having been computed.
+_ROUNDING = 1e-6
+
 _LARGEST = {"b": 1, "u1": 255, "u2": 65535}
 
 
@@ -63,7 +66,8 @@ def shown(shape: tuple[int, ...]) -> str:
 def whole_span(values: NDArray) -> tuple[float, float] | None:
     """Return what values of this type range over: fractions from 0 to 1, small unsigned numbers whole; else None."""
     if values.dtype.kind == "f":
-        return (0.0, 1.0) if values.min() >= 0 and values.max() <= 1 else None
+        missed = max(_ROUNDING, float(np.finfo(values.dtype).eps))
+        return (0.0, 1.0) if values.min() >= -missed and values.max() <= 1 + missed else None
     largest = _LARGEST.get(values.dtype.str[1:]) or _LARGEST.get(values.dtype.kind)
     return None if largest is None else (0.0, float(largest))
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data.own.convert import convert
-from pipeline.data.own.picture import Picture
+from pipeline.data.own.picture import Picture, whole_span
 from pipeline.data.own.resample import resample
 
 
@@ -68,6 +68,14 @@ def test_each_image_may_have_a_range_of_its_own(declare):
     dark = convert(picture(ramp, span=None), declare(window="each", fit="stretch"), 8)
     np.testing.assert_array_equal(bright.image, dark.image)
     assert (dark.low, dark.high) == (4, 995)
+
+
+def test_fractions_may_miss_0_and_1_by_rounding(declare):
+    values = np.linspace(-1e-7, 1.0000001, 64, dtype=np.float32).reshape(8, 8)
+    made = convert(picture(values, span=whole_span(values)), declare(), 8)
+    assert (made.image.min(), made.image.max()) == (0, 255)
+    assert whole_span(values * 1.01) is None
+    assert whole_span(values - 0.01) is None
 
 
 def test_a_constant_image_has_no_range_and_is_black(declare):

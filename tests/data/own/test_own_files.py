@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.data.own import build as building
 from pipeline.datasets import SPLITS
+from pipeline.errors import PipelineError
 
 
 def rows_of(images, made):
@@ -160,6 +161,21 @@ def test_volumes_of_other_proportions_are_as_wide_as_in_space(place, built, decl
     assert "From 5 x 20 x 20 voxels to 8 x 8 x 8; sides of different length in mm: all 12" in made["notes"]
     assert "all 12, padded with black (fit: pad)" in made["notes"]
     assert "Values 0 to 900 became 0 to 255 (window); some beyond, cut off: 0 of 12." in made["notes"]
+
+
+def test_pictures_in_a_few_bits_of_many_are_refused_and_black_and_white_is_not(place, built, declare):
+    def saved(images):
+        labels = np.arange(len(images)) % 2
+        np.savez(place / "files" / "mine.npz", images=images, labels=labels)
+        return declare(kind="npz", path="files/mine.npz")
+
+    sparse = np.zeros((30, 32, 32), bool)
+    sparse[np.arange(30), np.arange(30), 0] = True
+    assert built(saved(sparse), size=32)["train_images"].max() == 255
+    fractions = np.linspace(0, 0.2, 30 * 32 * 32).reshape(30, 32, 32)
+    with pytest.raises(PipelineError, match="51 of 256 grey levels would be left"):
+        built(saved(fractions))
+    assert built(saved(fractions * 2))["train_images"].max() > 99
 
 
 def test_copies_of_an_image_are_drawn_into_one_split_whoever_has_them(pngs, place, built, declare, write_csv):

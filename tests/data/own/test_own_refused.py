@@ -85,9 +85,23 @@ def bomb(files: Path) -> None:
     (files / "07.png").write_bytes(content)
 
 
-def dark(files: Path) -> None:
-    for file in files.glob("*.png"):
-        Image.fromarray(np.asarray(Image.open(file)).astype(np.uint16) * 8).save(file)
+def deep(highest: int, hot: bool = False) -> Callable[[Path], None]:
+    """Images of 16 bits from 0 to `highest`, or one of them with a pixel of 65535."""
+
+    def damage(files: Path) -> None:
+        for index, file in enumerate(files.glob("*.png")):
+            ramp = np.linspace(0, highest, 32 * 32).reshape(32, 32).astype(np.uint16)
+            ramp[1, index] = highest
+            ramp[3, 3] = 65535 if hot and not index else ramp[3, 3]
+            Image.fromarray(ramp).save(file)
+
+    return damage
+
+
+def some_deep(files: Path) -> None:
+    for index in range(10):
+        file = files / f"{index:02}.png"
+        Image.fromarray(np.asarray(Image.open(file)).astype(np.uint16) * 257).save(file)
 
 
 IN_ROW = "labels.csv, line 9: "
@@ -282,7 +296,13 @@ IMAGES = [
         image(Image.fromarray, format="TIFF", save_all=True, append_images=[Image.new("L", (8, 8))]),
         (IMAGE, "holds 2 images, where one is meant"),
     ),
-    Refused("twelve bits in sixteen", dark, (HERE, "grey levels would be left; say `window: [0, 2040]`")),
+    Refused("twelve bits in sixteen", deep(4095), (HERE, "16 of 256 grey levels would be left; say `window: [")),
+    Refused("twelve bits and a hot pixel", deep(4095, hot=True), (HERE, "16 of 256 grey levels would be left")),
+    Refused(
+        "eight and sixteen bits",
+        some_deep,
+        (HERE, "files can hold unlike values, 0 to 255 and 0 to 65,535", "`window: each` for each image's own range"),
+    ),
     Refused(
         "a volume of one slice",
         lambda files: None,

@@ -9,6 +9,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from pipeline.data.own.axes import to_canonical
 from pipeline.data.own.files import read_picture
+from pipeline.errors import PipelineError
 
 SERIES = "1.2.3"
 SIDE = 6
@@ -155,6 +156,40 @@ def test_slope_and_intercept_are_those_of_each_slice(tmp_path):
     np.testing.assert_array_equal(picture.values, ramp()[:, ::-1, ::-1] * 2.0 - 1024)
     assert picture.span == (-1024, 2 * 4095 - 1024)
     assert "Slope and intercept of the file applied" in picture.facts
+
+
+def scans(place, write_csv, highest=4095, **values):
+    """Thirty volumes of one file, from 0 to `highest` as they are stored, with a CSV."""
+    for index in range(30):
+        volume = np.linspace(0, highest, 8**3).reshape(8, 8, 8)
+        volume[0, 0, index % 8] = index
+        of_file = {name: value(index) if callable(value) else value for name, value in values.items()}
+        saved(place / "files" / f"{index}.dcm", volume, **{"BitsStored": 16, "HighBit": 15} | of_file)
+    write_csv(place / "files" / "labels.csv", [(f"{index}.dcm", index % 2) for index in range(30)])
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"RescaleIntercept": -1024, "RescaleSlope": 1}, r"0.dcm .*values from -1024 to 3071, of which .*say `window"),
+        ({"RescaleIntercept": -1024, "RescaleSlope": 1, "PixelRepresentation": 1}, "0.dcm .*say `window"),
+        ({"PixelRepresentation": 1}, "16 of 256 grey levels would be left"),
+        (
+            {"BitsStored": 12, "HighBit": 11, "RescaleSlope": lambda index: 1 + index // 15},
+            "unlike values, 0 to 4,095 and 0 to 8,190, so that",
+        ),
+        (
+            {"BitsStored": 12, "HighBit": 11, "RescaleSlope": lambda index: 1 + index},
+            "unlike values, from 0 to 4,095 on up to 0 to 122,850, so that",
+        ),
+    ],
+)
+def test_a_scanners_unit_without_a_window_is_refused(place, built, declare, write_csv, values, says):
+    scans(place, write_csv, **values)
+    with pytest.raises(PipelineError, match=says):
+        built(declare(dimension=3))
+    assert built(declare(dimension=3, window=[-1024, 3071]))["train_images"].max() == 255
+    assert built(declare(dimension=3, window="each"))["train_images"].max() == 255
 
 
 def test_what_a_slice_refers_to_is_not_the_slice(tmp_path):
