@@ -1,5 +1,6 @@
 """Labels as people write them, and as the official layout has them: class indices, or a yes or no for each label."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,21 +8,30 @@ from numpy.typing import NDArray
 
 from pipeline.own import Own
 
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _YES_NO = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
 
 
 def class_index(text: str, classes: Sequence[str]) -> int:
-    """Return which class a name is, or else an index. Raises ValueError."""
+    """Return which class a name is, or else an index, unless some names are numbers themselves. Raises ValueError."""
     text = text.strip()
     folded = [name.strip().casefold() for name in classes]
-    if text.casefold() in folded:
-        return folded.index(text.casefold())
     index = text.removesuffix(".0")  # as pandas writes whole numbers beside an empty cell
+    for name in (text.casefold(), index.casefold()):
+        if name in folded:
+            return folded.index(name)
     if index.isascii() and index.isdigit():
+        if are_numbers(classes):
+            raise ValueError(f"label {text} is none of the classes {', '.join(classes)}, whose names are numbers")
         if int(index) < len(classes):
             return int(index)
         raise ValueError(f"label {index}, but the {len(classes)} classes are 0 to {len(classes) - 1}")
     raise ValueError(f"label {text!r} is none of the classes {', '.join(classes)}" if text else "no label")
+
+
+def are_numbers(classes: Sequence[str]) -> bool:
+    """Whether a number is some class's name, so that as an index it could be another one's."""
+    return any(_NUMBER.fullmatch(name.strip()) for name in classes)
 
 
 def yes_or_no(text: str, label: str) -> int:
@@ -35,7 +45,8 @@ def yes_or_no(text: str, label: str) -> int:
 def read_labels(found: NDArray, own: Own) -> NDArray[np.int64]:
     """Return labels [N,L] from an array in any of the forms that people's files have. Raises ValueError.
 
-    [N] and [N,1], class indices or names, or one-hot rows [N,C]; of several labels [N,L]. Numbers of any type.
+    [N] and [N,1], class indices or names, or one-hot rows [N,C]; of several labels [N,L]. Numbers of any type; where
+    classes are called by numbers, a number is a name.
     """
     classes = len(own.classes)
     if not found.ndim:
@@ -50,6 +61,8 @@ def read_labels(found: NDArray, own: Own) -> NDArray[np.int64]:
     if found.dtype.kind == "f" and not (np.isfinite(found) & (found == np.floor(found))).all():
         row = int(np.flatnonzero(~(np.isfinite(found) & (found == np.floor(found))).reshape(len(found), -1).all(1))[0])
         raise ValueError(f"row {row} is {_shown(found[row])}, not whole numbers")
+    if not own.multi_label and found.size == len(found) and are_numbers(own.classes):
+        return read_labels(found.astype(np.int64).astype(str), own)
     highest = 1 if own.multi_label or _one_hot(found, classes) else classes - 1
     rows = found.reshape(len(found), -1)
     if found.ndim > 2 or rows.shape[1] not in ((classes,) if own.multi_label else (1, classes)):

@@ -98,9 +98,11 @@ def test_a_class_may_be_written_in_several_ways(pngs, place, built, declare, wri
 
 def test_numbers_that_are_names_are_names(pngs, place, built, declare, write_csv):
     write_csv(place / "files" / "labels.csv", [(f"{index:02}.png", 1 + index % 2) for index in range(30)])
-    made = built(declare(classes=["2", "1"]))
-    labels = [1 - row % 2 for row, split in sorted(rows_of(pngs, made).items()) if split == "train"]
-    assert made["train_labels"][:, 0].tolist() == labels
+    np.savez(place / "files" / "mine.npz", images=pngs, labels=1.0 + np.arange(30) % 2)
+    for kind in ({}, {"kind": "npz", "path": "files/mine.npz"}):
+        made = built(declare(classes=["2", "1"], **kind))
+        labels = [1 - row % 2 for row, split in sorted(rows_of(pngs, made).items()) if split == "train"]
+        assert made["train_labels"][:, 0].tolist() == labels
 
 
 def folders(place, images, name=lambda index: "malignant" if index % 3 == 0 else "benign"):

@@ -149,6 +149,12 @@ CSV = [
     Refused("a label out of range", cell(7, 1, "2"), (HERE, IN_ROW, "label 2, but the 2 classes are 0 to 1")),
     Refused("a negative label", cell(7, 1, "-1"), (HERE, IN_ROW, "'-1' is none of the classes")),
     Refused("half a label", cell(7, 1, "0.5"), (HERE, IN_ROW, "'0.5' is none of the classes")),
+    Refused(
+        "an index where names are numbers",
+        rows(lambda cells: [row.__setitem__(1, str(index % 4)) for index, row in enumerate(cells)]),
+        (HERE, "line 2: label 0 is none of the classes 1, 2, 3, whose names are numbers"),
+        {"task": "multi-class", "classes": ["1", "2", "3"]},
+    ),
     Refused("no label", cell(7, 1, ""), (HERE, IN_ROW, "no label")),
     Refused("no file in a row", cell(7, 0, " "), (HERE, IN_ROW, "no file")),
     Refused("a missing file", cell(7, 0, "77.png"), (HERE, IN_ROW, "77.png: no such file")),
@@ -459,6 +465,12 @@ NPZ = [
             (FILE, "train_labels has 11 rows for 12 images"),
         ),
         ("a label too large", arrays(train_labels=at(3, 2)), (FILE, "train_labels: row 3 is 2, but labels are 0 to 1")),
+        (
+            "indices where names are numbers",
+            arrays(),
+            (FILE, "train_labels: label 0 is none of the classes 1, 2, whose names are numbers"),
+            {"classes": ["1", "2"]},
+        ),
         ("a label below 0", arrays(train_labels=at(3, -1)), (FILE, "train_labels: row 3 is -1, but labels are 0 to 1")),
         (
             "labels from 1",
