@@ -19,6 +19,16 @@ SUFFIXES = (".dcm", ".dicom", ".ima")
 # By which share the distances between slices may differ before one is taken to be missing.
 UNEVEN = 0.1
 
+# Degrees by which slices may be shifted against each other before it is worth a word.
+TILTED = 1.0
+
+# The parts of functional groups that say what is asked here; others tell of other images.
+_MACROS = (
+    "PixelMeasuresSequence",
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelValueTransformationSequence",
+)
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
@@ -54,12 +64,25 @@ class _Frame:
         self._groups = [dataset]
         for name, place in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", index or 0)):
             if len(found := dataset.get(name) or ()):
-                # What concerns one frame stands in sequences of one item.
-                self._groups += [part.value[0] for part in found[place] if part.VR == "SQ" and len(part.value)]
+                parts = (found[place].get(macro) for macro in _MACROS)
+                self._groups += [part[0] for part in parts if part]
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value of the header, the frame's own before the file's."""
         return next((group[name].value for group in reversed(self._groups) if name in group), default)
+
+    def of_file(self, name: str) -> Any:
+        """Return a value of the file's header, whatever is said of single frames."""
+        return self._dataset.get(name)
+
+    def beside(self, other: "_Frame") -> bool:
+        """Whether both are in one file."""
+        return self._dataset is other._dataset
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self._dataset.Rows), int(self._dataset.Columns)
 
     @property
     def inverted(self) -> bool:
@@ -69,9 +92,16 @@ class _Frame:
     def facts(self) -> tuple[str, ...]:
         """Say what was done to the values."""
         facts = ["Inverted, the largest value being black (MONOCHROME1)"] if self.inverted else []
-        if self._scale() != (1.0, 0.0):
+        if self._table:
+            facts.append("Values looked up in the file's table (modality LUT)")
+        elif self._scale() != (1.0, 0.0):
             facts.append("Slope and intercept of the file applied")
         return tuple(facts)
+
+    @property
+    def _table(self) -> Any:
+        """What stands in place of slope and intercept, if it does."""
+        return self._dataset.get("ModalityLUTSequence")
 
     def _scale(self) -> tuple[float, float]:
         return float(self.get("RescaleSlope") or 1), float(self.get("RescaleIntercept") or 0)
@@ -83,6 +113,13 @@ class _Frame:
             raise ValueError(f"colours are {kind}; write it as grey or RGB")
         stored = self._dataset.pixel_array
         stored = stored if self._index is None else stored[self._index]
+        if self._table:
+            from pydicom.pixels import apply_modality_lut
+
+            return apply_modality_lut(stored, self._dataset), (
+                0.0,
+                float((1 << int(self._table[0].LUTDescriptor[2])) - 1),
+            )
         bits, signed = int(self._dataset.BitsStored), bool(self._dataset.get("PixelRepresentation", 0))
         least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
         slope, intercept = self._scale()
@@ -117,7 +154,7 @@ def _series(folder: Path) -> list[_Frame]:
     if folders := [file.name for file in files if file.is_dir()]:
         raise ValueError(f"{folders[0]} in it is a folder; a DICOM series is a folder of files")
     frames = [frame for file in files for frame in _frames(_opened(file))]
-    if len(series := {frame.get("SeriesInstanceUID") for frame in frames}) > 1:
+    if len(series := {frame.of_file("SeriesInstanceUID") for frame in frames}) > 1:
         raise ValueError(f"holds {len(series)} DICOM series, where one volume is meant")
     return frames
 
@@ -126,19 +163,22 @@ def _volume(frames: list[_Frame], facts: tuple[str, ...]) -> Picture:
     """Put slices into their order in space, or without places into that of their numbers."""
     placed = all(frame.get("ImagePositionPatient") and frame.get("ImageOrientationPatient") for frame in frames)
     if placed:
-        directions, frames = _in_space(frames)
+        directions, frames, tilt = _in_space(frames)
+        facts += tilt
     else:
-        frames = sorted(frames, key=lambda frame: int(frame.get("InstanceNumber") or 0))
+        frames = _by_number(frames)
         thickness = frames[0].get("SpacingBetweenSlices") or frames[0].get("SliceThickness") or 1
         rows, columns = _pixel(frames[0])
         # As if axial, head last, so that it is not turned by a guess.
         directions = np.zeros((3, 3))
         directions[(2, 1, 0), (0, 1, 2)] = float(thickness), rows, columns
         facts += ("Without places of its slices, taken in the order of their numbers",)
+    if len({frame.shape for frame in frames}) > 1:
+        raise ValueError("its slices differ in size")
+    check_size((len(frames), *frames[0].shape))
     read = [frame.values() for frame in frames]
     if len({values.shape for values, _ in read}) > 1:
-        raise ValueError("its slices differ in size")
-    check_size((len(read), *read[0][0].shape))
+        raise ValueError("its slices differ in their channels")
     if read[0][0].ndim != 2:
         raise ValueError("its slices have colours, but volumes have one channel")
     turned, spacing, turning = to_canonical(np.stack([values for values, _ in read]), directions)
@@ -147,14 +187,28 @@ def _volume(frames: list[_Frame], facts: tuple[str, ...]) -> Picture:
     return Picture(turned, spacing, span, frames[0].inverted, (*facts, *frames[0].facts(), *turning))
 
 
-def _in_space(frames: Sequence[_Frame]) -> tuple[NDArray[np.float64], list[_Frame]]:
-    """Return the steps along the axes slice, row and column in RAS, and the slices in order."""
+def _by_number(frames: list[_Frame]) -> list[_Frame]:
+    """Return slices in the order of their files' numbers; frames of one file are in order."""
+    if all(frame.beside(frames[0]) for frame in frames):
+        return frames
+    numbers = [frame.of_file("InstanceNumber") for frame in frames]
+    if None in numbers or len(set(map(int, numbers))) < len(numbers):
+        raise ValueError(
+            "its slices have neither places (ImagePositionPatient, ImageOrientationPatient) nor a number each "
+            "(InstanceNumber), so nothing says their order"
+        )
+    return [frames[index] for index in sorted(range(len(frames)), key=lambda index: int(numbers[index]))]
+
+
+def _in_space(frames: Sequence[_Frame]) -> tuple[NDArray[np.float64], list[_Frame], tuple[str, ...]]:
+    """Return the steps along the axes slice, row and column in RAS, the slices in order, and if they are shifted."""
     planes = np.array([frame.get("ImageOrientationPatient") for frame in frames], float)
     if np.abs(planes - planes[0]).max() > 1e-3:
         raise ValueError("its slices lie in different planes")
     along_columns, along_rows = planes[0, :3], planes[0, 3:]
     normal = np.cross(along_columns, along_rows)
-    heights = [float(np.dot(np.array(frame.get("ImagePositionPatient"), float), normal)) for frame in frames]
+    places = np.array([frame.get("ImagePositionPatient") for frame in frames], float)
+    heights = [float(np.dot(place, normal)) for place in places]
     order = sorted(range(len(frames)), key=heights.__getitem__)
     steps = np.diff([heights[index] for index in order])
     if len(steps) and steps.min() < 1e-3:
@@ -164,7 +218,12 @@ def _in_space(frames: Sequence[_Frame]) -> tuple[NDArray[np.float64], list[_Fram
     rows, columns = _pixel(frames[0])
     step = float(steps.mean()) if len(steps) else 1.0
     lps = np.stack([normal * step, along_rows * rows, along_columns * columns], axis=1)
-    return lps * _LPS_TO_RAS[:, None], [frames[index] for index in order]
+    across = places[order[-1]] - places[order[0]]
+    rise = heights[order[-1]] - heights[order[0]]
+    shift = float(np.linalg.norm(across - rise * normal))
+    tilt = ("Slices shifted against each other (a tilted gantry), left as they are",)
+    tilted = len(frames) > 1 and np.degrees(np.arctan2(shift, rise)) > TILTED
+    return lps * _LPS_TO_RAS[:, None], [frames[index] for index in order], tilt if tilted else ()
 
 
 def _pixel(frame: _Frame) -> tuple[float, float]:

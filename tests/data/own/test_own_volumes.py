@@ -202,6 +202,48 @@ def test_what_a_slice_refers_to_is_not_the_slice(tmp_path):
     assert picture.span == (0, 4095)
 
 
+def test_what_a_frame_refers_to_is_not_the_frame(tmp_path):
+    other = item(SeriesInstanceUID="9.9", InstanceNumber=9, PixelSpacing=[9, 9], RescaleSlope=9)
+    for macro in ("ReferencedImageSequence", "PixelMeasuresSequence"):
+        mine = item(PixelSpacing=[0.5, 0.75], SeriesInstanceUID="9.8", InstanceNumber=1)
+        group = item(ReferencedImageSequence=Sequence([other]), PixelMeasuresSequence=Sequence([mine]))
+        folder = write_series(tmp_path / macro, ramp(), SharedFunctionalGroupsSequence=Sequence([group]))
+        picture = read_picture(folder, 3)
+        assert picture.spacing == pytest.approx((2.5, 0.5, 0.75))
+        assert picture.span == (0, 4095)
+        for index, file in enumerate(sorted(folder.iterdir())):
+            saved(file, ramp()[index], SharedFunctionalGroupsSequence=Sequence([group]), InstanceNumber=SIDE - index)
+        np.testing.assert_array_equal(read_picture(folder, 3).values, ramp()[::-1])
+
+
+def test_a_table_of_values_is_looked_up(tmp_path):
+    table = item(LUTDescriptor=[4, 0, 8], ModalityLUTType="OD", LUTData=[7, 30, 100, 255])
+    table["LUTDescriptor"].VR = table["LUTData"].VR = "US"
+    saved(tmp_path / "a.dcm", np.array([[0, 1], [2, 3]]), ModalityLUTSequence=Sequence([table]))
+    picture = read_picture(tmp_path / "a.dcm", 2)
+    assert picture.values.tolist() == [[7, 30], [100, 255]]
+    assert picture.span == (0, 255)
+    assert "Values looked up in the file's table (modality LUT)" in picture.facts
+
+
+@pytest.mark.parametrize(("shift", "says"), [(0.0, False), (0.02, False), (0.5, True)])
+def test_slices_that_are_shifted_against_each_other_are_told(tmp_path, shift, says):
+    for index, values in enumerate(ramp()):
+        place = {"ImagePositionPatient": [0, shift * index, 2.5 * index], "ImageOrientationPatient": AXIAL}
+        saved(tmp_path / f"{index}.dcm", values, **place)
+    facts = read_picture(tmp_path, 3).facts
+    assert ("Slices shifted against each other (a tilted gantry), left as they are" in facts) == says
+
+
+@pytest.mark.parametrize("numbers", [[1, 2, 3, None, 5, 6], [1, 2, 3, 3, 5, 6]])
+def test_a_series_without_places_and_numbers_has_no_order(tmp_path, numbers):
+    for index, number in enumerate(numbers):
+        numbered = {} if number is None else {"InstanceNumber": number}
+        saved(tmp_path / f"{index}.dcm", ramp()[index], SOPInstanceUID="1.2", **numbered)
+    with pytest.raises(ValueError, match="nothing says their order"):
+        read_picture(tmp_path, 3)
+
+
 def test_signed_values_have_a_signed_range(tmp_path):
     saved(tmp_path / "a.dcm", np.array([[0xFFFF, 1], [2, 3]]), PixelRepresentation=1)
     picture = read_picture(tmp_path / "a.dcm", 2)
@@ -269,6 +311,16 @@ def spoil_size(folder):
     saved(folder / "009.dcm", np.zeros((4, 4)), **position)
 
 
+def spoil_channels(folder):
+    position = {"ImagePositionPatient": [0, 0, 15], "ImageOrientationPatient": AXIAL}
+    colours = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    dataset = headed(BitsAllocated=8, BitsStored=8, HighBit=7, Rows=SIDE, Columns=SIDE, **position)
+    for name, value in colours.items():
+        setattr(dataset, name, value)
+    dataset.PixelData = bytes(SIDE * SIDE * 3)
+    dataset.save_as(folder / "009.dcm", enforce_file_format=True)
+
+
 def spoil_plane(folder):
     position = {"ImagePositionPatient": [0, 0, 15], "ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
     saved(folder / "009.dcm", ramp()[0], **position)
@@ -298,6 +350,7 @@ def spoil_image(folder):
         (spoil_series, "holds 2 DICOM series"),
         (spoil_twice, "two of its slices lie in the same place"),
         (spoil_size, "its slices differ in size"),
+        (spoil_channels, "its slices differ in their channels"),
         (spoil_plane, "its slices lie in different planes"),
         (spoil_text, "notes.txt is no DICOM file"),
         (spoil_image, "009.dcm holds no image"),
