@@ -14,6 +14,8 @@ from pipeline.reading import reason
 # Of one image or volume. What is larger is a slide to be cut into images, or a file made to fill memory.
 MOST_PIXELS = 1 << 28
 
+CLEAR = "is transparent in places (an alpha channel or colour), which says no grey or colour"
+
 # By which fractions may miss 0 and 1, for having been computed.
 _ROUNDING = 1e-6
 
@@ -110,5 +112,5 @@ def with_channels(values: NDArray, dimension: int, channels: int) -> tuple[NDArr
 def _without_alpha(values: NDArray) -> NDArray:
     full = 1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
     if (values[..., -1] != full).any():
-        raise ValueError("is transparent in places (an alpha channel), which says no grey or colour")
+        raise ValueError(CLEAR)
     return values[..., :-1]

@@ -1,9 +1,14 @@
 """Image files of one's own: every kind of grey and colour that files hold is the same image, or is refused."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.data.own import image as files_of_images
+from pipeline.data.own import picture
 from pipeline.data.own.convert import convert
 from pipeline.data.own.files import read_picture
 
@@ -60,21 +65,60 @@ def test_sixteen_bits_are_read_whole(tmp_path, read, pixels, suffix):
     np.testing.assert_array_equal(image, np.floor((np.clip(deep, 1000, 5000) - 1000.0) * 255 / 4000 + 0.5))
 
 
-def test_colours_of_sixteen_bits_keep_eight_and_say_so(tmp_path, read):
-    # Pillow writes none; this is one of 8 x 8 in black and white by hand.
-    import struct
-    import zlib
+def write_deep_colours(path, value, clear=None):
+    """A PNG of 8 x 8 with 16 bits a channel, which Pillow does not write, and the colour that it calls transparent."""
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    rows = b"".join(b"\0" + struct.pack(">24H", *([0x12FF] * 24)) for _ in range(8))
+    rows = b"".join(b"\0" + struct.pack(">24H", *([value] * 24)) for _ in range(8))
     header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    transparent = b"" if clear is None else chunk(b"tRNS", struct.pack(">3H", *[clear] * 3))
+    body = chunk(b"IHDR", header) + transparent + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def test_colours_of_sixteen_bits_keep_eight_and_say_so(tmp_path, read):
+    write_deep_colours(tmp_path / "a.png", 0x72FF)
     image, facts = read("a.png", channels=3)
-    assert (image == 0x12).all()
+    assert (image == 0x72).all()
     assert "16 bits a channel, of which the lower 8 were left out" in facts
+    image, _ = read("a.png", channels=3, window=[0, 0x7272])  # in the numbers that the file has
+    assert (image == 255).all()
+
+
+def test_colours_of_twelve_bits_in_sixteen_are_refused(tmp_path, read):
+    write_deep_colours(tmp_path / "a.png", 4095)
+    with pytest.raises(ValueError, match="keeps the upper 8, and 16 of 256 levels would be left"):
+        read("a.png", channels=3, window=[0, 4095])
+
+
+def test_a_transparent_colour_of_sixteen_bits_is_compared_in_sixteen(tmp_path, read, pixels):
+    deep = pixels(1, 8, 8, dtype=np.uint16)[0] // 2 * 2
+    Image.fromarray(deep).save(tmp_path / "a.png")
+    Image.fromarray(deep).save(tmp_path / "other.png", transparency=int(deep[0, 0]) + 1)
+    Image.fromarray(deep).save(tmp_path / "clear.png", transparency=int(deep[0, 0]))
+    np.testing.assert_array_equal(read("other.png")[0], read("a.png")[0])
+    write_deep_colours(tmp_path / "colour.png", 0x72FF, clear=0x72FF)
+    write_deep_colours(tmp_path / "colours.png", 0x72FF, clear=0x71FF)
+    assert (read("colours.png", channels=3)[0] == 0x72).all()
+    for name, channels in (("clear.png", 1), ("colour.png", 3)):
+        with pytest.raises(ValueError, match="transparent in places"):
+            read(name, channels=channels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_tiff_may_say_that_zero_is_white(tmp_path, read, pixels, dtype):
+    values = pixels(1, 8, 8, dtype=dtype)[0]
+    # Pillow inverts 8 bits itself, reading and writing.
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={262: 1})
+    Image.fromarray(values).save(tmp_path / "b.tif", tiffinfo={262: 0})
+    with Image.open(tmp_path / "b.tif") as image:
+        assert image.tag_v2[262] == 0
+    expected, _ = read("a.tif")
+    image, facts = read("b.tif")
+    np.testing.assert_array_equal(image, expected if dtype == np.uint8 else 255 - expected)
+    assert ("Inverted, zero being white (TIFF)" in facts) == (dtype != np.uint8)
 
 
 def test_black_and_white_is_0_and_255(tmp_path, read, grey):
@@ -136,6 +180,37 @@ def test_pages_of_a_tiff_are_slices(tmp_path, read, pixels):
     np.testing.assert_array_equal(read("a.tif", dimension=3)[0], volume)
     with pytest.raises(ValueError, match="holds 8 images, where one is meant"):
         read("a.tif")
+
+
+def test_pages_are_turned_as_their_file_says_and_it_is_said(tmp_path, read, pixels):
+    volume = pixels(1, 8, 8, 8)[0]
+    first, *others = [Image.fromarray(page) for page in volume]
+    first.save(tmp_path / "a.tif", save_all=True, append_images=others, tiffinfo={274: 6})
+    image, facts = read("a.tif", dimension=3)
+    np.testing.assert_array_equal(image, np.rot90(volume, -1, axes=(1, 2)))
+    assert "Turned upright, as the file says" in facts
+
+
+@pytest.mark.parametrize(("dimension", "side"), [(2, 300), (3, 30)])
+def test_there_is_one_limit_to_what_an_image_holds(tmp_path, read, monkeypatch, dimension, side):
+    pages = [Image.new("L", (side, side), 9) for _ in range(100 if dimension == 3 else 1)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert (read("a.tif", dimension=dimension, fit="stretch")[0] == 9).all()
+    assert Image.MAX_IMAGE_PIXELS == 10
+    for module in (picture, files_of_images):
+        monkeypatch.setattr(module, "MOST_PIXELS", 80_000)
+    monkeypatch.setattr(files_of_images, "_values", None)  # none is read
+    with pytest.raises(Exception, match=r"more than 80,000 pixels|exceeds limit of 80000 pixels"):
+        read("a.tif", dimension=dimension)
+
+
+def test_pages_of_unlike_kinds_are_no_volume(tmp_path, read):
+    pages = [Image.new("L", (8, 8)), Image.new("RGB", (8, 8)), Image.new("L", (8, 9))]
+    for other, says in ((1, "differ in their channels or bits"), (2, "differ in size")):
+        pages[0].save(tmp_path / "a.tif", save_all=True, append_images=[pages[other]])
+        with pytest.raises(ValueError, match=says):
+            read("a.tif", dimension=3)
 
 
 def test_an_npy_file_is_an_image_or_a_volume(tmp_path, read, pixels, grey):
