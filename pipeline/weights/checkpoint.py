@@ -4,6 +4,7 @@ import argparse
 import math
 import pickle
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from pipeline.weights.google_npz import Contents
 from pipeline.weights.naming import find, is_beside
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_DEEPEST = 16  # levels; training checkpoints have about five
 _AGREE = "model.backbone, model.backbone_args and model.weights must agree"
 # What a parameter that only one of model and file has is a sign of, and which argument of timm's that is.
 _SIGNS = {
@@ -39,7 +41,12 @@ def open_tensors(path: Path) -> Iterator[Mapping[str, Tensor]]:
     read, or holds Python objects, which are never loaded.
     """
     if kind_of(path) == "torch":
-        yield dict(_flat(_load_torch(path)))
+        tree = _load_torch(path)
+        if _depth(tree) > _DEEPEST:
+            raise PipelineError(
+                f"{path}: dictionaries within each other, deeper than {_DEEPEST}; save the model's state_dict() alone"
+            )
+        yield dict(_flat(tree))
         return
     try:
         file = safe_open(path, framework="pt")
@@ -70,6 +77,8 @@ def _load_torch(path: Path) -> Any:
     with open(path, "rb") as file:
         zipped = file.read(2) == b"PK"
     try:
+        if zipped:
+            _check_sums(path)
         # timm's and MAE's own checkpoints keep the command line beside the weights.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
@@ -83,6 +92,13 @@ def _load_torch(path: Path) -> Any:
         raise PipelineError(f"{path}: not an intact torch file ({_line(error)}); {WAY_OUT}") from None
 
 
+def _check_sums(path: Path) -> None:
+    """Read a zip once against its check sums, which torch's own reader leaves aside. Raises BadZipFile."""
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+
+
 def _objects(path: Path) -> str:
     try:
         found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
@@ -91,17 +107,28 @@ def _objects(path: Path) -> str:
     return f" ({_few(found)})" if found else ""
 
 
+def _inside(tree: Any) -> Iterable[tuple[Any, Any]]:
+    """Return what is inside of a dictionary or a list, by key or place; nothing of anything else."""
+    if isinstance(tree, Mapping):
+        return tree.items()
+    return enumerate(tree) if isinstance(tree, list | tuple) else ()
+
+
+def _depth(tree: Any) -> int:
+    """Return how deep dictionaries and lists lie within each other, looking no further than is allowed."""
+    depth, level = 0, [tree]
+    while level and depth <= _DEEPEST:
+        inside = {id(value): value for each in level for _, value in _inside(each)}
+        depth, level = depth + 1, [value for value in inside.values() if isinstance(value, Mapping | list | tuple)]
+    return depth
+
+
 def _flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of nested dictionaries and lists by dotted key."""
     if isinstance(tree, Tensor):
         yield prefix.removesuffix("."), tree
         return
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(tree, Mapping):
-        items = tree.items()
-    elif isinstance(tree, list | tuple):
-        items = enumerate(tree)
-    for key, value in items:
+    for key, value in _inside(tree):
         yield from _flat(value, f"{prefix}{key}.")
 
 
@@ -113,41 +140,57 @@ def fill_from_checkpoint(model: VisionTransformer, path: Path, architecture: str
     """
     with open_tensors(path) as tensors:
         found = find(set(tensors))
-        if found is None:
+        if not found:
             raise PipelineError(f"{path}: no class token and patches by any known names; {WAY_OUT}")
-        family, prefix = found
+        if len(found) > 1:
+            prefixes = _few(prefix.rstrip(".") or "the names without a prefix" for _, prefix in found)
+            raise PipelineError(f"{path}: several ViTs, below {prefixes}; save the one that is meant alone")
+        ((family, prefix),) = found
         parts: dict[str, dict[str, str]] = {}
         for name in tensors:
             if name.startswith(prefix):
                 target, _, part = family.renamed(name.removeprefix(prefix)).partition("#")
-                parts.setdefault(target, {})[part] = name
+                other = parts.setdefault(target, {}).setdefault(part, name)
+                if other != name and not is_beside(target):
+                    raise PipelineError(
+                        f"{path}: {' and '.join(sorted((other, name)))} are two names for one parameter, {target}; "
+                        "save the model's state_dict() alone"
+                    )
+        notes = []
         if "norm.weight" not in parts and "fc_norm.weight" in parts:
-            # The final norm of a ViT that was tuned on the mean of its tokens.
             parts |= {f"norm.{each}": parts.pop(f"fc_norm.{each}", {}) for each in ("weight", "bias")}
+            notes.append("tuned on the mean of its tokens (fc_norm), so its class token was not trained to be read")
         expected = model.state_dict()
         sources = {name: [parts[name][part] for part in sorted(parts[name])] for name in expected if parts.get(name)}
         state = {name: _joined([tensors[source] for source in sources[name]]) for name in sources}
         for name in state.keys() & {"cls_token", "pos_embed"}:
-            state[name] = state[name][(None,) * (3 - state[name].dim())]  # CLIP's have no batch dimension
+            if _dense(state[name]):
+                state[name] = state[name][(None,) * (3 - state[name].dim())]  # CLIP's have no batch dimension
         beyond = {name for name in parts if name not in expected and not is_beside(name)}
         if problem := _differences(model, state, beyond) or _missing(expected.keys() - state, beyond):
             raise PipelineError(f"{path}: {problem} of {architecture}; {_AGREE}")
         if not model.pos_embed.shape[1] - model.patch_embed.num_patches:
             _fold_class_position(state)
         for name, tensor in state.items():
-            if problem := _problem(tensor, _shape(name, tensor, model)):
+            if problem := _problem(name, tensor, _shape(name, tensor, model)):
                 raise PipelineError(f"{path}: {' + '.join(sources[name])} {problem} of {architecture}; {_AGREE}")
         # FlexiViT's own way. In the file's precision, as timm's loading: it rounds resized positions to that.
         options = {"interpolation": "bilinear", "antialias": False} if "flexi" in architecture else {}
         model.load_state_dict(checkpoint_filter_fn(state, model, **options))
         used = [source for each in sources.values() for source in each]
         left_out = sorted(set(tensors) - set(used))
-    return Contents(tuple(used), tuple(left_out), state["pos_embed"].shape[1], prefix=prefix, family=family.title)
+    tokens = state["pos_embed"].shape[1]
+    return Contents(tuple(used), tuple(left_out), tokens, prefix=prefix, family=family.title, notes=tuple(notes))
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:
     same = len({(tensor.dtype, tensor.shape[1:]) for tensor in tensors}) == 1
-    return torch.cat(tensors) if len(tensors) > 1 and same else tensors[0]
+    return torch.cat(tensors) if len(tensors) > 1 and same and all(map(_dense, tensors)) else tensors[0]
+
+
+def _dense(tensor: Tensor) -> bool:
+    """Whether a tensor has all of its values; a sparse one does not, and one on the meta device has none."""
+    return tensor.layout == torch.strided and not tensor.is_meta
 
 
 def _differences(model: VisionTransformer, state: Mapping[str, Tensor], beyond: Iterable[str]) -> str:
@@ -175,6 +218,8 @@ def _fold_class_position(state: dict[str, Tensor]) -> None:
     positions, token = state["pos_embed"], state["cls_token"]
     if positions.dim() != 3 or token.dim() != 3 or positions.shape[2] != token.shape[2]:
         return
+    if not _dense(positions) or not _dense(token):
+        return
     patches = positions.shape[1] - 1
     if patches > 0 and math.isqrt(patches) ** 2 == patches:
         state["cls_token"], state["pos_embed"] = token + positions[:, :1], positions[:, 1:]
@@ -189,10 +234,15 @@ def _shape(name: str, tensor: Tensor, model: VisionTransformer) -> tuple[int, ..
     return shape[0], prefix + math.isqrt(max(1, tensor.shape[1] - prefix)) ** 2, shape[2]
 
 
-def _problem(tensor: Tensor, shape: tuple[int, ...]) -> str | None:
+def _problem(name: str, tensor: Tensor, shape: tuple[int, ...]) -> str | None:
     """Say what is wrong with a tensor; its values are read only if it is of the right size."""
     if tuple(tensor.shape) != shape:
-        return f"is {list(tensor.shape)}, expected {list(shape)}"
+        # Nothing else halves the columns of the second layer alone.
+        gated = name.endswith("mlp.fc2.weight") and tuple(tensor.shape) == (shape[0], shape[1] / 2)
+        hint = " (as of a gated MLP: mlp_layer: SwiGLUPacked in model.backbone_args)" if gated else ""
+        return f"is {list(tensor.shape)}, expected {list(shape)}{hint}"
+    if tensor.is_meta:
+        return "has a shape but no values (it was saved from torch's meta device)"
     if tensor.layout != torch.strided or tensor.dtype not in _FLOATS:
         return f"holds {tensor.dtype}, expected dense floats of 16, 32 or 64 bits"
     if not tensor.isfinite().all():

@@ -125,17 +125,23 @@ def is_beside(name: str) -> bool:
     return bool(_BESIDE.fullmatch(name))
 
 
-def find(names: set[str]) -> tuple[Family, str] | None:
-    """Return the family whose names a checkpoint has, and the prefix before them; None if it holds no ViT.
+def find(names: set[str]) -> list[tuple[Family, str]]:
+    """Return the family whose names a checkpoint has, and the prefix before them: for each ViT in it that may be meant.
 
-    Of several, a teacher goes before its student and an average over training before what it is of.
+    Of several, a teacher goes before its student and an average over training before what it is of; those that are
+    equal by that are all returned.
     """
-    found = []
+    found: dict[str, Family] = {}
     for family in FAMILIES:
         for name in names:
             prefix = name.removesuffix(family.token)
             if prefix != name and (not prefix or prefix.endswith(".")) and prefix + family.also in names:
-                found.append((family, prefix))
-    if not found:
-        return None
-    return min(found, key=lambda each: ("student" in each[1], "teacher" not in each[1], "ema" not in each[1], each[1]))
+                found.setdefault(prefix, family)
+    best = min(map(_rank, found), default=None)
+    return [(found[prefix], prefix) for prefix in sorted(found) if _rank(prefix) == best]
+
+
+def _rank(prefix: str) -> tuple[bool, bool, bool]:
+    """Return what goes first, by whole words of a prefix: `ema` is one of `state_dict_ema.`, not of `semantic.`."""
+    words = set(re.split(r"[._]", prefix))
+    return "student" in words, "teacher" not in words, "ema" not in words

@@ -103,7 +103,10 @@ def _folder() -> Path:
 
 
 def _fetch(url: str, sha256: str | None, patience: Patience) -> Source:
-    """Download into the cache unless an intact file is there already; what is refused does not stay."""
+    """Download into the cache unless an intact file is there already; what is refused does not stay.
+
+    Intact is what its kind's check sums say; safetensors has none, so that only its length is held against its header.
+    """
     name = f"model.weights: {url}"
     file = _file_name(url)
     path = _folder() / f"{md5_text(url)}-{file}"

@@ -211,6 +211,42 @@ def test_a_vit_inside_of_something_is_found_and_the_prefix_told(tmp_path, prefix
     assert not any(name.startswith(prefix + "blocks") for name in contents.left_out)
 
 
+def test_a_word_within_another_is_no_average_and_a_segmentation_branch_not_taken_for_one(tmp_path):
+    state = vit(PLAIN).state_dict()
+    other = {name: tensor + 1 for name, tensor in state.items()}
+    torch.save(below("semantic.", other) | below("state_dict_ema.", state), tmp_path / "two.pth")
+    model = spoilt(PLAIN)
+    assert fill(model, tmp_path / "two.pth", PLAIN).prefix == "state_dict_ema."
+    assert same(model, state)
+
+
+def test_of_several_vits_that_are_equally_good_none_is_taken(tmp_path):
+    state = vit(PLAIN).state_dict()
+    several = below("semantic.", state) | below("instance.", state) | below("student.instance.", state) | state
+    torch.save(several, tmp_path / "many.pth")
+    with pytest.raises(PipelineError) as error:
+        fill(spoilt(PLAIN), tmp_path / "many.pth", PLAIN)
+    assert str(error.value) == (
+        f"{tmp_path / 'many.pth'}: several ViTs, below instance, semantic, the names without a prefix; save the one "
+        "that is meant alone"
+    )
+    torch.save(several | below("teacher.", state), tmp_path / "many.pth")
+    assert fill(spoilt(PLAIN), tmp_path / "many.pth", PLAIN).prefix == "teacher."
+
+
+def test_two_names_for_one_parameter_are_both_named(tmp_path):
+    state = vit(REGISTERS).state_dict()
+    torch.save(state | {"register_tokens": state["reg_token"] + 1}, tmp_path / "vit.pth")
+    with pytest.raises(
+        PipelineError, match=r"pth: reg_token and register_tokens are two names for one parameter, reg_"
+    ):
+        fill(spoilt(REGISTERS), tmp_path / "vit.pth", REGISTERS)
+    theirs = renamed(vit(PLAIN).state_dict(), HF_VIT)
+    beside = {"embeddings.mask_token": torch.ones(2), "mask_token": torch.ones(2)}
+    save_file(theirs | beside, tmp_path / "vit.safetensors")
+    assert fill(spoilt(PLAIN), tmp_path / "vit.safetensors", PLAIN).left_out == tuple(beside)
+
+
 def test_names_of_deit_3_and_of_dinov2_in_chunks_are_understood(tmp_path):
     state = vit(DINOV2).state_dict()
     for rules in ([(r"(.*)ls(\d)\.gamma", r"\1gamma_\2"), ("$", "")], [(r"^blocks\.(\d)", r"blocks.\1.\1"), ("$", "")]):
@@ -225,8 +261,11 @@ def test_the_decoder_of_a_masked_autoencoder_is_left_out_and_a_norm_after_poolin
     beside = {name: torch.ones(1) for name in ("decoder_blocks.0.norm1.weight", "decoder_pos_embed", "mask_token")}
     save_file(renamed(state, [(r"^norm\.", "fc_norm."), ("$", "")]) | beside, tmp_path / "mae.safetensors")
     model = spoilt(PLAIN)
-    assert fill(model, tmp_path / "mae.safetensors", PLAIN).left_out == tuple(beside)
+    contents = fill(model, tmp_path / "mae.safetensors", PLAIN)
+    assert contents.left_out == tuple(beside)
     assert same(model, state)
+    (note,) = contents.notes
+    assert "so its class token was not trained to be read" in note
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -292,10 +331,58 @@ def test_what_does_not_fit_is_one_line_with_file_tensor_and_way_out(tmp_path, fi
     assert "\n" not in message
 
 
+def test_a_gated_mlp_in_a_file_whose_configuration_does_not_say_so_is_said(tmp_path):
+    """Virchow's and UNI2-h's config.json has the ratio alone."""
+    save_file(vit(GIANT).state_dict(), tmp_path / "vit.safetensors")
+    model = spoilt(DINOV2, mlp_ratio=2.66667 * 2)
+    with pytest.raises(PipelineError, match=r"fc2\.weight is \[12, 32\], expected \[12, 64\] \(.*: SwiGLUPacked in "):
+        fill(model, tmp_path / "vit.safetensors", DINOV2)
+
+
 def test_sparse_tensors_are_refused(tmp_path):
     torch.save(vit(PLAIN).state_dict() | {"norm.bias": torch.ones(12).to_sparse()}, tmp_path / "vit.pt")
     with pytest.raises(PipelineError, match=r"norm\.bias holds torch\.float32, expected dense floats"):
         fill(spoilt(PLAIN), tmp_path / "vit.pt", PLAIN)
+
+
+@pytest.mark.parametrize("place", ["embeddings.cls_token", "encoder.layer.1.attention.attention.value.weight"])
+@pytest.mark.parametrize("spoil", [lambda t: t.to_sparse(), lambda t: t.to("meta")], ids=["sparse", "meta"])
+def test_tensors_without_all_values_are_refused_also_where_they_are_added_or_joined(tmp_path, place, spoil):
+    state = vit(REGISTERS).state_dict()
+    state |= {"pos_embed": torch.cat([torch.randn(1, 1, 12), state["pos_embed"]], 1)}
+    theirs = renamed(state, HF_DINOV2)
+    torch.save(theirs | {place: spoil(theirs[place])}, tmp_path / "vit.pt")
+    with pytest.raises(PipelineError, match=r"^[^\n]*(no values|dense floats|is \[12, 12\])[^\n]*$"):
+        fill(spoilt(REGISTERS), tmp_path / "vit.pt", REGISTERS)
+
+
+def test_tensors_of_the_meta_device_are_refused(tmp_path):
+    torch.save({name: tensor.to("meta") for name, tensor in vit(PLAIN).state_dict().items()}, tmp_path / "vit.pt")
+    with pytest.raises(PipelineError, match=r"vit\.pt: \S+ has a shape but no values [^\n]*; model"):
+        fill(spoilt(PLAIN), tmp_path / "vit.pt", PLAIN)
+
+
+def test_dictionaries_that_hold_themselves_are_one_line(tmp_path):
+    state = vit(PLAIN).state_dict()
+    tree = {"model": dict(state)}
+    tree["model"]["self"] = [tree]
+    torch.save(tree, tmp_path / "vit.pt")
+    with pytest.raises(PipelineError, match=r"vit\.pt: dictionaries within each other, deeper than 16; save the"):
+        fill(spoilt(PLAIN), tmp_path / "vit.pt", PLAIN)
+    for _ in range(15):
+        state = {"a": state}
+    torch.save(state, tmp_path / "vit.pt")
+    assert fill(spoilt(PLAIN), tmp_path / "vit.pt", PLAIN).prefix == "a." * 15
+
+
+def test_a_bit_of_a_torch_file_that_is_not_what_it_was_is_noticed(tmp_path):
+    state, path = vit(PLAIN).state_dict(), tmp_path / "vit.pt"
+    torch.save(state, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(state["norm.bias"].numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(PipelineError, match=r"^[^\n]*vit\.pt: not an intact torch file \(\S+ is damaged\); model"):
+        fill(spoilt(PLAIN), path, PLAIN)
 
 
 class Evil:

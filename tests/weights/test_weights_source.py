@@ -147,6 +147,8 @@ def torch_bytes(content):
     return buffer.getvalue()
 
 
+TORCH = torch_bytes({"cls_token": torch.full((99,), 3.0)})
+PLACE = TORCH.index(torch.full((99,), 3.0).numpy().tobytes())
 UNREADABLE = {
     "page": (b"<html>sorry</html>", "a page"),
     "none": (b"", "the file is empty"),
@@ -154,6 +156,10 @@ UNREADABLE = {
     "npz, a bit": (DAMAGED, "not an intact npz file"),
     "safetensors cut": (SAFETENSORS[:-3], "not an intact safetensors file"),
     "torch cut": (torch_bytes({"cls_token": torch.ones(99)})[:-30], "not an intact torch file"),
+    "torch, a bit": (
+        TORCH[:PLACE] + bytes([TORCH[PLACE] ^ 1]) + TORCH[PLACE + 1 :],
+        "not an intact torch file",
+    ),
     "objects": (torch_bytes({"model": VIT}), "not only tensors, but Python objects"),
 }
 
