@@ -17,6 +17,9 @@ FAMILIES = {
     "vit_small_patch14_dinov2": {"patch_size": 16},  # layer scale
     "vit_small_patch14_reg4_dinov2": {"patch_size": 16},  # registers without positions
     "vit_giant_patch14_dinov2": {"patch_size": 16, "mlp_ratio": 4},  # SwiGLU
+    # Its own patches, at 28 and 42 px: 4 and 9 of them.
+    "vit_small_patch14_dinov2 at 28": {"img_size": 28},
+    "vit_small_patch14_reg4_dinov2 at 42": {"img_size": 42},
     "vit_base_patch16_clip_quickgelu_224": {},  # a norm before the blocks, no bias of patches
     "vit_base_patch16_radio_v3": {},  # no norm at the end, seven prefix tokens
     "beit3_base_patch16_224": {"global_pool": "token", "fc_norm": False},  # norms inside attention and MLP
@@ -34,6 +37,10 @@ def build(family: str) -> nn.Module:
     return vit.eval()
 
 
+def images_for(vit: nn.Module) -> torch.Tensor:
+    return torch.randn(3, 3, *vit.patch_embed.img_size, generator=torch.Generator().manual_seed(1))
+
+
 @pytest.fixture(params=FAMILIES)
 def vit(request) -> nn.Module:
     vit = build(request.param)
@@ -46,20 +53,23 @@ VARIANTS = ("mosaic", "lora_joint_r8", "prompt_from_zero", "linear_probe", "gate
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_an_untrained_model_gives_timms_class_token(make_config, vit, variant):
-    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    images = images_for(vit)
     expected = vit.forward_features(images)[:, 0]
     model = build_mosaic(make_config(variant=variant), vit, seed=0)
     torch.testing.assert_close(model(images, "retinamnist")[0], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_volumes_have_positions_for_every_token_before_the_patches(make_config, vit):
+def test_volumes_have_patches_like_images_and_positions_for_every_token_before_them(make_config, vit):
     model = build_mosaic(make_config(tokenizer_3d__init="inflate"), vit, seed=0)
     volumes = torch.randn(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
     positions = model.tokenizers_3d["shared"].positions
     assert positions.shape[1] == vit.num_prefix_tokens + 2**3
-    own = vit.pos_embed[:, : vit.pos_embed.shape[1] - 4]
+    own = vit.pos_embed[:, : vit.pos_embed.shape[1] - vit.patch_embed.num_patches]
     copied = positions[:, : vit.num_prefix_tokens]
     torch.testing.assert_close(copied, own if own.shape[1] else torch.zeros_like(copied))
+    of_volume = model.tokenizers_3d["shared"](torch.full((1, 1, 16, 16, 16), 0.25))[0, 0]
+    of_image = vit.patch_embed(torch.full((1, 3, *vit.patch_embed.img_size), 0.25))[0, 0]
+    torch.testing.assert_close(of_volume, of_image, rtol=1e-4, atol=1e-5)
     feature, _ = model(volumes, "nodulemnist3d")
     assert feature.isfinite().all()
 
@@ -67,7 +77,7 @@ def test_volumes_have_positions_for_every_token_before_the_patches(make_config, 
 def test_what_is_trained_of_a_whole_vit_is_all_that_a_dataset_uses(make_config, vit):
     model = build_mosaic(make_config(variant="full_finetune"), vit, seed=0)
     for name in ("retinamnist", "nodulemnist3d"):
-        images = torch.randn((2, 3, 32, 32) if name == "retinamnist" else (2, 1, 16, 16, 16))
+        images = images_for(vit) if name == "retinamnist" else torch.randn(2, 1, 16, 16, 16)
         feature, logits = model(images, name)
         model.zero_grad()
         (feature.square().sum() + logits.square().sum()).backward()
