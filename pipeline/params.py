@@ -218,7 +218,7 @@ class Adapter(Section):
     bottleneck_c: Count
     bottleneck_2d: Count
     bottleneck_3d: Count
-    bottleneck_shared: Count
+    bottleneck_shared: Count | None
     bottleneck_per_dataset: Count | None
     scale: Positive
     layer_norm: bool

@@ -9,7 +9,7 @@ import yaml
 from pipeline.config import config_tree, dump_config, load_config, parse_config, resolve
 from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
 from pipeline.errors import PipelineError
-from pipeline.params import parse_params
+from pipeline.params import Params, parse_params
 
 TREE = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
 TREE["model"] |= {"patch_size": 16, "image_size": 64, "volume_patch_size": 8, "volume_size": 24}
@@ -443,3 +443,18 @@ def test_groups_are_dealt_out_alike_whatever_the_order_in_which_datasets_are_dec
         drawn.append(resolve(params(**base), "random_routing").for_seed(1).routing.datasets)
         assert list(drawn[-1]) == names[::order]
     assert drawn[0] == drawn[1]
+
+
+def test_one_shared_specialist_may_be_as_wide_as_those_of_the_groups_in_use_together(params):
+    def width(names, **own):
+        tree = params.model_dump()
+        tree["adapter"] |= {"bottleneck_shared": None, "bottleneck_d": 24}
+        tree["data"] |= {"datasets": names, "own": own}
+        tree["specialists"] = ["A", "B", "C", "D"]
+        return resolve(Params.model_validate(tree), "shared").routing.sizes
+
+    assert width(params.data.datasets) == resolve(params, "shared").routing.sizes == {"shared": 352}
+    assert width(["breastmnist", "pneumoniamnist"]) == {"shared": 96}
+    thyroid = {"title": "T", "dimension": 2, "channels": 1, "task": "binary-class", "classes": ["a", "b"]}
+    thyroid |= {"specialist": "D", "licence": "CC0", "path": "t.npz", "kind": "npz"}
+    assert width(["breastmnist", "thyroid"], thyroid=thyroid) == {"shared": 120}

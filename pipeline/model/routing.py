@@ -124,4 +124,6 @@ def _size(adapter: Adapter, specialist: str, groups: Mapping[str, str]) -> int:
         if adapter.bottleneck_per_dataset is not None:
             return adapter.bottleneck_per_dataset
         specialist = groups[specialist]
+    if specialist == SHARED and adapter.bottleneck_shared is None:
+        return sum(adapter.letters[group] for group in set(groups.values()))
     return getattr(adapter, f"bottleneck_{specialist.lower()}")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.model.routing import RANDOM
+from pipeline.model.routing import RANDOM, SHARED
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
 from pipeline.reporting.table import Cell, Table
@@ -16,7 +16,7 @@ def build(results: Results) -> dict[str, Any]:
         "origin": describe_origin(results),
         "shared": shared,
         "differing": differing,
-        "regrouped": regrouped(results),
+        "regrouped": regrouped(results) + widths(results),
         "files": files_table(results),
         "sources": data_table(results),
         "licences": licences(results),
@@ -61,6 +61,20 @@ def regrouped(results: Results) -> list[str]:
             for moved, same in seeds.items()
         ]
         paragraphs.append(" ".join([drawn, *parts]))
+    return paragraphs
+
+
+def widths(results: Results) -> list[str]:
+    """For each variant whose groups are joined, and not as wide as the main one's specialists together: how wide."""
+    main, paragraphs = results.configs[results.main].routing, []
+    for variant in results.others:
+        routing = results.configs[variant].routing
+        wide, whole = sum(routing.sizes.values()), sum(main.sizes.values())
+        if routing.name in (SHARED, "modality") and routing.kind == main.kind == "bottleneck" and wide != whole:
+            paragraphs.append(
+                f"The bottlenecks of {variant} are {wide} wide, those of {results.main} {whole} together: the two "
+                "differ in size, not in routing alone."
+            )
     return paragraphs
 
 
