@@ -87,6 +87,11 @@ class Data(Section):
     def _check(self) -> Self:
         if taken := [name for name in self.own if name in MEDMNIST]:
             raise ValueError(f"own: {taken[0]} is one of MedMNIST's datasets; one of your own needs another name")
+        titles = {name: name for name in MEDMNIST}  # theirs are their names in other capitals
+        for name, own in self.own.items():
+            other = titles.setdefault("".join(own.title.casefold().split()), name)
+            if other != name:
+                raise ValueError(f"own: {name}: title: {own.title!r} is that of {other}; tables tell datasets by it")
         known = (*self.own, *MEDMNIST)
         for key in ("datasets", "external", "corruptions"):
             distinct(key, getattr(self, key))
@@ -420,7 +425,9 @@ class Params(Section):
             )
         if self.tokenizer_3d.kind == "slices":
             slices, sizes = self.tokenizer_3d.slices, {"data.size_3d": self.data.size_3d}
-            sizes |= {f"data.own.{name}.size": own.size for name, own in self.data.own.items() if own.dimension == 3}
+            used = (*self.data.datasets, *self.data.external)
+            own = {name: own for name, own in self.data.own.items() if own.dimension == 3 and name in used}
+            sizes |= {f"data.own.{name}.size": volumes.size for name, volumes in own.items()}
             for key, size in sizes.items():
                 if size and slices > size:
                     return f"tokenizer_3d.slices: {slices} must be at most {key} {size}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.data import official
 from pipeline.datasets import MEDMNIST
 from pipeline.errors import PipelineError
 from pipeline.params import load_params, parse_params
@@ -555,9 +556,25 @@ def test_a_volume_has_no_more_slices_than_its_file_has_voxels(tree):
 def test_volumes_of_ones_own_are_cut_into_no_more_slices_than_they_keep(tree):
     tree["data"]["own"] = {"hip": THYROID | {"dimension": 3, "size": 12}}
     tree["tokenizer_3d"] |= {"kind": "slices", "slices": 13}
-    assert refusal(tree) == "tokenizer_3d.slices: 13 must be at most data.own.hip.size 12"
+    parse(tree)  # nothing is done with it
+    for key in ("datasets", "external"):
+        listed = list(tree["data"][key])
+        tree["data"][key] = [*listed, "hip"]
+        assert refusal(tree) == "tokenizer_3d.slices: 13 must be at most data.own.hip.size 12"
+        tree["data"][key] = listed
+    tree["data"]["datasets"].append("hip")
     tree["tokenizer_3d"]["slices"] = 12
     parse(tree)
+
+
+@pytest.mark.parametrize(("title", "other"), [(" breast  MNIST", "breastmnist"), ("THYROIDULTRASOUND", "thyroid")])
+def test_two_datasets_of_one_title_are_refused(tree, title, other):
+    tree["data"]["own"] = {"thyroid": THYROID | {"title": "Thyroid ultrasound"}, "neck": THYROID | {"title": title}}
+    assert refusal(tree).startswith(f"data.own: neck: title: {title!r} is that of {other};")
+
+
+def test_medmnists_titles_are_its_names():
+    assert all(official.about(form).title.casefold() == name for name, form in MEDMNIST.items())
 
 
 def test_a_dataset_of_ones_own_and_a_specialist_of_its_own_are_legal_together(tree):
