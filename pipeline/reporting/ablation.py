@@ -1,6 +1,6 @@
 """The report's short form in Markdown, for a pull request."""
 
-from pipeline.reporting.about import METHOD, describe_run
+from pipeline.reporting.about import describe_method, describe_run
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
 from pipeline.reporting.sections import setup
@@ -34,7 +34,7 @@ def render_markdown(results: Results, revision: str) -> str:
         parts += [f"## Tuning ({origin.label})", _list(recipe(results)), _titled(tuning)]
     parts += [
         "## What was run",
-        _list([METHOD, describe_run(results), _facts(results, revision), *level(results)]),
+        _list([describe_method(results), describe_run(results), _facts(results, revision), *level(results)]),
         "## Limits",
         f"{escape(seeds(results))} All tables, figures and limits: `index.html`.",
     ]

@@ -2,6 +2,7 @@
 
 from pipeline.reporting.results import Results
 from pipeline.reporting.sections.setup import weights
+from pipeline.reporting.sections.specialists import MOSAIC, about
 from pipeline.reporting.wording import count, listing, plural
 
 METHOD = (
@@ -9,6 +10,12 @@ METHOD = (
     "transformer, and each dataset has a classification head of its own. Every dataset belongs to a group and trains "
     "only that group's specialist (hard routing): A for colour and texture, B for grayscale and shape, C for volumes."
 )
+
+
+def describe_method(results: Results) -> str:
+    """Say what the method is, and what the specialists are for that are here beside its own."""
+    more = [f"{letter} for {about(results, letter)}" for letter in results.groups if letter not in MOSAIC]
+    return METHOD + (f" Beside them here: {listing(more)}." if more else "")
 
 
 def describe_run(results: Results) -> str:

@@ -50,6 +50,7 @@ class Card:
     name: str
     title: str
     facts: str
+    volumes: bool
     origin: Origin
     findings: list[str]
     notes: list[str]
@@ -81,6 +82,7 @@ def build_card(results: Results, name: str) -> Card:
         name=name,
         title=result.data.title,
         facts=_facts(results, name),
+        volumes=dataset.dimension == 3,
         origin=describe_origin(results, (name,)),
         findings=describe_findings(results, name),
         notes=result.data.notes,

@@ -36,7 +36,9 @@ def describe_origin(results: Results, names: Sequence[str] = ()) -> Origin:
         subset, part = _used(results, own)
         return Origin("Own data" + (", subset" if subset else ""), "nothing published compares", sentence + part, True)
     rest = _of_medmnist(results, others)
-    return Origin(f"{rest.label} and own data", rest.brief, f"MedMNIST: {rest.sentence} {sentence}", warning=True)
+    return Origin(
+        f"{rest.label} and own data", f"the former: {rest.brief}", f"MedMNIST: {rest.sentence} {sentence}", warning=True
+    )
 
 
 def _of_medmnist(results: Results, names: Sequence[str]) -> Origin:

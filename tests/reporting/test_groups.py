@@ -12,6 +12,7 @@ from pipeline.reporting.figures.layers import Line, layer_plot
 from pipeline.reporting.latex import render_latex
 from pipeline.reporting.literature import Published
 from pipeline.reporting.means import groups, summary
+from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.page import render_page, render_specialists
 from pipeline.reporting.results import load_results
 from pipeline.reporting.results_csv import results_csv
@@ -115,3 +116,42 @@ def test_more_groups_than_colours_have_a_line_each():
     lines = {f"group {index}": Line(np.full(3, index / 10)) for index in range(2 * len(SERIES) + 1)}
     svg = layer_plot(lines, name="many", label="any", title="any", top=2)
     assert all(f">group {index}<" in svg for index in range(len(lines)))  # beside the end of its line
+
+
+def test_what_is_true_of_medmnist_alone_is_not_said_of_own_data(inputs):
+    grades = OWN | {"title": 'Grades <&%_">', "task": "ordinal-regression", "classes": ["0", "1", "2"]}
+    labels = OWN | {"title": "Labels", "task": "multi-label, binary-class", "classes": ["a", "b"], "specialist": "C"}
+    inputs.datasets, inputs.specialists = ("grades", "labels", "hip"), ("C", "D")
+    inputs.own, inputs.sources = {"grades": grades, "labels": labels, "hip": HIP}, dict.fromkeys(inputs.datasets, "own")
+    inputs.variants = ("mosaic", "shared")
+    results = load_results(inputs.variants, inputs.seeds, inputs.specialists, root=inputs.write())
+    pages = render_specialists(results, "abc")
+    page = " ".join(render_page(results, "abc").split())
+    everything = page + pages["C"] + pages["D"] + render_markdown(results, "abc")
+    assert "Grades &lt;&amp;%_&#34;&gt; has ordered grades" in page
+    assert "The released code of MOSAIC counts" not in everything
+    assert "ChestMNIST" not in everything
+    assert "RetinaMNIST" not in everything
+    assert page.count("For Labels all are") == 2
+    assert "rare labels" not in page
+    assert "Labels has several labels: mean average precision over labels" in page
+    assert page.count("Beside them here: D for Grades &lt;&amp;%_&#34;&gt; and Hip.") == 1
+    assert "Volumes are shown" not in pages["C"]
+    assert pages["D"].count("Volumes are shown") == 1
+    assert "<&%_" not in everything
+
+
+def test_a_shared_specialist_of_another_width_than_all_together_is_named(results):
+    wide = sum(results.sizes("mosaic").values())
+    (shared,) = results.sizes("shared").values()
+    assert wide != shared
+    assert setup.widths(results) == [
+        f"The bottlenecks of shared are {shared} wide, those of mosaic {wide} together: the two differ in size, not in "
+        "routing alone."
+    ]
+    assert setup.widths(results)[0] in " ".join(render_page(results, "abc").split())
+
+
+def test_phantoms_beside_own_data_are_not_said_to_be_all(results):
+    origin = describe_origin(results)
+    assert (origin.label, origin.brief) == ("Phantom data and own data", "the former: generated, nothing medical")

@@ -154,7 +154,7 @@ def test_what_the_dataset_is_and_its_constant_answer_stand_there(inputs):
     assert title == "PneumoniaMNIST"
     assert about == (
         "2D, 2 classes, declared for specialist B; phantom data, nothing medical, 64 training, 16 validation and 60 "
-        "test images at 28; licence: CC BY 4.0."
+        "test images at 28; licence: none, generated."
     )
     assert [cell.text for cell in table.rows[-1]][:3] == ["the most frequent class, always", "\N{EN DASH}", "62.5"]
     assert np.isclose(_row(_load(inputs, LEVEL), "mosaic", "specialist C")[1].order, 0.7)
@@ -163,3 +163,12 @@ def test_what_the_dataset_is_and_its_constant_answer_stand_there(inputs):
 def test_without_external_datasets_there_is_no_section_whatever_files_lie_there(inputs):
     _load(inputs, LEVEL)
     assert transfer.build(load_results(inputs.variants, inputs.seeds, "ABC", root=inputs.root)) is None
+
+
+def test_phantoms_have_no_licence_and_how_own_images_were_read_is_told(inputs):
+    results = _load(inputs, LEVEL)
+    assert transfer.about(results, "pneumoniamnist").endswith("licence: none, generated.")
+    data = results.transfers["pneumoniamnist"]["mosaic", 1].file.data
+    object.__setattr__(data, "notes", ["Padded with black."])
+    object.__setattr__(data, "source", "own")
+    assert transfer.about(results, "pneumoniamnist").endswith("licence: CC BY 4.0. Padded with black.")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.reporting.about import METHOD, describe_run
+from pipeline.reporting.about import describe_method, describe_run
 from pipeline.reporting.caveats import caveats
 from pipeline.reporting.results import Results
 from pipeline.reporting.sections.variants import variants_table
@@ -20,7 +20,7 @@ def build(results: Results) -> dict[str, Any]:
         "caveats": caveats(results),
         "table": variants_table(results),
         "sentences": [*answer(results)[len(first) :], *level(results), seeds(results)],
-        "about": [METHOD, describe_run(results)],
+        "about": [describe_method(results), describe_run(results)],
         "comparisons": comparisons[:SHOWN],
         "more": comparisons[SHOWN:],
     }

@@ -3,12 +3,14 @@
 from statistics import fmean
 from typing import Any
 
+from pipeline.datasets import MEDMNIST
 from pipeline.evaluation.temperature import BOUNDS
 from pipeline.reporting.means import mean_over
 from pipeline.reporting.results import Results
 from pipeline.reporting.table import NONE, Cell, Table
 from pipeline.reporting.wording import UNDEFINED, listing, percent, plain, points, with_unit
 
+RELEASED_WITHIN_ONE = "retinamnist"  # of which the method's released code counts answers within one grade as right
 # Field of a result, heading, whether it is shown in percent.
 Columns = tuple[tuple[str, str, bool], ...]
 PREDICTIONS: Columns = (("acc", "ACC", True), ("balanced_acc", "Balanced ACC", True), ("macro_f1", "Macro F1", True))
@@ -38,7 +40,8 @@ def metrics_table(results: Results) -> Table:
     return Table(
         name="metrics",
         caption=f"{results.main}: balanced accuracy is the mean of the classes' sensitivities, macro F1 the mean of "
-        "their F1; all in percent. For ChestMNIST all are taken over yes/no answers, and means over labels."
+        "their F1; all in percent."
+        + _of_labels(results, "all are taken over yes/no answers, and means over labels.")
         + (" Those of the other variants are in results.csv." if results.others else ""),
         header=["Dataset", "Group", *(title for _, title, _ in PREDICTIONS)],
         rows=rows,
@@ -58,8 +61,10 @@ def calibration_table(results: Results) -> Table:
         "dataset's logits divided by one temperature T, at which its validation cases are likeliest (Guo et al., "
         "2017); no test case had a part in it. ECE, in percent, is the mean gap between confidence and accuracy over "
         "15 bins; Brier the squared difference between probabilities and truth, summed over classes, 0 to 2; NLL the "
-        "mean -log p of the truth. For ChestMNIST all are means over yes/no answers. T above 1 means that the model "
-        "was too sure. It leaves ACC as it is; AUC, which it may change a little, is given without it everywhere.",
+        "mean -log p of the truth."
+        + _of_labels(results, "all are means over yes/no answers.")
+        + " T above 1 means that the model was too sure. It leaves ACC as it is; AUC, which it may change a "
+        "little, is given without it everywhere.",
         header=["Dataset", "Group", *(title for _, title, _ in CALIBRATION), "T"],
         rows=[[*row, cell] for row, cell in zip(rows, cells, strict=True)],
         spans=[("", 2), ("As trained", 3), ("At temperature T", 3), ("", 1)],
@@ -82,6 +87,12 @@ def bound_sentences(results: Results) -> list[str]:
         f"The temperature of {listing(at_bound)} is a bound of its range, {low} to {high}: validation would have it "
         "further out, as where all answers are right or no better than chance; what is scaled by it means little."
     ]
+
+
+def _of_labels(results: Results, said: str) -> str:
+    """A sentence on the datasets with several labels for an image; empty if there are none."""
+    titles = [results.title(name) for name in results.datasets if results.dataset(name).multi_label]
+    return f" For {listing(titles)} {said}" if titles else ""
 
 
 def _rows(results: Results, columns: Columns) -> list[list[Cell]]:
@@ -114,7 +125,7 @@ def task_sentences(results: Results) -> list[str]:
                 f"{with_unit(within)} within one grade."
             )
             mean = mean_over(results, results.main, "acc", results.datasets)
-            if name in mean.datasets:
+            if name == RELEASED_WITHIN_ONE and name in mean.datasets:
                 counted = mean.value + (within - exact) / len(mean.datasets)
                 sentences.append(
                     f"The released code of MOSAIC counts an answer within one grade of {title} as right, and reports "
@@ -122,9 +133,10 @@ def task_sentences(results: Results) -> list[str]:
                     f"{with_unit(mean.value)}, {points(counted - mean.value)} more for the same answers."
                 )
         if (precision := value(results, name, "map")) is not None:
+            rare = name in MEDMNIST  # of labels of one's own nobody said so
             sentences.append(
-                f"{title} has rare labels: mean average precision over labels is {with_unit(precision)}, where "
-                "accuracy counts mostly right answers of “no”."
+                f"{title} has {'rare' if rare else 'several'} labels: mean average precision over labels is "
+                f"{with_unit(precision)}" + (", where accuracy counts mostly right answers of “no”." if rare else ".")
             )
     return sentences
 

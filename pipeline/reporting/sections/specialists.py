@@ -7,7 +7,7 @@ from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.wording import listing, plural, with_unit
 
 # What MOSAIC's own specialists are for.
-_MOSAIC = {"A": "colour and texture", "B": "grayscale and shape", "C": "volumes"}
+MOSAIC = {"A": "colour and texture", "B": "grayscale and shape", "C": "volumes"}
 
 
 def build(results: Results) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def build(results: Results) -> dict[str, Any]:
 
 def about(results: Results, specialist: str) -> str:
     """What a specialist is for: one beside MOSAIC's is for what its datasets are."""
-    return _MOSAIC.get(specialist) or listing([results.title(name) for name in results.groups[specialist]])
+    return MOSAIC.get(specialist) or listing([results.title(name) for name in results.groups[specialist]])
 
 
 def specialist_sentence(results: Results, names: tuple[str, ...]) -> str:

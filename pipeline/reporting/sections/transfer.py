@@ -45,7 +45,7 @@ def about(results: Results, name: str) -> str:
     source = "official MedMNIST file" if data.official else SOURCES.get(data.source, f"from the source “{data.source}”")
     return (
         f"{dataset.dimension}D, {classes}, declared for specialist {data.specialist}; {source}, {listing(sizes)} "
-        f"images at {data.size}; licence: {data.licence}."
+        f"images at {data.size}; licence: {data.terms}." + "".join(f" {note}" for note in data.notes)
     )
 
 
