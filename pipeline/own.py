@@ -36,13 +36,14 @@ class Columns(Section):
     """Which columns of the CSV say what.
 
     `label`: the class of an image, by name or index; of several labels a column each, None those of the classes'
-    names, with 0 or 1. `split` and `patient`: None is the column of that name, if the CSV has one.
+    names, with 0 or 1. `split` and `patient`: None is the column of that name, if the CSV has one, "" is none. Without
+    patients there, those of DICOM files are taken; "" takes none.
     """
 
     file: Text = "file"
     label: Annotated[Text | tuple[Text, ...] | None, BeforeValidator(_names)] = None
-    split: Text | None = None
-    patient: Text | None = None
+    split: Text | Literal[""] | None = None
+    patient: Text | Literal[""] | None = None
 
 
 class Drawn(Section):

@@ -116,7 +116,12 @@ def _refuse_leakage(cases: Sequence[Case], splits: Sequence[str], partition: Seq
 
 
 def _drawn_by(cases: Sequence[Case], own: Own) -> str:
-    by = "by patient" if cases[0].patient is not None else "by image, since nothing says which are of one patient"
+    if cases[0].patient is not None:
+        by = "by patient"
+    elif own.columns.patient == "":
+        by = "by image, patients being left out (columns.patient)"
+    else:
+        by = "by image, since nothing says which are of one patient"
     return f"{by}, alike in all {'labels' if own.multi_label else 'classes'} (seed {own.split.seed})"
 
 
@@ -126,9 +131,10 @@ def _counted(cases: Sequence[Case], splits: Sequence[str], own: Own) -> str:
         rows = [case for case, of in zip(cases, splits, strict=True) if of == split]
         labels = np.array([case.label for case in rows])
         counts = labels.sum(axis=0) if own.multi_label else np.bincount(labels[:, 0], minlength=len(own.classes))
-        patients = f" of {len({case.patient for case in rows}):,} patients" if rows[0].patient is not None else ""
+        known = len({case.patient for case in rows} - {None})
+        patients = f" of {known:,} {'patient' if known == 1 else 'patients'}" if known else ""
         numbers = f"{counts.min():,} to {counts.max():,}" if many else " + ".join(f"{n:,}" for n in counts.tolist())
-        parts.append(f"{split} {len(rows):,} images{patients} ({numbers})")
+        parts.append(f"{split} {len(rows):,} {'image' if len(rows) == 1 else 'images'}{patients} ({numbers})")
     of, order = "label" if own.multi_label else "class", "" if many else " in the order in which they are declared"
     return f"{'; '.join(parts)}, by {of}{order}"
 

@@ -86,7 +86,11 @@ def _cases(npz: Npz, part: _Part, own: Own) -> Iterator[Case]:
 def _patients(name: str, found: NDArray) -> list[str]:
     if found.dtype.kind not in "iuUS" or found.size != len(found):
         raise ValueError(f"{name} holds {found.dtype} {list(found.shape)}, not a name or a whole number for each image")
-    return [str(patient) for patient in (found.astype(str) if found.dtype.kind == "S" else found).ravel().tolist()]
+    names = (found.astype(str) if found.dtype.kind == "S" else found).ravel().tolist()
+    patients = [str(patient).strip() for patient in names]
+    if "" in patients:
+        raise ValueError(f"{name}: row {patients.index('')} has no patient")
+    return patients
 
 
 def _pictures(file: Path, parts: Sequence[_Part], dimension: int) -> Iterator[Picture]:

@@ -1,5 +1,7 @@
 """A folder of images with a CSV that says what is on them."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from pipeline.data.own.files import read_picture
@@ -8,6 +10,14 @@ from pipeline.data.own.source import Case, Source
 from pipeline.data.own.split import split_named
 from pipeline.own import Own
 from pipeline.reading import read_table
+
+NAMED = 12  # columns that a sentence names one by one
+
+# Other names of columns that say the split or the patient, without capitals and signs.
+_ALIKE = {
+    "split": re.compile("splits?|folds?|set|subset|partition|datasplit"),
+    "patient": re.compile("(patient|subject|case|person|participant)s?(id|no|nr|number|name|code|key|uid)?|pid|mrn"),
+}
 
 
 def read_csv(folder: Path, own: Own, where: str) -> Source:
@@ -21,14 +31,15 @@ def read_csv(folder: Path, own: Own, where: str) -> Source:
     rows = read_table(table, (*columns, *named), mend=f"correct it, or {where}.columns")
     if not rows:
         raise ValueError(f"{own.csv} has no row below its header")
-    there = next(iter(rows.values()))
-    split = own.columns.split or ("split" if "split" in there else None)
-    patient = own.columns.patient or ("patient" if "patient" in there else None)
+    others = [column for column in next(iter(rows.values())) if column not in (*columns, *named)]
+    split = _column("split", own.columns.split, others, own.csv)
+    patient = _column("patient", own.columns.patient, others, own.csv)
+    unused = [column for column in others if column not in (split, patient)]
     cases: list[Case] = []
     first_line: dict[str, int] = {}
     for line, row in rows.items():
         try:
-            name = _inside(row[own.columns.file])
+            name = _inside(folder, row[own.columns.file])
             if name in first_line:
                 raise ValueError(f"{name} stands in line {first_line[name]} too")
             first_line[name] = line
@@ -46,11 +57,38 @@ def read_csv(folder: Path, own: Own, where: str) -> Source:
             raise ValueError(f"{own.csv}, line {line}: {error}") from None
     used = [f"{what} from the column {column}" for what, column in (("split", split), ("patients", patient)) if column]
     notes = (f"In {own.csv}: {', '.join(used)}.",) if used else ()
+    notes += (f"Columns that were not used: {_few(unused)}.",) if unused else ()
     return Source(cases, (read_picture(folder / case.name, own.dimension) for case in cases), notes)
 
 
-def _inside(cell: str) -> str:
+def _column(what: str, declared: str | None, others: Sequence[str], csv: str) -> str | None:
+    """Return the column that says it: the one that was declared, or that of this name. Raises ValueError in doubt."""
+    if declared is not None:
+        return declared or None
+    found = [column for column in others if column.strip().casefold() == what]
+    if not found:
+        found = [column for column in others if _ALIKE[what].fullmatch(re.sub(r"[\W_]", "", column.casefold()))]
+    elif len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f"{csv}: column {found[0]} may say the {what}; if so, declare `columns.{what}: {found[0]}`, else "
+            f'`columns.{what}: ""`'
+        )
+    return None
+
+
+def _few(names: list[str]) -> str:
+    """Name columns of a table that may have hundreds."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _inside(folder: Path, cell: str) -> str:
     """Return a path from the folder on, with slashes. Raises ValueError for one that leads out of it."""
+    as_it_is = PurePosixPath(cell.strip())  # in which : and \\ are letters
+    if as_it_is.parts and not as_it_is.root and ".." not in as_it_is.parts and (folder / as_it_is).exists():
+        return as_it_is.as_posix()
     path = PureWindowsPath(cell.strip())  # which knows both signs between folders
     if not path.parts:
         raise ValueError("no file")

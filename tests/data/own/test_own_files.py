@@ -65,6 +65,31 @@ def test_columns_have_the_names_that_they_have(pngs, place, built, declare, writ
     assert all(splits[row] == splits[row // 3 * 3] for row in range(30))
 
 
+def test_columns_that_are_not_meant_are_named_and_not_used(pngs, place, built, declare, write_csv):
+    rows = [(f"{index:02}.png", index % 2, index // 3, "one") for index in range(30)]
+    write_csv(place / "files" / "labels.csv", rows, ("file", "label", "PATIENT", "subject"))
+    notes = built(declare())["notes"]
+    assert "In labels.csv: patients from the column PATIENT. Columns that were not used: subject." in notes
+    notes = built(declare(columns={"patient": ""}))["notes"]
+    assert "Columns that were not used: PATIENT, subject." in notes
+    assert "Split drawn by image, patients being left out" in notes
+    notes = built(declare(columns={"patient": "PATIENT"}))["notes"]
+    assert "of 7 patients" in notes
+
+
+def test_of_many_unused_columns_a_few_are_named(pngs, place, built, declare, write_csv):
+    rows = [(f"{index:02}.png", index % 2, *range(100)) for index in range(30)]
+    write_csv(place / "files" / "labels.csv", rows, ("file", "label", *(f"x{index}" for index in range(100))))
+    assert "were not used: x0, x1, x2, x3, x4, x5, x6, x7, x8, x9, x10, x11 and 88 more." in built(declare())["notes"]
+
+
+@pytest.mark.parametrize("name", ["a:b.png", "a\\b.png", "C:\\c.png"])
+def test_names_may_hold_what_other_systems_read_as_a_path(pngs, place, built, declare, write_csv, name):
+    (place / "files" / "00.png").rename(place / "files" / name)
+    write_csv(place / "files" / "labels.csv", [(f"{i:02}.png" if i else name, i % 2) for i in range(30)])
+    assert len(rows_of(pngs, built(declare()))) == 30
+
+
 @pytest.mark.parametrize("options", [{"encoding": "utf-8-sig"}, {"lineterminator": "\r\n"}, {"quoting": 1}])
 def test_a_spreadsheets_csv_is_read(pngs, place, built, declare, write_csv, options):
     write_csv(place / "files" / "labels.csv", [(f"{index:02}.png", index % 2) for index in range(30)], **options)

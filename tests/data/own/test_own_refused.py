@@ -211,6 +211,20 @@ CSV = [
         (HERE, "no image is in the split train"),
     ),
     Refused("no patient in a row", added("patient", lambda index: " " if index == 7 else "p"), (IN_ROW, "no patient")),
+    *(
+        Refused(
+            f"a column {column} that nobody named",
+            added(column, lambda index: "abc"[index % 3]),
+            (HERE, f"labels.csv: column {column} may say the {what}", f"columns.{what}: {column}`", f'{what}: ""`'),
+        )
+        for what, columns in (
+            ("patient", ("PatientID", "patient_id", "subject", "case", "Case No")),
+            ("split", ("fold", "set", "Subset")),
+        )
+        for column in columns
+    ),
+    Refused("a column in other capitals", added("Split", lambda index: "fold1"), ("split 'fold1' is none of train",)),
+    Refused("a column in two capitals", added("Split,split", lambda index: "train,test"), ("Split may say the split",)),
     Refused(
         "too few patients",
         added("patient", lambda index: f"p{index % 2}"),
@@ -535,6 +549,11 @@ NPZ = [
             "patients of two columns",
             arrays(train_patients=np.zeros((12, 2), int)),
             (FILE, "train_patients holds int64 [12, 2], not a name or a whole number for each image"),
+        ),
+        (
+            "no patient of a row",
+            arrays(train_patients=np.array(["a", "b", " ", *"defghijkl"])),
+            (FILE, "train_patients: row 2 has no patient"),
         ),
         ("patients that are fractions", arrays(train_patients=np.arange(12.0)), (FILE, "train_patients holds float64")),
         (
