@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,23 @@ from pipeline.datasets import SPLITS
 from pipeline.own import Own
 
 COUNTED = 15  # classes whose images a sentence counts one by one
+
+
+def with_patients(cases: Sequence[Case], of_files: Sequence[str | None], own: Own) -> tuple[Sequence[Case], list[str]]:
+    """Return cases with the patients that their files name, where nobody else does, and sentences on that.
+
+    An image whose file names none is one of its own. One name for all files says nothing: they had to be made nameless.
+    """
+    if own.columns.patient == "" or any(case.patient is not None for case in cases) or not any(of_files):
+        return cases, []
+    known = [patient for patient in of_files if patient]
+    if len(known) > 1 and len(set(known)) == 1:
+        return cases, ["PatientID is the same in all DICOM files that have one, so it is not used."]
+    some = f", which {len(known):,} of {len(cases):,} have" if len(known) < len(cases) else ""
+    return (
+        [replace(case, patient=patient) for case, patient in zip(cases, of_files, strict=True)],
+        [f"Patients from the PatientID of the DICOM files{some}."],
+    )
 
 
 def assign(cases: Sequence[Case], seen: Seen, own: Own) -> tuple[list[str], list[str]]:
@@ -61,7 +79,7 @@ def _drawn(cases: Sequence[Case], rows: Sequence[int], seen: Seen, own: Own, sha
             own.split.seed,
         )
     except ValueError as error:
-        what = "patients" if cases[0].patient is not None else "different images"
+        what = "patients" if any(_patients(cases)) else "different images"
         raise ValueError(f"the split is drawn by {what}: {error}") from None
     of_group = {together[group[0]]: split_of[name] for name, group in named.items()}
     return [of_group[together[row]] for row in rows]
@@ -116,7 +134,7 @@ def _refuse_leakage(cases: Sequence[Case], splits: Sequence[str], partition: Seq
 
 
 def _drawn_by(cases: Sequence[Case], own: Own) -> str:
-    if cases[0].patient is not None:
+    if any(_patients(cases)):
         by = "by patient"
     elif own.columns.patient == "":
         by = "by image, patients being left out (columns.patient)"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipeline.data.findings import Seen
-from pipeline.data.own.assign import assign
+from pipeline.data.own.assign import assign, with_patients
 from pipeline.data.own.convert import convert
 from pipeline.data.own.folders import read_folders
 from pipeline.data.own.labels import check_classes
@@ -42,14 +42,16 @@ def write_own(target: Path, name: str, own: Own, size: int) -> list[str]:
         labels = np.array([case.label for case in source.cases], np.int64)
         check_classes(labels, own)
     seen, notes = Seen(labels), Notes(own, size)
+    patients: list[str | None] = []
     with tempfile.TemporaryFile(dir=target.parent, prefix=f".{target.name}.") as spool:
-        for image in seen.watch(_converted(source, own, size, where, notes)):
+        for image in seen.watch(_converted(source, own, size, where, notes, patients)):
             spool.write(image.data)
         spool.flush()
         with refusing(f"{where}: {own.path}"):
             notes.refuse_ranges()
-            splits, on_split = assign(source.cases, seen, own)
-        said = [*source.notes, *notes.sentences(), *on_split]
+            cases, on_patients = with_patients(source.cases, patients, own)
+            splits, on_split = assign(cases, seen, own)
+        said = [*source.notes, *notes.sentences(), *on_patients, *on_split]
         shape = (size,) * own.dimension + ((3,) if own.channels == 3 else ())
         arrays: dict[str, np.ndarray | Blocks] = {}
         for split in SPLITS:
@@ -73,13 +75,16 @@ def _read(place: Path, own: Own, where: str) -> Source:
     return read_csv(place, own, where) if own.kind == "csv" else read_folders(place, own)
 
 
-def _converted(source: Source, own: Own, size: int, where: str, notes: Notes) -> Iterator[NDArray[np.uint8]]:
-    """Yield each image [1,...] as it is kept."""
+def _converted(
+    source: Source, own: Own, size: int, where: str, notes: Notes, patients: list[str | None]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield each image [1,...] as it is kept, after telling `notes` what was done and `patients` whose it is."""
     bar = tqdm(source.cases, desc=where, unit="img", dynamic_ncols=True, disable=not sys.stderr.isatty())
     for case in bar:
         with refusing(f"{where}: {case.place}"):
             image = convert(next(source.pictures), own, size)
         notes.saw(image)
+        patients.append(image.patient)
         yield np.ascontiguousarray(image.image)[None]
 
 

@@ -21,7 +21,7 @@ class Converted:
 
     `shape` is the size that it had, `square` whether its sides were equal (in space, not in pixels), `enlarged` whether
     it has more pixels along an axis now. `low` and `high` became 0 and 255, `least` and `most` are its values, and
-    `inner` the range of those without the outermost on either side.
+    `inner` the range of those without the outermost on either side; `patient` is whose it is, if the file says that.
     """
 
     image: NDArray[np.uint8]
@@ -34,6 +34,7 @@ class Converted:
     most: float
     inner: tuple[float, float]
     facts: tuple[str, ...]
+    patient: str | None
 
 
 def convert(picture: Picture, own: Own, size: int) -> Converted:
@@ -68,6 +69,7 @@ def convert(picture: Picture, own: Own, size: int) -> Converted:
         most=most,
         inner=inner,
         facts=picture.facts + facts,
+        patient=picture.patient,
     )
 
 

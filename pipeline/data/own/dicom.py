@@ -52,7 +52,8 @@ def _read(place: Path, dimension: int) -> Picture:
     if len(frames) > 1:
         raise ValueError(f"holds {len(frames)} images, where one is meant")
     values, span = frames[0].values()
-    return Picture(values, _pixel(frames[0]), span, frames[0].inverted, ("DICOM file", *frames[0].facts()))
+    facts = "DICOM file", *frames[0].facts()
+    return Picture(values, _pixel(frames[0]), span, frames[0].inverted, facts, _patient(frames))
 
 
 class _Frame:
@@ -184,7 +185,16 @@ def _volume(frames: list[_Frame], facts: tuple[str, ...]) -> Picture:
     turned, spacing, turning = to_canonical(np.stack([values for values, _ in read]), directions)
     spans = [span for _, span in read if span is not None]
     span = (min(low for low, _ in spans), max(high for _, high in spans)) if len(spans) == len(read) else None
-    return Picture(turned, spacing, span, frames[0].inverted, (*facts, *frames[0].facts(), *turning))
+    facts = *facts, *frames[0].facts(), *turning
+    return Picture(turned, spacing, span, frames[0].inverted, facts, _patient(frames))
+
+
+def _patient(frames: Sequence[_Frame]) -> str | None:
+    """Return whose the files are. Raises ValueError if they are of several patients."""
+    patients = {str(frame.of_file("PatientID") or "").strip() for frame in frames}
+    if len(patients) > 1:
+        raise ValueError(f"its slices are of {len(patients)} patients (PatientID)")
+    return patients.pop() or None
 
 
 def _by_number(frames: list[_Frame]) -> list[_Frame]:

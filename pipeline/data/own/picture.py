@@ -28,7 +28,7 @@ class Picture:
 
     `spacing` is the physical size of a pixel along each axis, in any unit; `span` the smallest and the largest value
     that the file can hold, None if that says nothing; `inverted` if the largest is black. `facts` are what happened on
-    the way, in the words that `Notes` counts.
+    the way, in the words that `Notes` counts; `patient` is whose it is, if the file says that.
     """
 
     values: NDArray
@@ -36,6 +36,7 @@ class Picture:
     span: tuple[float, float] | None
     inverted: bool = False
     facts: tuple[str, ...] = ()
+    patient: str | None = None
 
 
 @contextmanager

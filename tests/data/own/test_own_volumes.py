@@ -192,6 +192,44 @@ def test_a_scanners_unit_without_a_window_is_refused(place, built, declare, writ
     assert built(declare(dimension=3, window="each"))["train_images"].max() == 255
 
 
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_the_patients_of_dicom_files_are_kept_together(place, built, declare, write_csv, dimension):
+    for index in range(30):
+        values = np.random.default_rng(index).integers(0, 4096, (8,) * dimension)
+        saved(place / "files" / f"{index}.dcm", values, PatientID=f"p{index // 3}")
+    rows = [(f"{index}.dcm", index % 2) for index in range(30)]
+    write_csv(place / "files" / "labels.csv", rows)
+    own = declare(dimension=dimension)
+    notes = built(own)["notes"]
+    assert "Patients from the PatientID of the DICOM files. Split drawn by patient" in notes
+    assert "train 21 images of 7 patients" in notes
+    split = [(*row, ("train", "val", "test")[index % 3]) for index, row in enumerate(rows)]
+    write_csv(place / "files" / "labels.csv", split, ("file", "label", "split"))
+    with pytest.raises(PipelineError, match=r"are of one patient .*mend the split"):
+        built(own)
+    assert "patient" not in built(declare(dimension=dimension, columns={"patient": ""}))["notes"]
+    own_columns = [(*row, f"q{index}") for index, row in enumerate(rows)]
+    write_csv(place / "files" / "labels.csv", own_columns, ("file", "label", "patient"))
+    assert "train 20 images of 20 patients" in built(own)["notes"]
+
+
+def test_one_name_for_all_files_is_no_patient_and_files_without_one_stand_alone(place, built, declare, write_csv):
+    images = np.random.default_rng(0).integers(0, 4096, (30, 8, 8))
+    write_csv(place / "files" / "labels.csv", [(f"{index}.dcm", index % 2) for index in range(30)])
+    for index in range(30):
+        saved(place / "files" / f"{index}.dcm", images[index], PatientID="ANON")
+    notes = built(declare())["notes"]
+    assert "PatientID is the same in all DICOM files that have one, so it is not used. Split drawn by image" in notes
+    for index in range(10):
+        saved(place / "files" / f"{index}.dcm", images[index])
+        saved(place / "files" / f"{index + 10}.dcm", images[index + 10], PatientID="other")
+    made = built(declare())
+    assert (
+        "Patients from the PatientID of the DICOM files, which 20 of 30 have. Split drawn by patient" in made["notes"]
+    )
+    assert [len(made[f"{split}_images"]) for split in ("train", "val", "test")] == [20, 4, 6]
+
+
 def test_what_a_slice_refers_to_is_not_the_slice(tmp_path):
     other = item(SeriesInstanceUID="9.9", PixelSpacing=[9, 9], RescaleSlope=9, ImagePositionPatient=[9, 9, 9])
     folder = write_series(tmp_path / "scan", ramp(), ReferencedSeriesSequence=Sequence([other]))
@@ -311,6 +349,11 @@ def spoil_size(folder):
     saved(folder / "009.dcm", np.zeros((4, 4)), **position)
 
 
+def spoil_patient(folder):
+    position = {"ImagePositionPatient": [0, 0, 15], "ImageOrientationPatient": AXIAL}
+    saved(folder / "009.dcm", ramp()[0], PatientID="another", **position)
+
+
 def spoil_channels(folder):
     position = {"ImagePositionPatient": [0, 0, 15], "ImageOrientationPatient": AXIAL}
     colours = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
@@ -350,6 +393,7 @@ def spoil_image(folder):
         (spoil_series, "holds 2 DICOM series"),
         (spoil_twice, "two of its slices lie in the same place"),
         (spoil_size, "its slices differ in size"),
+        (spoil_patient, "its slices are of 2 patients"),
         (spoil_channels, "its slices differ in their channels"),
         (spoil_plane, "its slices lie in different planes"),
         (spoil_text, "notes.txt is no DICOM file"),
