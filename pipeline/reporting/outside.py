@@ -80,8 +80,10 @@ class TransferFile(Record):
         ways = [head.way for head in self.heads]
         if len(set(ways)) < len(ways):
             raise ValueError("heads: one way is there twice")
-        if ways and not any(head.specialist is None and not head.gate for head in self.heads):
-            raise ValueError("heads: none of the backbone alone")
+        alone = {head.tokenizer for head in self.heads if head.specialist is None and not head.gate}
+        if lacking := [head.tokenizer for head in self.heads if head.tokenizer not in alone]:
+            behind = f" behind the tokenizer {lacking[0]}" if lacking[0] else ""
+            raise ValueError(f"heads: none of the backbone alone{behind}")
         return self
 
 

@@ -11,7 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from pipeline.evaluation.significance import holm
-from pipeline.reporting.comparisons import ALPHA, Difference, on_dataset
+from pipeline.reporting.comparisons import ALPHA, DIGITS, Difference, on_dataset
 from pipeline.reporting.means import Mean, mean_over
 from pipeline.reporting.outside import HeadResult, TransferFile
 from pipeline.reporting.records import DatasetResult
@@ -24,8 +24,9 @@ Key = tuple[str, str]  # external dataset, variant
 class Way:
     """One way of an external dataset through one variant, over its trainings.
 
-    `score` is the mean validation score. `lift` has its difference to the backbone alone by metric; None of the
-    backbone itself. `own` marks the specialist that the routing would give the dataset.
+    `score` is the mean validation score. `lift` has its difference by metric to the backbone alone, for volumes behind
+    the same 3D tokenizer; None of the backbone itself. `own` marks the specialist that the routing would give the
+    dataset.
     """
 
     head: HeadResult
@@ -44,12 +45,13 @@ class Way:
 class Choice:
     """The specialist of a variant that validates best on an external dataset, and the other ones.
 
-    `p` is by metric the largest one of its leads over the others, 1.0 where it does not lead, adjusted as those of
-    lifts are; nan with one training each.
+    Of several that validate `level` with it, the own one is taken, else the first. `p` is by metric the largest one of
+    its leads over the others, 1.0 where it does not lead, adjusted as those of lifts are; nan with one training each.
     """
 
     best: Way
     others: tuple[Way, ...]
+    level: tuple[Way, ...]
     p: dict[str, float]
 
     def shown(self, metric: str) -> bool:
@@ -89,9 +91,11 @@ def _ways(results: Results, name: str, variant: str) -> list[Way]:
         _heads(results, name, variant),
         _file(results, name, variant).own,
     )
-    reference, found = reference_of(heads), []
+    references = {of_way[0].tokenizer: str(place) for place, of_way in enumerate(heads) if _is_backbone(of_way[0])}
+    found = []
     for place, of_way in enumerate(heads):
-        lift = {metric: on_dataset(view, str(place), str(reference), metric, name) for metric in METRICS}
+        reference = references[of_way[0].tokenizer]
+        lift = {metric: on_dataset(view, str(place), reference, metric, name) for metric in METRICS}
         found.append(
             Way(
                 head=of_way[0],
@@ -109,17 +113,13 @@ def _choice(results: Results, name: str, variant: str, ways: Sequence[Way]) -> C
     places = [place for place, way in enumerate(ways) if way.head.specialist is not None and not way.head.gate]
     if len(places) < 2:
         return None
-    best = max(places, key=lambda place: ways[place].score)
+    highest = max(ways[place].score for place in places)
+    level = [place for place in places if ways[place].score == highest]
+    best = next((place for place in level if ways[place].own), level[0])
     others = [place for place in places if place != best]
     view = _as_results(results, name, variant)
     p = {metric: _worst_p(view, best, others, metric, name) for metric in METRICS}
-    return Choice(ways[best], tuple(ways[place] for place in others), p)
-
-
-def reference_of(heads: Sequence[Sequence[HeadResult]]) -> int:
-    """Return the place of the backbone alone; behind several tokenizers, of the one that validates best."""
-    places = [place for place, of_way in enumerate(heads) if _is_backbone(of_way[0])]
-    return max(places, key=lambda place: _score(heads[place]))
+    return Choice(ways[best], *(tuple(ways[place] for place in of if place != best) for of in (places, level)), p)
 
 
 def _worst_p(view: Results, best: int, others: Sequence[int], metric: str, name: str) -> float:
@@ -150,7 +150,8 @@ def _heads(results: Results, name: str, variant: str) -> list[list[HeadResult]]:
 
 
 def _score(of_way: Sequence[HeadResult]) -> float:
-    return fmean(head.val_score for head in of_way)
+    # Rounded as differences are, so that equal counts of right answers are equal scores.
+    return round(fmean(head.val_score for head in of_way), DIGITS)
 
 
 def _is_backbone(head: HeadResult) -> bool:

@@ -113,6 +113,7 @@ def cut_in_half(path: Path) -> None:
         (EXTERNAL, put("md5", "model", value="a" * 32), "of another model than the evaluation"),
         (EXTERNAL, put("heads", 1, "specialist", value=None), "heads: one way is there twice"),
         (EXTERNAL, edited(lambda tree: tree["heads"].pop(0)), "heads: none of the backbone alone"),
+        (EXTERNAL, put("heads", 1, "tokenizer", value="x"), "heads: none of the backbone alone behind the tokenizer x"),
         (EXTERNAL, edited(lambda tree: tree["heads"].pop(1)), "not of the same ways or data as that of seed 1"),
         (EXTERNAL, put("data", "splits", "test", "n", value=59), "not of the same ways or data as that of seed 1"),
         (EXTERNAL, put("data", "form", "dimension", value=4), "pneumoniamnist: dimension = 4"),

@@ -60,23 +60,38 @@ def no_way_sentence(results: Results, name: str) -> str:
     return f"No model was trained on a {dimension}D dataset, so none has {lacking}, and nothing was tested."
 
 
-def label(results: Results, way: Way, ways: Sequence[Way]) -> str:
-    """What a way is called in tables and sentences."""
+def label(results: Results, variant: str, way: Way, ways: Sequence[Way]) -> str:
+    """What a way through a variant is called in tables and sentences."""
     head = way.head
     if head.gate:
         return "the gate's mixture"
     if head.specialist:
         known = head.specialist in results.datasets
         return f"specialist of {results.title(head.specialist)}" if known else f"specialist {head.specialist}"
+    alone = backbone_alone(results, variant, ways)
     several = sum(each.backbone for each in ways) > 1
-    return f"backbone alone, tokenizer of {results.title(head.tokenizer)}" if several else "backbone alone"
+    return f"{alone} of {results.title(head.tokenizer)}" if several else alone
+
+
+def backbone_alone(results: Results, variant: str, ways: Sequence[Way]) -> str:
+    """What is taken of a variant where no specialist is: for volumes with what stands before the backbone."""
+    model = results.configs[variant].model
+    alone = "backbone alone" if model.frozen else "trained backbone alone"
+    if ways[0].head.tokenizer is None:
+        return alone
+    if model.slices is not None:
+        return f"{alone} and the trained pooling of slices"
+    return f"{alone} behind the {'trained ' if model.tokenizer_trained else ''}3D tokenizer"
 
 
 def way_sentences(results: Results, variant: str, ways: Sequence[Way], choice: Choice | None) -> list[str]:
     """Whether what a variant learned is shown to transfer to a dataset, and which specialist serves it best."""
     through = [way for way in ways if way.lift]
     if not through:
-        return [f"{variant} has no specialists: its backbone alone is all that there is to take."]
+        alone, learned = backbone_alone(results, variant, ways), ""
+        if not results.configs[variant].model.frozen:
+            learned = ", and what was learned is in it"
+        return [f"{variant} has no specialists: its {alone} is all that there is to take{learned}."]
     if len(results.seeds) == 1:
         sentences = [_seen(results, variant, through, ways)]
     else:
@@ -94,37 +109,44 @@ def _seen(results: Results, variant: str, through: Sequence[Way], ways: Sequence
             continue
         ends = " to ".join(dict.fromkeys(signed(pick(values)) for pick in (min, max)))
         above = sum(value > 0 for value in values)
-        parts.append(f"{above or 'none'} of {len(values)} above the backbone alone in {TITLES[metric]} ({ends} points)")
-    own = _own(results, through, ways)
+        reference = _reference(results, variant, ways)
+        parts.append(f"{above or 'none'} of {len(values)} above {reference} in {TITLES[metric]} ({ends} points)")
+    own = _own(results, variant, through, ways)
     return f"{variant}, one training: {listing(parts)}{own}. Nothing is called by one training."
 
 
-def _own(results: Results, through: Sequence[Way], ways: Sequence[Way]) -> str:
+def _reference(results: Results, variant: str, ways: Sequence[Way]) -> str:
+    """What lifts are differences to: with several tokenizers, the backbone behind the one that the specialist has."""
+    several = sum(each.backbone for each in ways) > 1
+    return f"the {backbone_alone(results, variant, ways)}{' of its own dataset' if several else ''}"
+
+
+def _own(results: Results, variant: str, through: Sequence[Way], ways: Sequence[Way]) -> str:
     """Where the own group's specialist ended, if the routing has one."""
     own = next((way for way in through if way.own), None)
     if own is None or len(through) == 1:
         return ""
     lifts = [f"{signed(own.lift[metric].value)} in {TITLES[metric]}" for metric in METRICS]
-    return f"; its own one, {label(results, own, ways)}, {listing(lifts)}"
+    return f"; its own one, {label(results, variant, own, ways)}, {listing(lifts)}"
 
 
 def _tested(results: Results, variant: str, metric: str, through: Sequence[Way], ways: Sequence[Way]) -> str:
     """Which ways are shown to be above and below the backbone alone in one metric."""
     by_sign = {
         sign: [
-            f"{label(results, way, ways)}{' (its own)' if way.own else ''} by {_lift(way.lift[metric])}"
+            f"{label(results, variant, way, ways)}{' (its own)' if way.own else ''} by {_lift(way.lift[metric])}"
             for way in through
             if lifted(way.lift[metric]) == sign
         ]
         for sign in (1, -1)
     }
-    rest = [way for way in through if not lifted(way.lift[metric])]
-    parts = [f"above the backbone alone is shown to be {listing(by_sign[1])}"] if by_sign[1] else []
+    rest, reference = [way for way in through if not lifted(way.lift[metric])], _reference(results, variant, ways)
+    parts = [f"above {reference} is shown to be {listing(by_sign[1])}"] if by_sign[1] else []
     parts += [f"below it {listing(by_sign[-1])}"] if by_sign[-1] else []
     if not parts:
         of = "the one way" if len(through) == 1 else f"none of {plural(len(through), 'way')}"
         verb = "is not shown" if len(through) == 1 else "is shown"
-        return f"{variant}, {TITLES[metric]}: {of} through specialists {verb} to differ from the backbone alone."
+        return f"{variant}, {TITLES[metric]}: {of} through specialists {verb} to differ from {reference}."
     parts += [f"not told apart from it {plural(len(rest), 'way')}"] if rest else []
     return f"{variant}, {TITLES[metric]}: {'; '.join(parts)}."
 
@@ -135,22 +157,26 @@ def _lift(difference: Difference) -> str:
 
 def _chosen(results: Results, variant: str, choice: Choice, ways: Sequence[Way]) -> str:
     """Which specialist validation would take, and whether the test shows that it is the best one."""
-    best = label(results, choice.best, ways)
-    whose = ""
-    if any(way.own for way in (choice.best, *choice.others)):
-        whose = ", its own one" if choice.best.own else ", not its own one"
-    level = sum(way.score == choice.best.score for way in choice.others)
-    tied = f" (level with {plural(level, 'other one')})" if level else ""
-    taken = f"{variant}: validation would take {best}{whose}{tied}"
+    candidates = (choice.best, *choice.others)
+    best, *level = (label(results, variant, way, ways) for way in (choice.best, *choice.level))
+    known, it = any(way.own for way in candidates), "it"
+    if level:
+        whose = f", its own one {'' if choice.best.own else 'not '}among them" if known else ""
+        taken, it = f"{variant}: in validation {listing([best, *level])} tie{whose}", best
+    else:
+        whose = f", {'' if choice.best.own else 'not '}its own one" if known else ""
+        taken = f"{variant}: validation would take {best}{whose}"
+    if len({way.head.tokenizer for way in candidates}) > 1:
+        taken += " (each behind its own 3D tokenizer, so that these count too)"
     if len(results.seeds) == 1:
-        return f"{taken}; that it serves the dataset best is not called by one training."
+        return f"{taken}; that {it} serves the dataset best is not called by one training."
     shown = [TITLES[metric] for metric in METRICS if choice.shown(metric)]
     rest = [TITLES[metric] for metric in METRICS if not choice.shown(metric)]
     others = "the other one" if len(choice.others) == 1 else f"each of the {len(choice.others)} others"
     if not shown:
-        return f"{taken}; on the test images that it is better than {others} is not shown."
+        return f"{taken}; on the test images that {it} is better than {others} is not shown."
     but = f", not in {listing(rest)}" if rest else ""
-    return f"{taken}; on the test images it is shown to be better than {others} in {listing(shown)}{but}."
+    return f"{taken}; on the test images {it} is shown to be better than {others} in {listing(shown)}{but}."
 
 
 def ways_table(results: Results, name: str, by_variant: dict[str, Sequence[Way]]) -> Table:
@@ -160,7 +186,7 @@ def ways_table(results: Results, name: str, by_variant: dict[str, Sequence[Way]]
     rows = []
     for variant, ways in by_variant.items():
         for way in ways:
-            about = f"{label(results, way, ways)}{', its own' if way.own else ''}"
+            about = f"{label(results, variant, way, ways)}{', its own' if way.own else ''}"
             row = [Cell(variant, below=about), Cell(percent(way.score), order=way.score)]
             for metric in METRICS:
                 mean = way.means[metric]
@@ -169,6 +195,7 @@ def ways_table(results: Results, name: str, by_variant: dict[str, Sequence[Way]]
                 row += (_lift_cells(way.lift[metric]) if way.lift else [Cell(NONE)] * 3)[: len(columns) - 1]
             rows.append(row)
     file: TransferFile = results.transfers[name][results.main, results.seeds[0]].file
+    volumes = results.transfers[name][results.main, results.seeds[0]].dataset.dimension == 3
     blank = [Cell(NONE)] * (len(columns) - 1)
     constant = [Cell(percent(value)) for value in (file.constant_acc, CHANCE_AUC)]
     rows.append([Cell("the most frequent class, always"), Cell(NONE), constant[0], *blank, constant[1], *blank])
@@ -182,7 +209,8 @@ def ways_table(results: Results, name: str, by_variant: dict[str, Sequence[Way]]
         name=f"transfer-{name}",
         caption=f"{file.data.title}: test ACC and AUC in percent of a logistic regression on frozen class tokens, by "
         f"the way that images take, with 95\u00a0% intervals over {over(results)}. Validation: the score by which the "
-        f"regression's penalty was chosen. Lift: minus the backbone alone of the same variant, in points.{calls}",
+        f"regression's penalty was chosen. Lift: minus the backbone alone of the same variant"
+        f"{', behind the same 3D tokenizer' if volumes else ''}, in points.{calls}",
         header=["Variant and way", "Validation", *len(METRICS) * columns],
         spans=[("", 2), *((TITLES[metric], len(columns)) for metric in METRICS)],
         rows=rows,
