@@ -58,20 +58,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def planned_first(p_values: Sequence[float], planned: int | None) -> list[float]:
     """Return adjusted p values where one comparison was planned and the others are explored, all in one family.
 
-    Half of the level is the planned one's; the explored ones share the other half by Holm, and have all of it once the
-    planned one is called, as that one has once all of them are (Bretz, Maurer, Brannath and Posch, A Graphical Approach
-    to Sequentially Rejective Multiple Test Procedures, 2009). Without a planned one, or without others, Holm's; a nan
-    stays one and counts as no comparison.
+    As `group_first` with the planned one for the first group; Holm's without one.
     """
-    if planned is None or np.isnan(p_values[planned]):
-        return holm(p_values)
-    others = [place for place in range(len(p_values)) if place != planned]
-    explored = holm([p_values[place] for place in others])
-    defined = [p for p in explored if not np.isnan(p)]
-    if not defined:
-        return [*p_values]
+    return group_first(p_values, [place == planned for place in range(len(p_values))])
+
+
+def group_first(p_values: Sequence[float], first: Sequence[bool]) -> list[float]:
+    """Return adjusted p values of one family, in which those that are `first` were planned and others are explored.
+
+    Half of the level is that of either group, by Holm within it; one has all of it once the whole other group is called
+    (Bretz, Maurer, Brannath and Posch, A Graphical Approach to Sequentially Rejective Multiple Test Procedures, 2009).
+    Where a group is empty, Holm's; a nan stays one and counts as no comparison.
+    """
+    places = [
+        [place for place, p in enumerate(p_values) if not np.isnan(p) and first[place] == is_first]
+        for is_first in (True, False)
+    ]
+    groups = [holm([p_values[place] for place in group]) for group in places]
     adjusted = [float("nan")] * len(p_values)
-    adjusted[planned] = min(1.0, 2 * p_values[planned], max(p_values[planned], 2 * max(defined)))
-    for place, p in zip(others, explored, strict=True):
-        adjusted[place] = p if np.isnan(p) else min(1.0, 2 * p, max(2 * p_values[planned], p))
+    for group, own, other in zip(places, groups, reversed(groups), strict=True):
+        for place, p in zip(group, own, strict=True):
+            adjusted[place] = min(1.0, 2 * p, max(p, 2 * max(other))) if other else p
     return adjusted

@@ -10,7 +10,7 @@ from statistics import fmean
 
 import numpy as np
 
-from pipeline.evaluation.significance import holm
+from pipeline.evaluation.significance import group_first
 from pipeline.reporting.comparisons import ALPHA, DIGITS, Difference, on_dataset
 from pipeline.reporting.means import Mean, mean_over
 from pipeline.reporting.outside import HeadResult, TransferFile
@@ -70,14 +70,15 @@ def all_ways(results: Results) -> tuple[dict[Key, list[Way]], dict[Key, Choice]]
     """Return the ways of every external dataset through every variant, and what validation would choose of them.
 
     Ways are in the order of the stage; where there are none, or a single specialist, nothing is returned. All that is
-    claimed of a metric, of whichever dataset and variant, is one family.
+    claimed of a metric, of whichever dataset and variant, is one family, in which the main variant's claims come first.
     """
     ways = {key: _ways(results, *key) for key in _keys(results)}
     chosen = {key: choice for key, of_key in ways.items() if (choice := _choice(results, *key, of_key))}
     for metric in METRICS:
-        lifts = [way.lift for of_key in ways.values() for way in of_key if way.lift]
-        p = holm([*(lift[metric].p for lift in lifts), *(choice.p[metric] for choice in chosen.values())])
-        for lift, adjusted in zip(lifts, p, strict=False):
+        lifts = [(key, way.lift) for key, of_key in ways.items() for way in of_key if way.lift]
+        claims = [*((key, lift[metric].p) for key, lift in lifts), *((key, of.p[metric]) for key, of in chosen.items())]
+        p = group_first([value for _, value in claims], [key[1] == results.main for key, _ in claims])
+        for (_, lift), adjusted in zip(lifts, p, strict=False):
             lift[metric] = replace(lift[metric], p=adjusted)
         for choice, adjusted in zip(chosen.values(), p[len(lifts) :], strict=True):
             choice.p[metric] = adjusted

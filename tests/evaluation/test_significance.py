@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.evaluation.significance import holm, planned_first, rank_direction, sign_test, signed_rank
+from pipeline.evaluation.significance import group_first, holm, planned_first, rank_direction, sign_test, signed_rank
 
 ABOUT = [0.81, 0.79, 0.85, 0.8, 0.83, 0.77]
 
@@ -106,3 +106,25 @@ def test_at_most_one_in_twenty_families_calls_anything_where_nothing_differs():
     families = generator.random((4000, 4))
     called = np.mean([min(planned_first(p, 0)) < 0.05 for p in families])
     assert 0.03 < called < 0.06
+
+
+def test_a_group_has_the_other_ones_half_of_the_level_once_all_of_that_is_called():
+    assert group_first([0.02, 0.001, 0.9], [True, True, False]) == pytest.approx([0.04, 0.004, 0.9])
+    assert group_first([0.02, 0.012, 0.01], [False, True, True]) == pytest.approx([0.04, 0.04, 0.04])
+    assert group_first([0.03, 0.04], [True, True]) == group_first([0.03, 0.04], [False, False]) == holm([0.03, 0.04])
+    adjusted = group_first([math.nan, 0.01, 0.02, math.nan], [True, True, False, False])
+    assert adjusted[1:3] == pytest.approx([0.02, 0.02])
+    assert math.isnan(adjusted[0])
+    assert math.isnan(adjusted[3])
+
+
+def test_however_much_is_explored_a_planned_claims_p_is_doubled_at_most_and_the_family_keeps_its_level():
+    generator = np.random.default_rng(2)
+    called = 0
+    for _ in range(2000):
+        planned, explored = generator.random(3), generator.random(40)
+        explored[:10] = 0  # differences that are there
+        adjusted = group_first([*explored, *planned], [False] * 40 + [True] * 3)
+        assert (np.array(adjusted[40:]) <= 2 * np.array(holm(planned)) + 1e-12).all()
+        called += min(adjusted[10:]) < 0.05
+    assert called / 2000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)

@@ -107,6 +107,18 @@ def test_all_claims_of_a_metric_share_the_level(inputs):
     assert found[1][1] == pytest.approx(min(1, found[0][1] * 13), rel=1e-6)  # 12 lifts and one choice
 
 
+def test_the_main_variants_claims_are_not_thinned_by_what_other_variants_could_claim(inputs):
+    others = {f"other_{place}": [BACKBONE, ("shared", None, False)] for place in range(11)}
+    found = []
+    for ways in ({"mosaic": [BACKBONE, A]}, {"mosaic": [BACKBONE, A], **others}):
+        values = {variant: [0.6, 0.69 if variant == "mosaic" else 0.6] for variant in ways}
+        by_way, _ = all_ways(_load(inputs, values, ways, own=None))
+        found.append({variant: of_way[1].lift["auc"].p for (_, variant), of_way in by_way.items()})
+        inputs.root = inputs.root / "again"
+    assert found[1]["mosaic"] == pytest.approx(2 * found[0]["mosaic"], rel=1e-6)
+    assert found[1]["other_0"] == 1
+
+
 def test_a_tie_in_validation_is_no_evidence_against_the_own_group(inputs):
     """Scores are means over seeds, and equal however they come about."""
     scores = {"A": (0.1, 0.2, 0.3), "B": (0.2, 0.2, 0.2), "C": (0.1, 0.1, 0.1)}

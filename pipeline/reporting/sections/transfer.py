@@ -201,7 +201,7 @@ def ways_table(results: Results, name: str, by_variant: dict[str, Sequence[Way]]
     rows.append([Cell("the most frequent class, always"), Cell(NONE), constant[0], *blank, constant[1], *blank])
     calls = (
         " p: over trainings and test cases (of ACC the larger one of it and of the sign test's over cases), adjusted "
-        f"by Holm over all claims of this section; called below {ALPHA}."
+        f"by Holm over all claims of this section, those of {results.main} first; called below {ALPHA}."
         if repeated
         else " One training each: none is called."
     )
