@@ -1,5 +1,6 @@
 """A dataset of one's own, as `data.own` in params.yaml declares it: what it is, where it lies and how it is read."""
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -95,6 +96,12 @@ class OwnSource(Section):
         """Columns of the CSV that hold the label, or the labels."""
         label = self.columns.label or (self.classes if self.multi_label else "label")
         return (label,) if isinstance(label, str) else label
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The path, and the CSV that says which files below it are meant."""
+        path = os.path.normpath(os.path.expanduser(self.path))  # noqa: PTH111 (as layout.from_root)
+        return (path, os.path.normpath(self.csv)) if self.kind == "csv" else (path,)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -100,6 +100,10 @@ class Data(Section):
                 raise ValueError(f"{key}: {unknown[0]} is {_unknown_dataset(unknown[0], known)}")
         if both := [name for name in self.external if name in self.datasets]:
             raise ValueError(f"external: {both[0]} is one of data.datasets, on which the models are trained")
+        trained = {self.own[name].files: name for name in self.datasets if name in self.own}
+        for name in self.external:
+            if name in self.own and (twin := trained.get(self.own[name].files)):
+                raise ValueError(f"external: {name} is read from the path of {twin}, on which the models are trained")
         if self.source == "mirror" and not self.mirror:
             raise ValueError("mirror: source is mirror, so this must be a folder or an http(s) URL")
         if self.source != "mirror" and self.mirror:

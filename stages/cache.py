@@ -1,12 +1,14 @@
 """Stage `cache`: data/raw/<dataset>.npz -> data/cached/training/<dataset>/ and data/cached/test/<dataset>/."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.arguments import DATASET, read_arguments
 from pipeline.command import run_command
 from pipeline.data.cache import build_cache
 from pipeline.data.findings import Finding, describe
+from pipeline.data.trained import trained_images
 from pipeline.declared import read_about, read_source
 from pipeline.layout import RAW, TEST_DATA, TRAINING_DATA
 from pipeline.params import load_params
@@ -18,14 +20,17 @@ def main() -> None:
     unpack(name, RAW, TRAINING_DATA, TEST_DATA)
 
 
-def unpack(name: str, raw: Path, for_training: Path, for_test: Path) -> None:
-    """Unpack the npz in the folder `raw` of a dataset that params.yaml names into a folder below each of the others."""
+def unpack(name: str, raw: Path, for_training: Path, for_test: Path, trained: Sequence[Path] = ()) -> None:
+    """Unpack the npz in the folder `raw` of a dataset that params.yaml names into a folder below each of the others.
+
+    It is held against the datasets that models are trained on, whose folders of what training reads are `trained`.
+    """
     params = load_params()
     source, about = read_source(name), read_about(name)
     dataset = source.dataset
-    training, test = build_cache(
-        raw / f"{name}.npz", for_training / name, for_test / name, dataset, about, source.data(params.data)
-    )
+    data = source.data(params.data)
+    known = trained_images(trained, dataset.image_shape(data.size(dataset.dimension)))
+    training, test = build_cache(raw / f"{name}.npz", for_training / name, for_test / name, dataset, about, data, known)
 
     splits = training["splits"] | test["splits"]
     images = ", ".join(f"{counts['n']} of {counts['of']} {split}" for split, counts in splits.items())

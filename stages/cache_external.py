@@ -2,16 +2,18 @@
 
 from pipeline.arguments import EXTERNAL, read_arguments
 from pipeline.command import run_command
-from pipeline.layout import EXTERNAL_RAW, EXTERNAL_TEST, EXTERNAL_TRAINING
+from pipeline.layout import EXTERNAL_RAW, EXTERNAL_TEST, EXTERNAL_TRAINING, TRAINING_DATA
 from pipeline.params import load_params
 from stages.cache import unpack
 
 
 def main() -> None:
-    """Unpack one external dataset's npz: what a head is fitted to and chosen by, and the test split."""
+    """Unpack one external dataset's npz, of which no image may be one that models are trained on."""
     (name,) = read_arguments("cache_external", __doc__, EXTERNAL)
-    load_params().check_listed("external", name)
-    unpack(name, EXTERNAL_RAW, EXTERNAL_TRAINING, EXTERNAL_TEST)
+    params = load_params()
+    params.check_listed("external", name)
+    trained = [TRAINING_DATA / each for each in params.data.datasets]
+    unpack(name, EXTERNAL_RAW, EXTERNAL_TRAINING, EXTERNAL_TEST, trained)
 
 
 if __name__ == "__main__":

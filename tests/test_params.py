@@ -262,6 +262,35 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tree, key, message
     assert refusal(tree) == message
 
 
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({}, True),
+        ({"path": "./x/../thyroid.npz"}, True),
+        ({"path": "other.npz"}, False),
+        ({"path": "~/thyroid.npz"}, False),
+    ],
+)
+def test_an_external_dataset_is_not_read_from_what_is_trained_on(tree, changes, refused):
+    own = {"thyroid": THYROID, "again": THYROID | {"title": "Again"} | changes}
+    tree["data"] |= {"own": own, "datasets": ["pathmnist", "thyroid"], "external": ["again"]}
+    if refused:
+        assert refusal(tree) == "data.external: again is read from the path of thyroid, on which the models are trained"
+    else:
+        parse(tree)
+    tree["data"] |= {"datasets": ["thyroid", "again"], "external": []}
+    parse(tree)
+
+
+def test_two_lists_of_files_in_one_folder_are_two_datasets(tree):
+    listed = THYROID | {"path": "thyroid", "kind": "csv"}
+    own = {"thyroid": listed, "again": listed | {"csv": "other.csv"}}
+    tree["data"] |= {"own": own, "datasets": ["thyroid"], "external": ["again"]}
+    parse(tree)
+    own["again"] = listed | {"csv": "./labels.csv"}
+    assert refusal(tree).startswith("data.external: again is read from the path of thyroid")
+
+
 def test_a_renamed_key_is_told_as_unknown_rather_than_as_missing(tree):
     tree["train"]["learning_rate"] = tree["train"].pop("lr")
     assert refusal(tree).startswith("train.learning_rate: unknown key")

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from pipeline.atomic import atomic, write_text
 from pipeline.data import official
-from pipeline.data.findings import Seen, find, refuse_constant, refuse_leakage, refuse_one_class
+from pipeline.data.findings import (
+    Seen,
+    find,
+    find_trained,
+    refuse_constant,
+    refuse_leakage,
+    refuse_one_class,
+    refuse_trained,
+)
 from pipeline.data.npz import check_npz, read_image_blocks, read_labels, read_notes
 from pipeline.data.subset import stratified_subset
 from pipeline.datasets import SPLITS, About, Dataset
@@ -27,7 +35,13 @@ from pipeline.params import Data
 
 
 def build_cache(
-    raw: Path, training: Path, test: Path, dataset: Dataset, about: About, data: Data
+    raw: Path,
+    training: Path,
+    test: Path,
+    dataset: Dataset,
+    about: About,
+    data: Data,
+    trained: Mapping[str, NDArray[np.uint64]] = {},
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Unpack an npz into two folders and return what the meta.json of `training` and that of `test` say.
 
@@ -36,7 +50,8 @@ def build_cache(
     about them, the same bytes for the same input; only that of `test` says what is said `about` the dataset. Images
     pass through in blocks, so memory stays flat whatever the size. The folders appear whole or not at all. Raises
     PipelineError if `raw` is not in the official layout, or cannot be meant to be trained and tested on: one class,
-    constant images, test images that are seen before the test.
+    constant images, test images that are seen before the test. An external dataset is held against the hashes of the
+    images that models are `trained` on.
     """
     size = data.size(dataset.dimension)
     counts = check_npz(raw, dataset, size)
@@ -62,7 +77,9 @@ def build_cache(
             refuse_constant(raw, split, seen[split])
         if not (is_official or data.allow_leakage):
             refuse_leakage(raw, seen, rows)
-        findings = find(dataset, seen)
+        if not data.allow_leakage:
+            refuse_trained(raw, seen, trained, rows)
+        findings = [*find(dataset, seen), *(finding for finding, _ in find_trained(seen, trained))]
 
         def found_in(*names: str) -> dict[str, Any]:
             of_names = [finding.record() for finding in findings if finding.split in names]

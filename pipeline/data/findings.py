@@ -26,14 +26,16 @@ class Finding:
     """One oddity of a split.
 
     `in_train`, `in_val`: `images` of it are images of that split too, `repeated`: ... copies of earlier ones,
-    `constant`: ... of one value throughout, `dim`: ... all of them, without a value above 1. `absent`: none is of
-    `classes`; of several labels, those whose answer is the same for all images.
+    `constant`: ... of one value throughout, `dim`: ... all of them, without a value above 1. `trained`: ... of
+    the dataset `of`, on which models are trained. `absent`: none is of `classes`; of several labels, those whose answer
+    is the same for all images.
     """
 
-    kind: Literal["in_train", "in_val", "repeated", "constant", "dim", "absent"]
+    kind: Literal["in_train", "in_val", "repeated", "constant", "dim", "absent", "trained"]
     split: Literal["train", "val", "test"]
     images: int = 0
     classes: tuple[int, ...] = ()
+    of: str = ""
 
     def record(self) -> dict[str, Any]:
         """Return it for meta.json, without what its kind does not have."""
@@ -95,6 +97,18 @@ def find(dataset: Dataset, seen: Mapping[str, Seen]) -> list[Finding]:
     return [finding for finding in findings if finding.images or finding.classes]
 
 
+def find_trained(
+    seen: Mapping[str, Seen], trained: Mapping[str, NDArray[np.uint64]]
+) -> list[tuple[Finding, NDArray[np.bool_]]]:
+    """Return which images [N] of each split models are trained on: those with a hash of a `trained` dataset."""
+    return [
+        (Finding("trained", split, int(known.sum()), of=name), known)
+        for split, here in seen.items()
+        for name, hashes in trained.items()
+        if (known := here.varies & np.isin(here.hashes, hashes)).any()
+    ]
+
+
 def absent(dataset: Dataset, labels: NDArray[np.int64]) -> tuple[int, ...]:
     """Return the classes without an image; of several labels, those with one answer for all images."""
     if dataset.multi_label:
@@ -135,6 +149,22 @@ def refuse_leakage(raw: Path, seen: Mapping[str, Seen], rows: Mapping[str, NDArr
             )
 
 
+def refuse_trained(
+    raw: Path,
+    seen: Mapping[str, Seen],
+    trained: Mapping[str, NDArray[np.uint64]],
+    rows: Mapping[str, NDArray[np.int64]],
+) -> None:
+    """Raise PipelineError if models are trained on images of what is to be an external dataset."""
+    for finding, known in find_trained(seen, trained):
+        first = rows[finding.split][np.flatnonzero(known)[0]]
+        raise PipelineError(
+            f"{raw}: {_of_images(finding, len(known))} ({finding.split}_images[{first}]); take the dataset out of "
+            "data.external or the other out of data.datasets, or `data.allow_leakage: true` (of one's own its "
+            "allow_leakage) goes on and the report says so"
+        )
+
+
 def describe(finding: Finding, n: int, dataset: Dataset, names: Sequence[str]) -> str:
     """Say it of a split of `n` images of a dataset whose classes have these names, without a full stop."""
     if finding.kind != "absent":
@@ -162,6 +192,9 @@ def _of_images(finding: Finding, n: int) -> str:
             return f"{some} {'has' if one else 'have'} one value throughout"
         case "dim":
             return f"no value of the {split} images is above 1 of 255; were fractions cast to whole numbers?"
+        case "trained":
+            what = "is an image" if one else "are images"
+            return f"{some} {what} of {finding.of} that models are trained or chosen on"
         case _:
             other = TITLES[finding.kind.removeprefix("in_")]
             return f"{some} {f'is a {other} image' if one else f'are {other} images'} too"

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.data.findings import describe
+from pipeline.datasets import Dataset
+from pipeline.reporting.records import DataOrigin
 from pipeline.reporting.results import Results
 from pipeline.reporting.wording import count, listing
 
@@ -84,9 +86,12 @@ def _used(results: Results, names: Sequence[str]) -> tuple[bool, str]:
 
 def describe_findings(results: Results, dataset: str) -> list[str]:
     """Say what is odd about a dataset's images and labels, a sentence each."""
-    origin = results.origin(dataset)
+    return findings_of(results.origin(dataset), results.dataset(dataset))
+
+
+def findings_of(origin: DataOrigin, dataset: Dataset) -> list[str]:
+    """Say what is odd about images and labels of this origin, a sentence each."""
     said = [
-        describe(finding, origin.splits[finding.split].n, results.dataset(dataset), origin.class_names)
-        for finding in origin.findings
+        describe(finding, origin.splits[finding.split].n, dataset, origin.class_names) for finding in origin.findings
     ]
     return [f"{text[0].upper()}{text[1:]}{'' if text.endswith('?') else '.'}" for text in said]

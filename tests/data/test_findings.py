@@ -230,6 +230,14 @@ SENTENCES = [
         Finding("dim", "train", 1200),
         "no value of the training images is above 1 of 255; were fractions cast to whole numbers?",
     ),
+    (
+        Finding("trained", "val", 1, of="octmnist"),
+        "1 of 1,200 validation images is an image of octmnist that models are trained or chosen on",
+    ),
+    (
+        Finding("trained", "test", 2, of="octmnist"),
+        "2 of 1,200 test images are images of octmnist that models are trained or chosen on",
+    ),
     (Finding("absent", "train", classes=(1,)), "no training image is “b”, which cannot be learnt"),
     (
         Finding("absent", "val", classes=(0, 2, 3, 4)),

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from beside import write_transfer
 
+from pipeline.data.findings import Finding
+from pipeline.reporting.page import _render
 from pipeline.reporting.results import load_results
 from pipeline.reporting.sections import transfer
 from pipeline.reporting.ways import all_ways, lifted
@@ -235,6 +237,37 @@ def test_what_the_dataset_is_and_its_constant_answer_stand_there(inputs):
     )
     assert [cell.text for cell in table.rows[-1]][:3] == ["the most frequent class, always", "\N{EN DASH}", "62.5"]
     assert np.isclose(_row(_load(inputs, LEVEL), "mosaic", "specialist C")[1].order, 0.7)
+
+
+def _page(results):
+    content = transfer.build(results)
+    return content, _render("transfer.html", results, content=content)
+
+
+def test_images_that_models_are_trained_on_are_told_and_not_denied(inputs):
+    results = _load(inputs, LEVEL)
+    content, page = _page(results)
+    assert content["seen"] == ""
+    assert "No model saw these images while it was trained" in page
+    finding = Finding("trained", "test", 3, of="breastmnist")
+    for transfer_ in results.transfers["pneumoniamnist"].values():
+        transfer_.file.data.findings.append(finding)
+    content, page = _page(results)
+    assert "No model saw these images" not in page
+    assert "among the images of PneumoniaMNIST are some that models are trained or chosen on" in page
+    assert content["parts"][0][2][0] == (
+        "3 of 60 test images are images of breastmnist that models are trained or chosen on."
+    )
+
+
+@pytest.mark.parametrize(("source", "told"), [("zenodo", True), ("phantom", False)])
+def test_that_an_external_dataset_shows_the_scans_of_a_trained_one_is_said(inputs, source, told):
+    inputs.datasets = ("organcmnist", "organmnist3d", "breastmnist")
+    results = _load(inputs, LEVEL, name="organamnist")
+    for transfer_ in results.transfers["organamnist"].values():
+        object.__setattr__(transfer_.file.data, "source", source)
+    said = "It shows the same CT scans as OrganCMNIST and OrganMNIST3D, on which models are trained"
+    assert (said in transfer.build(results)["parts"][0][1]) is told
 
 
 def test_without_external_datasets_there_is_no_section_whatever_files_lie_there(inputs):

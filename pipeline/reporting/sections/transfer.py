@@ -5,9 +5,10 @@ from typing import Any
 
 from pipeline.reporting.comparisons import ALPHA, Difference
 from pipeline.reporting.means import CHANCE_AUC, over
+from pipeline.reporting.origin import findings_of
 from pipeline.reporting.outside import TransferFile
 from pipeline.reporting.results import METRICS, Results
-from pipeline.reporting.sentences import TITLES
+from pipeline.reporting.sentences import SAME_SCANS, TITLES
 from pipeline.reporting.table import NONE, Cell, Table
 from pipeline.reporting.ways import Choice, Way, all_ways, lifted
 from pipeline.reporting.wording import bounds, count, listing, p_value, percent, plural, range_percent, signed
@@ -20,7 +21,7 @@ def build(results: Results) -> dict[str, Any] | None:
     if not results.transfers:
         return None
     ways, chosen = all_ways(results)
-    parts = []
+    parts, seen = [], []
     for name, by_training in results.transfers.items():
         file = by_training[results.main, results.seeds[0]].file
         of_dataset = {variant: ways[name, variant] for variant in results.variants if (name, variant) in ways}
@@ -32,8 +33,25 @@ def build(results: Results) -> dict[str, Any] | None:
         if not of_dataset:
             sentences = [no_way_sentence(results, name)]
         table = ways_table(results, name, of_dataset) if of_dataset else None
-        parts.append((file.data.title, about(results, name), sentences, table))
-    return {"parts": parts}
+        if any(finding.kind == "trained" for finding in file.data.findings):
+            seen.append(file.data.title)
+        sentences = [*findings_of(file.data, by_training[results.main, results.seeds[0]].dataset), *sentences]
+        parts.append((file.data.title, f"{about(results, name)}{same_scans(results, name)}", sentences, table))
+    return {"parts": parts, "seen": listing(seen) if seen else ""}
+
+
+def same_scans(results: Results, name: str) -> str:
+    """Which datasets that models are trained on show the scans of an external one; "" if none does, or all are made."""
+    source = results.transfers[name][results.main, results.seeds[0]].file.data.source
+    if name not in SAME_SCANS or source == "phantom":
+        return ""
+    others = [results.title(each) for each in SAME_SCANS if each in results.datasets]
+    return (
+        f" It shows the same CT scans as {listing(others)}, on which models are trained: other images, but of the same "
+        "people."
+        if others
+        else ""
+    )
 
 
 def about(results: Results, name: str) -> str:

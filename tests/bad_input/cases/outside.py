@@ -1,5 +1,6 @@
 """Corrupted images and datasets that no model is trained on: what may not be asked, and files not as they were."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ USAGE = "; usage: python -m stages."
 
 def asked(name: str, key: str, value: Any, *says: str, command: str = "check") -> Case:
     return Case(f"{key}: {name}", command, params={f"data.{key}": value}, says=(f"params.yaml: data.{key}", *says))
+
+
+def copied(name: str, onto: str) -> Callable[[Path], None]:
+    def damage(project: Path) -> None:
+        content = (project / name).read_bytes()
+        (project / onto).unlink()  # which the finished project has too
+        (project / onto).write_bytes(content)
+
+    return damage
 
 
 def shown(project: Path, *present: str, absent: tuple[str, ...] = ()) -> None:
@@ -60,6 +70,26 @@ CASES = [
             ("download_external breastmnist", "a trained one", ("data.external: breastmnist is not among",)),
             ("cache_external breastmnist", "a trained one", ("data.external: breastmnist is not among",)),
         )
+    ),
+    Case(
+        "external npz: a copy of a trained one's",
+        "cache_external pneumoniamnist",
+        copied("data/raw/breastmnist.npz", RAW),
+        (RAW, "8 of 8 training images are images of breastmnist", "data.allow_leakage"),
+    ),
+    Case(
+        "external npz: a copy of a trained one's, allowed",
+        "cache_external pneumoniamnist",
+        copied("data/raw/breastmnist.npz", RAW),
+        ("warning: pneumoniamnist: 6 of 6 validation images are images of breastmnist that models are trained or",),
+        status=0,
+        params={"data.allow_leakage": True},
+    ),
+    Case(
+        "cache_external: a trained dataset is not cached",
+        "cache_external pneumoniamnist",
+        missing("data/cached/training/breastmnist/val_images.npy"),
+        ("data/cached/training/breastmnist/val_images.npy", "dvc repro cache"),
     ),
     Case("external npz: missing", "cache_external pneumoniamnist", missing(RAW), (RAW, "dvc repro download_external")),
     Case("external npz: half of it", "cache_external pneumoniamnist", truncated(RAW), (RAW,)),
