@@ -45,13 +45,12 @@ class Head:
     auc: float
 
 
-def fit_head(
-    dataset: Dataset, train: Labelled, val: Labelled, monitored: tuple[str, ...], grade_tolerance: int = 0
-) -> Head:
+def fit_head(dataset: Dataset, train: Labelled, val: Labelled, monitored: tuple[str, ...]) -> Head:
     """Fit a head to the training split for each of PENALTIES; return the one with the best validation score.
 
     The score is the mean of those of the `monitored` metrics (acc, auc) that are defined, else ACC. Of equal ones the
-    head with the smaller weights is taken.
+    head with the smaller weights is taken. Grades are right where they are exact, as in the test: how far off a grade
+    may be belongs to the recipe of the datasets that are trained on.
     """
     mean, deviation = train.features.mean(axis=0, dtype=np.float64), train.features.std(axis=0, dtype=np.float64)
     deviation[deviation == 0] = 1.0
@@ -68,7 +67,7 @@ def fit_head(
 
         scores = probabilities(val.features)
         values = {
-            "acc": metrics.accuracy(dataset, val.labels, scores, grade_tolerance),
+            "acc": metrics.accuracy(dataset, val.labels, scores),
             "auc": metrics.auc(dataset, val.labels, scores),
         }
         score = float(mean_of_defined([values[metric] for metric in monitored]))

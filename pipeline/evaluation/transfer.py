@@ -64,7 +64,7 @@ def run_transfer(
         name: Labelled(features(view, split, dataset, config=config, batch_size=batch_size), split.labels.cpu().numpy())
         for name, split in splits.items()
     }
-    head = fit_head(dataset, seen["train"], seen["val"], monitored, config.train.grade_tolerance or 0)
+    head = fit_head(dataset, seen["train"], seen["val"], monitored)
     return Transferred(dataset, way, head, head.probabilities(seen["test"].features), seen["test"].labels)
 
 

@@ -10,6 +10,7 @@ from pipeline.data.augment import normalise, to_float
 from pipeline.data.batches import Split
 from pipeline.datasets import MEDMNIST
 from pipeline.evaluation.features import Way, along, features, own_specialist, ways
+from pipeline.model.mosaic import build_mosaic
 
 CPU = torch.device("cpu")
 NAMES = ("retinamnist", "breastmnist", "nodulemnist3d", "adrenalmnist3d")
@@ -78,6 +79,28 @@ def test_the_backbone_alone_is_the_plain_vit(trained, split, make_backbone):
     assert features(along(model, IMAGES, Way(None)), opened, IMAGES, config=config, batch_size=4) == pytest.approx(
         plain, abs=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "statistics"),
+    [
+        ("imagenet", ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))),
+        ("auto", ((0.7, 0.5, 0.6), (0.2, 0.3, 0.25))),  # what the weights say
+    ],
+)
+def test_images_are_normalised_as_those_that_the_model_was_trained_on(
+    split, make_backbone, make_config, normalisation, statistics
+):
+    backbone, config = make_backbone(), make_config(NAMES, model__normalisation=normalisation)
+    if normalisation == "auto":
+        backbone.statistics = statistics
+    model, opened = build_mosaic(config, backbone, 0), split("breastmnist")
+    images = to_float(torch.from_numpy(np.array(opened.images)), 2, 32)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in statistics)
+    with torch.inference_mode():
+        expected = make_backbone()((images - mean) / std).numpy()
+    found = features(along(model, IMAGES, Way(None)), opened, IMAGES, config=config, batch_size=4)
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_gate_mixes_for_a_further_dataset_as_for_its_own_and_single_specialists_do_not_pass_it(trained, split):

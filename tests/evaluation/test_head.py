@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from pipeline.datasets import MEDMNIST, Dataset
 from pipeline.evaluation import metrics
-from pipeline.evaluation.head import PENALTIES, Labelled, fit_head
+from pipeline.evaluation.head import ITERATIONS, PENALTIES, Labelled, fit_head
 
 BOTH = ("acc", "auc")
 CLASSES, BINARY, LABELS = (MEDMNIST[name] for name in ("bloodmnist", "breastmnist", "chestmnist"))
@@ -103,14 +104,20 @@ def test_without_a_defined_auc_the_accuracy_chooses(monitored):
     assert head.score == head.acc > 0.9
 
 
-def test_grades_may_be_off_by_the_tolerance_in_validation():
-    grades = MEDMNIST["retinamnist"]
-    train, val = labelled(grades, 60, 1, noise=6), labelled(grades, 60, 2, noise=6)
-    exact, near = (fit_head(grades, train, val, ("acc",), tolerance) for tolerance in (0, 1))
-    assert near.acc > exact.acc
-
-
 def test_the_same_features_give_the_same_bytes():
     train, val = labelled(CLASSES, 100, 1), labelled(CLASSES, 50, 2)
     one, other = (fit_head(CLASSES, train, val, BOTH).probabilities(val.features) for _ in range(2))
     assert one.tobytes() == other.tobytes()
+
+
+def test_features_are_standardised_as_those_of_training_are_whatever_those_of_validation_look_like():
+    """A scanner's offset in the validation split is not to be taken out: nobody knows whether the test has it."""
+    train, val = labelled(CLASSES, 100, 1), labelled(CLASSES, 50, 2)
+    unseen = labelled(CLASSES, 50, 3).features
+    mean, deviation = train.features.mean(axis=0, dtype=np.float64), train.features.std(axis=0, dtype=np.float64)
+    for seen in (val, Labelled(3 * val.features + 20, val.labels)):
+        head = fit_head(CLASSES, train, seen, BOTH)
+        plain = LogisticRegression(C=head.penalty, max_iter=ITERATIONS)
+        plain.fit((train.features - mean) / deviation, train.labels[:, 0])
+        expected = plain.predict_proba((unseen - mean) / deviation)
+        assert head.probabilities(unseen) == pytest.approx(expected, abs=1e-5)
