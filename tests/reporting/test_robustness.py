@@ -121,13 +121,30 @@ def test_a_difference_under_one_kind_alone_is_called_there_alone(inputs):
 
 
 def test_claims_about_kinds_share_the_level(inputs):
-    """With seven datasets the least p over datasets is 2/128: below 0.05 for three kinds, not for four."""
+    """With eight datasets the least p over datasets is 2/256: below half of 0.05 for three kinds, not for four."""
     kinds = ("noise", "blur", "contrast", "jpeg")
     for number, called in ((3, True), (4, False)):
-        results = _many(inputs, {"mosaic": 0.2, "shared": 0.3}, kinds[:number], EIGHT[:7])
+        results = _many(inputs, {"mosaic": 0.2, "shared": 0.3}, kinds[:number], EIGHT)
         (table, _) = robustness.build(results)["by_kind"]
         assert any(row[-1].best for row in table.rows) is called
         inputs.root = inputs.root / "again"
+
+
+def test_all_kinds_and_single_ones_are_one_family(inputs):
+    """With six datasets the least p is 2/64, which is called of a single kind, and not where kinds are asked beside."""
+    found = []
+    for kinds in (("noise",), ("noise", "blur")):
+        built = robustness.build(_many(inputs, {"mosaic": 0.2, "shared": 0.3}, kinds, EIGHT[:6]))
+        found.append((built["table"].rows[1], built["by_kind"][0]))
+        inputs.root = inputs.root / "again"
+    (alone, of_one), (beside, of_two) = found
+    assert alone[3].best
+    assert of_one.rows[1][-1].best
+    assert not beside[3].best
+    assert beside[4].order == pytest.approx(2 * alone[4].order) == pytest.approx(1 / 16)
+    assert not any(row[-1].best for row in of_two.rows)
+    assert of_one.caption.endswith("Bold: called, as above.")
+    assert "by p below 0.05 when multiplied by 4." in of_two.caption
 
 
 def test_too_few_datasets_are_said_to_be_so(inputs):

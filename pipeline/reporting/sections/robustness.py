@@ -40,7 +40,7 @@ def build(results: Results) -> dict[str, Any] | None:
         return None
     kinds = tuple(results.corrupted)
     share = kept(results, kinds, EVERY)
-    compared = {metric: compare_all(share, metric) for metric in METRICS}
+    compared = {metric: compare_over_all(share, metric) for metric in METRICS}
     return {
         "sentences": [
             *(sentence for metric in METRICS for sentence in level_sentences(results, share, metric)),
@@ -133,9 +133,10 @@ def drops_table(results: Results, share: Results, compared: dict[str, dict[str, 
             row += _difference_cells(compared[metric].get(variant))[: len(columns) - 2]
         rows.append(row)
     ahead = ", the planned one first" if planned(results) and len(results.others) > 1 else ""
+    doubled = ", and doubled, for single kinds have the other half of the level" if _halves(results) > 1 else ""
     calls = (
         " p: the larger one of the mean's, over trainings and test cases, and of the signed-rank test's over datasets, "
-        f"each adjusted over the variants{ahead}; called below {ALPHA} if both point the same way."
+        f"each adjusted over the variants{ahead}{doubled}; called below {ALPHA} if both point the same way."
         if repeated
         else " One training each: none is called."
     )
@@ -208,11 +209,9 @@ def kinds_table(results: Results, metric: str) -> Table:
             else:
                 row += [Cell(NONE)] * (3 + STRENGTHS)
             rows.append(row)
-    stars = (
-        f" Bold: called, as above, by p below {ALPHA} when multiplied by the number of kinds."
-        if len(results.seeds) > 1
-        else ""
-    )
+    stars, factor = "", _of_kinds(results)
+    if len(results.seeds) > 1:
+        stars = f" Bold: called, as above{f', by p below {ALPHA} when multiplied by {factor}' if factor > 1 else ''}."
     return Table(
         name=f"robustness-{metric}",
         caption=f"Mean test {TITLES[metric]} in percent on clean images and at strengths 1 (mildest) to {STRENGTHS}; "
@@ -223,17 +222,34 @@ def kinds_table(results: Results, metric: str) -> Table:
     )
 
 
+def compare_over_all(share: Results, metric: str) -> dict[str, Comparison]:
+    """Compare what variants keep over all kinds; half of the level is its own, if single kinds are asked as well."""
+    return _times(compare_all(share, metric), _halves(share))
+
+
 def _by_kind(results: Results, kind: str, metric: str) -> dict[str, Comparison]:
-    """Compare what variants keep under one kind; p is multiplied by the number of kinds, over which claims are made."""
-    kinds = len(results.corrupted)
+    """Compare what variants keep under one kind; kinds share the other half of the level."""
+    compared = compare_all(kept(results, [kind], EVERY), metric)
+    return _times(compared, _of_kinds(results))
 
+
+def _of_kinds(results: Results) -> int:
+    """Return by what p is multiplied of each kind."""
+    return _halves(results) * len(results.corrupted)
+
+
+def _halves(results: Results) -> int:
+    """Return 2 where all kinds and single ones are two questions, 1 where there is a single kind."""
+    return min(2, len(results.corrupted))
+
+
+def _times(compared: dict[str, Comparison], factor: int) -> dict[str, Comparison]:
     def times(p: float) -> float:
-        return min(1.0, kinds * p)
+        return min(1.0, factor * p)
 
-    found = compare_all(kept(results, [kind], EVERY), metric)
     return {
         other: replace(each, p=times(each.p), rank_p=times(each.rank_p), least_p=times(each.least_p))
-        for other, each in found.items()
+        for other, each in compared.items()
     }
 
 
