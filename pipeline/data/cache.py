@@ -27,7 +27,7 @@ from pipeline.data.findings import (
     refuse_one_class,
     refuse_trained,
 )
-from pipeline.data.npz import check_npz, read_image_blocks, read_labels, read_notes
+from pipeline.data.npz import check_npz, read_image_blocks, read_labels, read_notes, read_patients
 from pipeline.data.subset import stratified_subset
 from pipeline.datasets import SPLITS, About, Dataset
 from pipeline.digest import md5_file
@@ -63,7 +63,8 @@ def build_cache(
         if split == "train":
             refuse_one_class(raw, dataset, labels)
         rows[split] = stratified_subset(labels, data.limit(split))
-        seen[split] = Seen(labels[rows[split]])
+        patients = read_patients(raw, split) if data.source == "own" else None
+        seen[split] = Seen(labels[rows[split]], None if patients is None else patients[rows[split]])
     with _appearing(training) as for_training, _appearing(test) as for_test:
         folders = {"train": for_training, "val": for_training, "test": for_test}
         splits = {}

@@ -25,13 +25,23 @@ NAMED = 4  # classes that a sentence names one by one
 class Finding:
     """One oddity of a split.
 
-    `in_train`, `in_val`: `images` of it are images of that split too, `repeated`: ... copies of earlier ones,
-    `constant`: ... of one value throughout, `dim`: ... all of them, without a value above 1. `trained`: ... of
-    the dataset `of`, on which models are trained. `absent`: none is of `classes`; of several labels, those whose answer
-    is the same for all images.
+    `in_train`, `in_val`: `images` of it are images of that split too, `patient_in_train`, `patient_in_val`: ... of a
+    patient of whom that split has images, `repeated`: ... copies of earlier ones, `constant`: ... of one value
+    throughout, `dim`: ... all of them, without a value above 1. `trained`: ... of the dataset `of`, on which models are
+    trained. `absent`: none is of `classes`; of several labels, those whose answer is the same for all images.
     """
 
-    kind: Literal["in_train", "in_val", "repeated", "constant", "dim", "absent", "trained"]
+    kind: Literal[
+        "in_train",
+        "in_val",
+        "patient_in_train",
+        "patient_in_val",
+        "repeated",
+        "constant",
+        "dim",
+        "absent",
+        "trained",
+    ]
     split: Literal["train", "val", "test"]
     images: int = 0
     classes: tuple[int, ...] = ()
@@ -47,12 +57,14 @@ class Seen:
     """What was seen of a split: its labels [N, L] and, once all images went through `watch`, something of each.
 
     `hashes` [N] are uint64: of a quarter of a million images two that differ have the same with a probability of 2e-9.
-    `varies` [N] is false for the images of one value throughout.
+    `varies` [N] is false for the images of one value throughout. `patients` [N] numbers whose the images are, below 0
+    where nobody knows; None if that is so for all.
     """
 
-    def __init__(self, labels: NDArray[np.int64]) -> None:
-        """Nothing was seen yet but the labels."""
+    def __init__(self, labels: NDArray[np.int64], patients: NDArray[np.int64] | None = None) -> None:
+        """Nothing was seen yet but the labels and patients."""
         self.labels = labels
+        self.patients = patients
         self.hashes = np.empty(len(labels), np.uint64)
         self.varies = np.empty(len(labels), bool)
         self.largest = 0
@@ -78,6 +90,12 @@ class Seen:
         """Which of the images [N] the other split has too. Constant ones are none: they give nothing away."""
         return np.isin(self.hashes, other.varied)
 
+    def of_patients_in(self, other: "Seen") -> NDArray[np.bool_]:
+        """Which of the images [N] are of a patient of whom the other split has images."""
+        if self.patients is None or other.patients is None:
+            return np.zeros(len(self.labels), bool)
+        return np.isin(self.patients, other.patients) & (self.patients >= 0)
+
 
 def find(dataset: Dataset, seen: Mapping[str, Seen]) -> list[Finding]:
     """Return what is odd about the splits, in their order."""
@@ -87,7 +105,10 @@ def find(dataset: Dataset, seen: Mapping[str, Seen]) -> list[Finding]:
         for other in ("train", "val"):
             if other == split:
                 break
-            findings.append(Finding(f"in_{other}", split, int(here.found_in(seen[other]).sum())))
+            findings += [
+                Finding(f"in_{other}", split, int(here.found_in(seen[other]).sum())),
+                Finding(f"patient_in_{other}", split, int(here.of_patients_in(seen[other]).sum())),
+            ]
         findings += [
             Finding("repeated", split, len(here.varied) - len(np.unique(here.varied))),
             Finding("constant", split, n - len(here.varied)),
@@ -195,6 +216,9 @@ def _of_images(finding: Finding, n: int) -> str:
         case "trained":
             what = "is an image" if one else "are images"
             return f"{some} {what} of {finding.of} that models are trained or chosen on"
+        case "patient_in_train" | "patient_in_val":
+            other = TITLES[finding.kind.removeprefix("patient_in_")]
+            return f"{some} {'is' if one else 'are'} of patients of whom {other} images are too"
         case _:
             other = TITLES[finding.kind.removeprefix("in_")]
             return f"{some} {f'is a {other} image' if one else f'are {other} images'} too"

@@ -47,6 +47,13 @@ def read_notes(path: Path) -> list[str]:
         return npz.read("notes").tolist() if "notes" in npz.names else []
 
 
+def read_patients(path: Path, split: str) -> NDArray[np.int64] | None:
+    """Return whose the images of one split are, a number each [N]; None for a file that does not say."""
+    with _opened(path, str(path)) as npz:
+        name = f"{split}_patients"
+        return npz.read(name).astype(np.int64) if name in npz.names else None
+
+
 def read_image_blocks(path: Path, split: str) -> Iterator[NDArray[np.uint8]]:
     """Yield the images of one split in order, in blocks of about BLOCK_BYTES: [n,*image_shape] uint8."""
     with _opened(path, str(path)) as npz:

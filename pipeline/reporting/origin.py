@@ -81,6 +81,8 @@ def _used(results: Results, names: Sequence[str]) -> tuple[bool, str]:
     said = f" {listing(parts)} were used." if parts else " The whole of them was used."
     if seen := [results.title(name) for name in names if results.origin(name).leaks]:
         said += f" Of {listing(seen)}, test images were seen in training or validation."
+    if shared := [results.title(name) for name in names if results.origin(name).shares_patients]:
+        said += f" Of {listing(shared)}, test images are of patients who were seen in training or validation."
     return bool(parts), said
 
 

@@ -65,7 +65,15 @@ class DataOrigin(Record):
     @property
     def leaks(self) -> bool:
         """Whether test images are training or validation images."""
-        return any(finding.split == "test" and finding.kind in ("in_train", "in_val") for finding in self.findings)
+        return self._tests("in_train", "in_val")
+
+    @property
+    def shares_patients(self) -> bool:
+        """Whether test images are of patients of whom training or validation images are."""
+        return self._tests("patient_in_train", "patient_in_val")
+
+    def _tests(self, *kinds: str) -> bool:
+        return any(finding.split == "test" and finding.kind in kinds for finding in self.findings)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -35,7 +35,7 @@ def clean(name):
     return content
 
 
-def build(folder, name, content, **changes):
+def build(folder, name, content, source="mirror", **changes):
     """Cache these arrays and return the findings, those of training and those of the test split."""
     folder.mkdir(exist_ok=True)
     np.savez(folder / "raw.npz", **content)
@@ -43,6 +43,7 @@ def build(folder, name, content, **changes):
     values |= {"size_3d": 28, "train_limit": None, "eval_limit": None, "datasets": [name]}
     data, dataset = Data(**values | {"external": [], "corruptions": [], "own": {}} | changes), MEDMNIST[name]
     parts = folder / "training", folder / "test"
+    data = data.model_copy(update={"source": source})
     metas = build_cache(folder / "raw.npz", *parts, dataset, official.about(dataset), data)
     return tuple(meta["findings"] for meta in metas)
 
@@ -219,7 +220,30 @@ def test_the_official_file_is_not_refused_for_images_it_repeats(tmp_path, monkey
     assert test == [{"kind": "in_train", "split": "test", "images": 1}]
 
 
+def test_patients_of_ones_own_data_that_were_seen_before_are_counted_in_the_images_used(tmp_path):
+    content = clean("breastmnist")
+    sizes = {split: len(content[f"{split}_images"]) for split in ("train", "val", "test")}
+    for start, (split, n) in enumerate(sizes.items()):
+        content[f"{split}_patients"] = np.arange(n) + 1000 * start
+    content["val_patients"][:3] = 0, 0, -1
+    content["test_patients"][:4] = -1, 1, 1001 + 5, 1001 + 6
+    content["train_patients"][-1] = -1  # who is not known is nobody
+    assert build(tmp_path, "breastmnist", content) == ([], [])
+    training, test = build(tmp_path, "breastmnist", content, source="own")
+    assert training == [{"kind": "patient_in_train", "split": "val", "images": 2}]
+    assert test == [
+        {"kind": "patient_in_train", "split": "test", "images": 1},
+        {"kind": "patient_in_val", "split": "test", "images": 2},
+    ]
+    limited = build(tmp_path, "breastmnist", content, source="own", train_limit=4, eval_limit=4)
+    assert sum(finding["images"] for part in limited for finding in part) < 5
+    del content["val_patients"]
+    assert build(tmp_path, "breastmnist", content, source="own") == ([], test[:1])
+
+
 SENTENCES = [
+    (Finding("patient_in_train", "test", 2), "2 of 1,200 test images are of patients of whom training images are too"),
+    (Finding("patient_in_val", "test", 1), "1 of 1,200 test images is of patients of whom validation images are too"),
     (Finding("in_train", "test", 1), "1 of 1,200 test images is a training image too"),
     (Finding("in_val", "test", 1100), "1,100 of 1,200 test images are validation images too"),
     (Finding("repeated", "train", 1), "1 of 1,200 training images repeats an earlier one"),

@@ -5,14 +5,16 @@ import copy
 import pytest
 import torch
 
-OWN = {"title": "Mine", "dimension": 2, "channels": 1, "task": "multi-class", "classes": ["a", "b", "c"]}
+OWN = {"dimension": 2, "channels": 1, "task": "multi-class", "classes": ["a", "b", "c"]}
 OWN |= {"specialist": "B", "licence": "CC0", "path": "mine.npz", "kind": "npz"}
 NAMES = ("train", "half", "items", "training", "shared", "random")
 
 
 @pytest.mark.parametrize("routing", ["specialists", "shared", "per_dataset", "random", "gated", "modality"])
 def test_any_name_that_a_dataset_may_have_is_that_of_its_head_and_its_specialist(make_model, routing):
-    own = {name: OWN | ({"dimension": 3, "specialist": "C"} if name == "half" else {}) for name in NAMES}
+    own = {
+        name: OWN | {"title": name} | ({"dimension": 3, "specialist": "C"} if name == "half" else {}) for name in NAMES
+    }
     overrides = {"data__own": own, "adapter__routing": routing, "train__warmup_rounds": 1}
     model = copy.deepcopy(make_model((*NAMES, "retinamnist"), seed=1, **overrides))
     assert {f"heads.{name}.weight" for name in NAMES} <= model.trainable_state().keys()

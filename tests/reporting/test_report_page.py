@@ -371,16 +371,19 @@ def test_what_is_odd_about_the_data_is_said_beside_the_dataset(inputs, html):
     inputs.findings["breastmnist"] = [
         {"kind": "absent", "split": "val", "classes": [1]},
         {"kind": "in_train", "split": "test", "images": 3},
+        {"kind": "patient_in_val", "split": "test", "images": 4},
     ]
     results = _results(inputs)
     index, specialist = render_page(results, "abc123"), render_specialists(results, "abc123")["B"]
     said = (
         "No validation image is “&lt;1&gt;”, so that the validation AUC is undefined and left out of the mean over "
-        "datasets. 3 of 24 test images are training images too."
+        "datasets. 3 of 24 test images are training images too. 4 of 24 test images are of patients of whom validation "
+        "images are too."
     )
     assert f'<h3>Found in the data</h3>\n<ul class="sentences">\n<li><b>BreastMNIST</b>: {said}</li>\n</ul>' in index
     assert f"<p>{said}</p>" in specialist
     assert "Of BreastMNIST, test images were seen in training or validation." in index
+    assert "Of BreastMNIST, test images are of patients who were seen in training or validation." in index
     assert "RetinaMNIST, test images" not in index
 
 

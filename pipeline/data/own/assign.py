@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.data.findings import Seen
 from pipeline.data.own.source import Case
@@ -33,6 +34,13 @@ def with_patients(cases: Sequence[Case], of_files: Sequence[str | None], own: Ow
     )
 
 
+def numbered(cases: Sequence[Case]) -> NDArray[np.int64] | None:
+    """Return a number for the patient of each case [N], -1 where nobody says; None if nobody does at all."""
+    patients = _patients(cases)
+    number = {patient: index for index, patient in enumerate(sorted(set(patients) - {None}))}
+    return np.array([number.get(patient, -1) for patient in patients], np.int64) if number else None
+
+
 def assign(cases: Sequence[Case], seen: Seen, own: Own) -> tuple[list[str], list[str]]:
     """Return the split of each case, and sentences on how it came to be. `seen` are the images, in the same order.
 
@@ -59,7 +67,7 @@ def assign(cases: Sequence[Case], seen: Seen, own: Own) -> tuple[list[str], list
     if not own.allow_leakage:
         _refuse_leakage(cases, splits, _patients(cases), "of one patient")
         _refuse_leakage(cases, splits, _copies(seen), "the same image")
-    return splits, [f"{said}: {_counted(cases, splits, own)}.", *_repeated(cases, seen)]
+    return splits, [f"{said}: {_counted(cases, splits, own)}.", *_leaking(cases, seen, splits), *_repeated(cases, seen)]
 
 
 def _drawn(cases: Sequence[Case], rows: Sequence[int], seen: Seen, own: Own, shares: Mapping[str, float]) -> list[str]:
@@ -131,6 +139,19 @@ def _refuse_leakage(cases: Sequence[Case], splits: Sequence[str], partition: Seq
             f"{cases[one].place} in {splits[one]} and {cases[other].place} in {splits[other]} are {what}{more}; "
             "mend the split, or `allow_leakage: true` goes on"
         )
+
+
+def _leaking(cases: Sequence[Case], seen: Seen, splits: Sequence[str]) -> list[str]:
+    """Say what is in several splits, which is so only where that is allowed."""
+    said = []
+    for what, partition in (("Patients", _patients(cases)), ("Different images", _copies(seen))):
+        found: dict[object, set[str]] = {}
+        for key, split in zip(partition, splits, strict=True):
+            if key is not None:
+                found.setdefault(key, set()).add(split)
+        if shared := sum(len(each) > 1 for each in found.values()):
+            said.append(f"{what} that are in more than one split: {shared:,} of {len(found):,} (allow_leakage).")
+    return said
 
 
 def _drawn_by(cases: Sequence[Case], own: Own) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipeline.data.findings import Seen
-from pipeline.data.own.assign import assign, with_patients
+from pipeline.data.own.assign import assign, numbered, with_patients
 from pipeline.data.own.convert import convert
 from pipeline.data.own.folders import read_folders
 from pipeline.data.own.labels import check_classes
@@ -51,6 +51,7 @@ def write_own(target: Path, name: str, own: Own, size: int) -> list[str]:
             notes.refuse_ranges()
             cases, on_patients = with_patients(source.cases, patients, own)
             splits, on_split = assign(cases, seen, own)
+        numbers = numbered(cases)
         said = [*source.notes, *notes.sentences(), *on_patients, *on_split]
         shape = (size,) * own.dimension + ((3,) if own.channels == 3 else ())
         arrays: dict[str, np.ndarray | Blocks] = {}
@@ -58,6 +59,8 @@ def write_own(target: Path, name: str, own: Own, size: int) -> list[str]:
             rows = [row for row, of in enumerate(splits) if of == split]
             arrays[f"{split}_images"] = Blocks((len(rows), *shape), np.uint8, _rows(spool, rows, shape))
             arrays[f"{split}_labels"] = labels[rows]
+            if numbers is not None:
+                arrays[f"{split}_patients"] = numbers[rows]
         write_npz(target, arrays | {"notes": np.array(said)})
     return said
 

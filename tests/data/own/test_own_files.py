@@ -233,8 +233,18 @@ def test_copies_with_other_labels_are_counted(pngs, place, built, declare, write
 def test_leakage_goes_on_where_it_is_allowed(pngs, place, built, declare, write_csv):
     rows = [(f"{index:02}.png", index % 2, SPLITS[index % 3], "one") for index in range(30)]
     write_csv(place / "files" / "labels.csv", rows, ("file", "label", "split", "patient"))
-    made = built(declare(allow_leakage=True))
+    own = declare(allow_leakage=True)
+    made = built(own)
     assert rows_of(pngs, made) == {row: SPLITS[row % 3] for row in range(30)}
+    assert "Patients that are in more than one split: 1 of 1 (allow_leakage)." in made["notes"]
+    assert "train 10 images of 1 patient (5 + 5)" in made["notes"]
+    assert "images that are in more" not in made["notes"]
+    rows = [(*row[:3], f"p{index - index % 2}") for index, row in enumerate(rows[:12])]
+    shutil.copy(place / "files" / "00.png", place / "files" / "02.png")
+    write_csv(place / "files" / "labels.csv", rows, ("file", "label", "split", "patient"))
+    notes = built(own)["notes"]
+    assert "Patients that are in more than one split: 6 of 6 (allow_leakage)." in notes
+    assert "Different images that are in more than one split: 1 of 11 (allow_leakage)." in notes
 
 
 def test_constant_images_are_nobodys_copies(place, built, declare, write_csv):

@@ -156,6 +156,9 @@ def test_images_without_a_split_get_one_by_patient(saved, built, declare, pixels
             of_patient.setdefault(patients[row], set()).add(split)
     assert len(of_patient) == 10
     assert all(len(splits) == 1 for splits in of_patient.values())
+    numbers = [made[f"{split}_patients"].tolist() for split in SPLITS]
+    assert sorted(np.concatenate([made[f"{split}_patients"] for split in SPLITS])) == patients.tolist()
+    assert all(len(set(part)) * 4 == len(part) for part in numbers)
     assert "Split drawn by patient, alike in all classes (seed 0): train" in made["notes"]
     assert "train 28 images of 7 patients (14 + 14)" in made["notes"]
 
