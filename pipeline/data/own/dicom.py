@@ -112,7 +112,15 @@ class _Frame:
         kind = self._dataset.get("PhotometricInterpretation", "")
         if kind.startswith("PALETTE"):
             raise ValueError(f"colours are {kind}; write it as grey or RGB")
-        stored = self._dataset.pixel_array
+        try:
+            stored = self._dataset.pixel_array
+        except RuntimeError as error:
+            if "missing dependencies" not in str(error):
+                raise
+            name = self._dataset.file_meta.TransferSyntaxUID.name
+            raise ValueError(
+                f"compressed ({name}), for which a reader is missing; `pip install -r requirements-volumes.txt`"
+            ) from None
         stored = stored if self._index is None else stored[self._index]
         if self._table:
             from pydicom.pixels import apply_modality_lut

@@ -1,9 +1,13 @@
 """NIfTI and DICOM volumes: turned alike, with the proportions that they have in space, and DICOM's values as meant."""
 
+from pathlib import Path
+
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels.decoders import JPEGExtended12BitDecoder, JPEGLSLosslessDecoder
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -295,6 +299,25 @@ def test_monochrome1_says_that_the_largest_value_is_black(tmp_path):
     assert picture.inverted
     assert picture.spacing == (1, 2)
     assert "Inverted, the largest value being black (MONOCHROME1)" in picture.facts
+
+
+@pytest.mark.parametrize("kind", ["jpeg_ls_lossless", "jp2klossless", "RLE"])
+def test_compressed_dicom_is_what_it_was(kind):
+    files = Path(pydicom.__file__).parent / "data" / "test_files"
+    expected = read_picture(files / "MR_small.dcm", 2)
+    found = read_picture(files / f"MR_small_{kind}.dcm", 2)
+    np.testing.assert_array_equal(found.values, expected.values)
+    assert found.span == expected.span
+
+
+def test_a_compression_without_its_reader_says_what_to_install(monkeypatch):
+    for decoder in (JPEGExtended12BitDecoder, JPEGLSLosslessDecoder):
+        monkeypatch.setattr(decoder, "_available", {})
+        monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg-libjpeg",)})
+    for name in ("JPGExtended.dcm", "MR_small_jpeg_ls_lossless.dcm"):
+        file = Path(pydicom.__file__).parent / "data" / "test_files" / name
+        with pytest.raises(ValueError, match=r"compressed \(JPEG.* missing; `pip install -r requirements-volumes"):
+            read_picture(file, 2)
 
 
 def test_a_dicom_file_is_known_without_a_suffix(tmp_path):
