@@ -284,10 +284,10 @@ def test_an_external_dataset_is_not_read_from_what_is_trained_on(tree, changes, 
 
 def test_two_lists_of_files_in_one_folder_are_two_datasets(tree):
     listed = THYROID | {"path": "thyroid", "kind": "csv"}
-    own = {"thyroid": listed, "again": listed | {"csv": "other.csv"}}
+    own = {"thyroid": listed, "again": listed | {"title": "Again", "csv": "other.csv"}}
     tree["data"] |= {"own": own, "datasets": ["thyroid"], "external": ["again"]}
     parse(tree)
-    own["again"] = listed | {"csv": "./labels.csv"}
+    own["again"] = listed | {"title": "Again", "csv": "./labels.csv"}
     assert refusal(tree).startswith("data.external: again is read from the path of thyroid")
 
 
