@@ -116,6 +116,6 @@ def test_a_checkpoint_is_named_by_the_code_that_trains(monkeypatch):
 def test_nothing_but_the_tests_of_a_model_depends_on_the_test_split():
     training, test = map(str, (TRAINING_DATA, TEST_DATA))
     read = {stage: {path for path in PIPELINE[stage]["deps"] if path.startswith("data/cached")} for stage in PIPELINE}
-    expected = {stage: {training} for stage in ("tune", "train", "analyse", "transfer")}
+    expected = {stage: {training} for stage in ("tune", "train", "analyse", "cache_external", "transfer")}
     expected |= {stage: {training, test} for stage in ("evaluate", "corrupt")}
     assert {stage: paths for stage, paths in read.items() if paths} == expected

@@ -436,7 +436,8 @@ def test_what_is_declared_stands_in_the_configurations_that_it_decides(change, v
 
 
 def test_groups_are_dealt_out_alike_whatever_the_order_in_which_datasets_are_declared_and_trained():
-    own = {name: THYROID | {"specialist": group} for name, group in zip(("us", "ct", "xray"), "DAB", strict=True)}
+    groups = zip(("us", "ct", "xray"), "DAB", strict=True)
+    own = {name: THYROID | {"title": name, "specialist": group} for name, group in groups}
     names, drawn = [*own, "breastmnist", "pathmnist", "octmnist"], []
     for order in (1, -1):
         base = FOUR | {"data__own": dict([*own.items()][::order]), "data__datasets": names[::order]}
