@@ -119,3 +119,11 @@ def test_nothing_but_the_tests_of_a_model_depends_on_the_test_split():
     expected = {stage: {training} for stage in ("tune", "train", "analyse", "cache_external", "transfer")}
     expected |= {stage: {training, test} for stage in ("evaluate", "corrupt")}
     assert {stage: paths for stage, paths in read.items() if paths} == expected
+
+
+def test_a_training_depends_on_no_reader_of_anybodys_weights():
+    """A mended reader runs the weights stage, and what it writes decides whether anything trains again."""
+    readers = ("checkpoint", "claims", "files", "fill", "hub", "naming", "source")
+    listed = list_code("train")
+    assert not [reader for reader in readers if f"pipeline/weights/{reader}.py" in listed]
+    assert all(f"pipeline/weights/{reader}.py" in list_code("weights") for reader in readers)

@@ -1,14 +1,12 @@
 """From a file of weights into a timm ViT, every array accounted for."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from pipeline.errors import PipelineError
 from pipeline.model.vit import VisionTransformer
 from pipeline.weights.checkpoint import fill_from_checkpoint
 from pipeline.weights.files import kind_of
 from pipeline.weights.google_npz import Contents, check_npz, fits_layout, layout_of
-from pipeline.weights.random import RANDOM_SEED, write_random
 
 
 def fill_from_npz(model: VisionTransformer, path: Path, architecture: str) -> Contents:
@@ -32,10 +30,3 @@ def fill(model: VisionTransformer, path: Path, architecture: str) -> Contents:
             "...); model.weights must be a safetensors or torch file, or null for random weights"
         )
     return fill_from_npz(model, path, architecture)
-
-
-def fill_randomly(model: VisionTransformer, architecture: str) -> VisionTransformer:
-    """Fill a ViT with the random weights that the weights stage writes where none are named, and return it."""
-    with TemporaryDirectory() as folder:
-        fill(model, write_random(Path(folder), model, architecture, RANDOM_SEED), architecture)
-    return model

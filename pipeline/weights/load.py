@@ -14,7 +14,7 @@ from pipeline.data.augment import HALF, STATISTICS, Statistics
 from pipeline.errors import PipelineError
 from pipeline.model.backbone import build_backbone
 from pipeline.model.vit import VisionTransformer
-from pipeline.weights.fill import fill_randomly
+from pipeline.weights.random import fill_randomly
 
 PROVENANCE = "provenance"
 

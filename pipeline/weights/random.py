@@ -2,10 +2,11 @@
 
 import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from pipeline.model.vit import VisionTransformer
 from pipeline.weights.google_npz import fits_layout, layout_of, random_npz, uniform
@@ -28,6 +29,20 @@ def write_random(folder: Path, model: VisionTransformer, name: str, seed: int) -
     generator = np.random.Generator(np.random.PCG64(seed))
     save_file({name: _random(generator, name, tuple(t.shape)) for name, t in model.state_dict().items()}, path)
     return path
+
+
+def fill_randomly(model: VisionTransformer, name: str) -> VisionTransformer:
+    """Fill a ViT with the random weights that the weights stage writes where none are named, and return it.
+
+    As they were written: whoever trains needs nothing of what reads and checks anybody's files.
+    """
+    with TemporaryDirectory() as folder:
+        path = write_random(Path(folder), model, name, RANDOM_SEED)
+        if path.suffix == ".npz":
+            model.load_pretrained(str(path))
+        else:
+            model.load_state_dict(load_file(path))
+    return model
 
 
 def _random(generator: np.random.Generator, name: str, shape: tuple[int, ...]) -> torch.Tensor:
