@@ -31,12 +31,11 @@ def main() -> None:
     from pipeline.compute import pick_device
     from pipeline.config import load_config
     from pipeline.data.batches import open_splits
-    from pipeline.layout import BACKBONE, TRAINING_DATA, analysis_file, config_file, run_folder
+    from pipeline.layout import TRAINING_DATA, analysis_file, config_file
     from pipeline.lineage import check_splits, data_digest, read_meta
-    from pipeline.model.mosaic import build_mosaic
     from pipeline.tracking import tracked_run
-    from pipeline.training.model_file import MODEL, load_model, read_trained
-    from pipeline.weights.load import load_backbone
+    from pipeline.training.deployed import load_deployed
+    from pipeline.training.model_file import read_trained
 
     try_places(analysis_file(variant, seed))
     config = load_config(config_file(variant)).for_seed(seed)
@@ -44,8 +43,7 @@ def main() -> None:
     training = read_trained(variant, seed, config.datasets)
     (splits,) = open_splits(TRAINING_DATA, config.datasets, ("val",), device)
     check_splits(TRAINING_DATA, "val", splits, config.datasets)
-    model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
-    load_model(run_folder(variant, seed) / MODEL, model, training["deployed"])
+    model = load_deployed(config, variant, seed, training["deployed"], device)
     cases = {name: Cases.choose(split, limit) for name, split in splits.items()}
     subject = Subject(model, config, cases, params.compute.eval_batch_size)
     md5 = training["md5"]

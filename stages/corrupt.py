@@ -22,12 +22,11 @@ def main() -> None:
     from pipeline.data.corruptions import STRENGTHS
     from pipeline.evaluation.robustness import run_corrupted
     from pipeline.evaluation.summary import write_summary
-    from pipeline.layout import BACKBONE, TEST_DATA, config_file, corrupted_file, run_folder
+    from pipeline.layout import TEST_DATA, config_file, corrupted_file
     from pipeline.lineage import check_splits, data_digest, read_meta
-    from pipeline.model.mosaic import build_mosaic
     from pipeline.tracking import tracked_run
-    from pipeline.training.model_file import MODEL, load_model, read_trained
-    from pipeline.weights.load import load_backbone
+    from pipeline.training.deployed import load_deployed
+    from pipeline.training.model_file import read_trained
 
     target = corrupted_file(variant, seed, kind, "json")
     try_places(target, target.with_suffix(".npz"))
@@ -36,8 +35,7 @@ def main() -> None:
     device = pick_device(params.compute)
     (test,) = open_splits(TEST_DATA, config.datasets, ("test",), device)
     check_splits(TEST_DATA, "test", test, config.datasets)
-    model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
-    load_model(run_folder(variant, seed) / MODEL, model, training["deployed"])
+    model = load_deployed(config, variant, seed, training["deployed"], device)
     md5 = training["md5"]
     head = {"variant": variant, "seed": seed, "corruption": kind, "deployed": training["deployed"], "md5": md5}
 

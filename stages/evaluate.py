@@ -18,12 +18,11 @@ def main() -> None:
     from pipeline.data.batches import open_splits
     from pipeline.evaluation.outputs import SUFFIXES, write_outputs
     from pipeline.evaluation.test_set import run_test
-    from pipeline.layout import BACKBONE, TEST_DATA, TRAINING_DATA, config_file, evaluation_file, run_folder
+    from pipeline.layout import TEST_DATA, TRAINING_DATA, config_file, evaluation_file
     from pipeline.lineage import check_splits, data_digest, read_origin
-    from pipeline.model.mosaic import build_mosaic
     from pipeline.tracking import tracked_run
-    from pipeline.training.model_file import MODEL, load_model, read_trained
-    from pipeline.weights.load import load_backbone
+    from pipeline.training.deployed import load_deployed
+    from pipeline.training.model_file import read_trained
 
     try_places(*(evaluation_file(variant, seed, specialist, suffix) for suffix in SUFFIXES))
     config = load_config(config_file(variant)).for_seed(seed)
@@ -42,8 +41,7 @@ def main() -> None:
     (test,) = open_splits(TEST_DATA, datasets, ("test",), device)
     check_splits(TRAINING_DATA, "val", validation, datasets)
     check_splits(TEST_DATA, "test", test, datasets)
-    model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
-    load_model(run_folder(variant, seed) / MODEL, model, training["deployed"])
+    model = load_deployed(config, variant, seed, training["deployed"], device)
 
     with tracked_run(
         "evaluate",

@@ -23,13 +23,12 @@ def main() -> None:
     from pipeline.evaluation.summary import write_summary
     from pipeline.evaluation.transfer import constant_accuracy, run_transfer
     from pipeline.forms import read_form
-    from pipeline.layout import BACKBONE, EXTERNAL_TEST, EXTERNAL_TRAINING, config_file, run_folder, transfer_file
+    from pipeline.layout import EXTERNAL_TEST, EXTERNAL_TRAINING, config_file, transfer_file
     from pipeline.lineage import check_splits, data_digest, read_origin
-    from pipeline.model.mosaic import build_mosaic
     from pipeline.tracking import tracked_run
-    from pipeline.training.model_file import MODEL, load_model, read_trained
+    from pipeline.training.deployed import load_deployed
+    from pipeline.training.model_file import read_trained
     from pipeline.training.stopping import MONITORED
-    from pipeline.weights.load import load_backbone
 
     target = transfer_file(variant, seed, name, "json")
     try_places(target, target.with_suffix(".npz"))
@@ -56,8 +55,7 @@ def main() -> None:
         write_summary(target, head | {"heads": []}, {})
         print(f"{variant}, seed {seed}: trained on no {dataset.dimension}D dataset, so {name} has no way through it")
         return
-    model = build_mosaic(config, load_backbone(BACKBONE, config.model), seed).to(device)
-    load_model(run_folder(variant, seed) / MODEL, model, training["deployed"])
+    model = load_deployed(config, variant, seed, training["deployed"], device)
 
     with tracked_run(
         "transfer",
