@@ -32,10 +32,13 @@ class Name:
     read: Callable[[str], Any]
 
 
-def _variant(text: str) -> str:
-    if not re.fullmatch("[a-z][a-z0-9_]*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a variant (lower case: a-z, 0-9, _)")
-    return text
+def _named(what: str, pattern: str, legal: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(f"{text!r} is no {what} ({legal})")
+        return text
+
+    return read
 
 
 def _seed(text: str) -> int:
@@ -44,30 +47,14 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _dataset(text: str) -> str:
-    if not re.fullmatch("[a-z][a-z0-9_]*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a dataset (lower case: a-z, 0-9, _)")
-    return text
+_NAME = ("[a-z][a-z0-9_]*", "lower case: a-z, 0-9, _")
 
-
-def _corruption(text: str) -> str:
-    if not re.fullmatch("[a-z]+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no corruption (lower case: a-z)")
-    return text
-
-
-def _specialist(text: str) -> str:
-    if not re.fullmatch("[A-Z]", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no specialist (a capital letter)")
-    return text
-
-
-DATASET = Name("dataset", "a name in data.datasets", _dataset)
-EXTERNAL = Name("dataset", "a name in data.external", _dataset)
-CORRUPTION = Name("corruption", "one of data.corruptions", _corruption)
-VARIANT = Name("variant", "a name in ablation.variants", _variant)
+DATASET = Name("dataset", "a name in data.datasets", _named("name of a dataset", *_NAME))
+EXTERNAL = Name("dataset", "a name in data.external", _named("name of a dataset", *_NAME))
+CORRUPTION = Name("corruption", "one of data.corruptions", _named("corruption", "[a-z]+", "lower case: a-z"))
+VARIANT = Name("variant", "a name in ablation.variants", _named("name of a variant", *_NAME))
 SEED = Name("seed", "one of seeds", _seed)
-SPECIALIST = Name("specialist", "one of specialists", _specialist)
+SPECIALIST = Name("specialist", "one of specialists", _named("specialist", "[A-Z]", "a capital letter"))
 
 
 def read_arguments(stage: str, doc: str, *names: Name) -> list[Any]:

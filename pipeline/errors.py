@@ -1,5 +1,7 @@
 """The errors that end a stage with one line."""
 
+from collections.abc import Iterable
+
 from pipeline.redact import redacted
 
 
@@ -7,6 +9,12 @@ def one_line(text: str) -> str:
     """Return `text` without line breaks, control characters and credentials, as it may go to a terminal."""
     text = redacted(" ".join(part.strip() for part in text.splitlines() if part.strip()))
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def few(names: Iterable[str], most: int = 3) -> str:
+    """Return the first `most` names, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 class PipelineError(Exception):

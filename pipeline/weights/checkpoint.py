@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, few
 from pipeline.model.vit import VisionTransformer, checkpoint_filter_fn
 from pipeline.weights.files import WAY_OUT, kind_of
 from pipeline.weights.google_npz import Contents
@@ -104,7 +104,7 @@ def _objects(path: Path) -> str:
         found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # as above
         return ""
-    return f" ({_few(found)})" if found else ""
+    return f" ({few(sorted(found))})" if found else ""
 
 
 def _inside(tree: Any) -> Iterable[tuple[Any, Any]]:
@@ -143,7 +143,7 @@ def fill_from_checkpoint(model: VisionTransformer, path: Path, architecture: str
         if not found:
             raise PipelineError(f"{path}: no class token and patches by any known names; {WAY_OUT}")
         if len(found) > 1:
-            prefixes = _few(prefix.rstrip(".") or "the names without a prefix" for _, prefix in found)
+            prefixes = few(sorted(prefix.rstrip(".") or "the names without a prefix" for _, prefix in found))
             raise PipelineError(f"{path}: several ViTs, below {prefixes}; save the one that is meant alone")
         ((family, prefix),) = found
         parts: dict[str, dict[str, str]] = {}
@@ -209,7 +209,7 @@ def _missing(lacking: Iterable[str], beyond: Iterable[str]) -> str:
         if names := set(names):
             signs = [sign for pattern, sign in _SIGNS.items() if any(re.fullmatch(pattern, name) for name in names)]
             hint = f" ({whose} has {'; '.join(signs)} in model.backbone_args)" if signs else ""
-            return f"{problem} {_few(names)}{hint}"
+            return f"{problem} {few(sorted(names))}{hint}"
     return ""
 
 
@@ -250,11 +250,6 @@ def _problem(name: str, tensor: Tensor, shape: tuple[int, ...]) -> str | None:
     if tensor.dtype == torch.float64 and not tensor.float().isfinite().all():
         return "holds values beyond float32, in which weights are kept"
     return None
-
-
-def _few(names: Iterable[str]) -> str:
-    names = sorted(names)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _line(error: Exception) -> str:

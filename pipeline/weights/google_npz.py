@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.arrays import Damaged, Npz, open_npz
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, few
 from pipeline.npz import write_npz
 
 if TYPE_CHECKING:
@@ -177,8 +177,8 @@ def _account(npz: Npz, path: Path, layout: Layout, architecture: str) -> Content
     ):
         if names:
             raise PipelineError(
-                f"{path}: {problem} {_few(names)}; {architecture} has {len(expected)} arrays: model.backbone and "
-                "model.weights must agree"
+                f"{path}: {problem} {few(sorted(names))}; {architecture} has {len(expected)} arrays: model.backbone "
+                "and model.weights must agree"
             )
     for name, shape in expected.items():
         problem = _problem(npz, prefix + name, _shape(npz, prefix, name, shape))
@@ -234,11 +234,6 @@ def _problem(npz: Npz, name: str, shape: tuple[int, ...]) -> str | None:
         if not np.isfinite(values.astype(np.float32)).all():
             return "holds values beyond float32, in which weights are kept"
     return None
-
-
-def _few(names: set[str]) -> str:
-    first = sorted(names)[:3]
-    return ", ".join(first) + (f" and {len(names) - len(first)} more" if len(names) > len(first) else "")
 
 
 def _random_array(generator: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:

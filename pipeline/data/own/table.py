@@ -8,6 +8,7 @@ from pipeline.data.own.files import read_picture
 from pipeline.data.own.labels import class_index, yes_or_no
 from pipeline.data.own.source import Case, Source
 from pipeline.data.own.split import split_named
+from pipeline.errors import few
 from pipeline.own import Own
 from pipeline.reading import read_table
 
@@ -57,7 +58,7 @@ def read_csv(folder: Path, own: Own, where: str) -> Source:
             raise ValueError(f"{own.csv}, line {line}: {error}") from None
     used = [f"{what} from the column {column}" for what, column in (("split", split), ("patients", patient)) if column]
     notes = (f"In {own.csv}: {', '.join(used)}.",) if used else ()
-    notes += (f"Columns that were not used: {_few(unused)}.",) if unused else ()
+    notes += (f"Columns that were not used: {few(unused, NAMED)}.",) if unused else ()
     return Source(cases, (read_picture(folder / case.name, own.dimension) for case in cases), notes)
 
 
@@ -76,12 +77,6 @@ def _column(what: str, declared: str | None, others: Sequence[str], csv: str) ->
             f'`columns.{what}: ""`'
         )
     return None
-
-
-def _few(names: list[str]) -> str:
-    """Name columns of a table that may have hundreds."""
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _inside(folder: Path, cell: str) -> str:
