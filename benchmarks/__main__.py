@@ -1,7 +1,7 @@
 """Measure the training engine: `python -m benchmarks` for all, or name what to measure.
 
-Needs torch, timm and numpy alone; what measures the report's statistics (calibration, power, margin, rules) needs the
-whole environment. Prints tables and, with --json, writes every single measurement.
+Needs torch, timm and numpy alone; what measures the report's statistics (calibration, power, margin, rules) or
+corrupted images needs the whole environment. Prints tables and, with --json, writes every single measurement.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
         nargs="*",
         metavar="benchmark",
         help="training, products, changes, startup, scaling, cost, memory, busy; and of the report's statistics, only "
-        "where named: calibration, power, margin, rules",
+        "where named: calibration, power, margin, rules; so are corruptions",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--setting", action="append", choices=NAMES, help="measure only this one; may be repeated")
@@ -51,19 +51,20 @@ def main() -> None:
         "memory": lambda: memory.run(device, precision),
         "busy": lambda: busy.run(device, names, repeats, precision),
     }
-    statistics: dict[str, Callable[[], Result]] = {
+    named: dict[str, Callable[[], Result]] = {
         "calibration": lambda: _calibration().run(options.families, options.root),
         "power": lambda: _calibration().run_power(options.families),
         "margin": lambda: _calibration().run_margin(options.families),
         "rules": lambda: _calibration().run_rules(options.families),
+        "corruptions": lambda: _corruptions().run(repeats),
     }
-    if unknown := set(options.benchmark) - set(benchmarks) - set(statistics):
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*benchmarks, *statistics])}")
+    if unknown := set(options.benchmark) - set(benchmarks) - set(named):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*benchmarks, *named])}")
     described = machine(device)
     print(", ".join(f"{key} {value}" for key, value in described.items()), flush=True)
     results = []
     for name in options.benchmark or benchmarks:
-        results.append((benchmarks | statistics)[name]())
+        results.append((benchmarks | named)[name]())
         print(f"\n{results[-1].table()}\n", flush=True)
         if options.json:
             document = {"machine": described, "results": [asdict(result) for result in results]}
@@ -75,6 +76,13 @@ def _calibration() -> ModuleType:
     from benchmarks import calibration
 
     return calibration
+
+
+def _corruptions() -> ModuleType:
+    """Import what needs scipy and Pillow, as above."""
+    from benchmarks import corruptions
+
+    return corruptions
 
 
 if __name__ == "__main__":
