@@ -147,7 +147,7 @@ def test_what_a_killed_training_could_not_deliver_is_delivered_by_the_one_that_g
 
     first = make_trainer(names, train__num_rounds=4)
     rounds = iter(range(10))
-    run_round = first._validation_row
+    run_round = first._row
 
     def validated():
         if next(rounds) == 1:
@@ -156,7 +156,7 @@ def test_what_a_killed_training_could_not_deliver_is_delivered_by_the_one_that_g
             server.well.clear()
         return run_round()
 
-    first._validation_row = validated
+    first._row = validated
     a_round = sum(first.steps.values())
     with pytest.raises(KeyboardInterrupt):
         trained(first, StoppedAt(first, 3 * a_round + 1))

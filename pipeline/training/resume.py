@@ -10,12 +10,12 @@ from torch import Tensor
 
 from pipeline.command import INTERRUPTED, GracefulStop
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.trainer import CyclicTrainer, StoppedByRequest
+from pipeline.training.engine import Engine, StoppedByRequest
 
 RUN_ID = "run_id"
 
 
-def resume(trainer: CyclicTrainer, checkpoints: Checkpoints | None = None) -> str | None:
+def resume(trainer: Engine, checkpoints: Checkpoints | None = None) -> str | None:
     """Continue from the newest checkpoint, if there is one, and return the id of the run that it belongs to.
 
     The leading process reads `checkpoints`; the others get from it what it found.
@@ -31,7 +31,7 @@ def resume(trainer: CyclicTrainer, checkpoints: Checkpoints | None = None) -> st
     return run_id
 
 
-def _check(trainer: CyclicTrainer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+def _check(trainer: Engine, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Raise ValueError unless the trainer can continue from this, in the run that it names."""
     if not isinstance(values, dict) or not isinstance(values.get(RUN_ID), str):
         raise ValueError("it does not name its run")
@@ -39,7 +39,7 @@ def _check(trainer: CyclicTrainer, tensors: dict[str, Tensor], values: dict[str,
 
 
 def lead(
-    trainer: CyclicTrainer,
+    trainer: Engine,
     checkpoints: Checkpoints,
     run_id: str,
     stop: GracefulStop,
@@ -68,7 +68,7 @@ def lead(
         raise stop.exception from None
 
 
-def follow(trainer: CyclicTrainer, stop: GracefulStop) -> None:
+def follow(trainer: Engine, stop: GracefulStop) -> None:
     """Do this process's part of a training that another one leads."""
     parent = os.getppid()
     resume(trainer)

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from pipeline.training.checkpoint import Checkpoints, _read, checkpoint_folder
+from pipeline.training.engine import StoppedByRequest
 from pipeline.training.resume import resume
-from pipeline.training.trainer import StoppedByRequest
 
 
 def finished(trainer) -> tuple:
     """All that a training leaves: history as JSON (exact), and the tensors of its best round."""
     trainer.run()
-    tensors = {f"{which}.{k}": t for which in ("student", "teacher") for k, t in getattr(trainer.best, which).items()}
+    tensors = {f"{which}.{k}": t for which, state in trainer.best.states.items() for k, t in state.items()}
     return json.dumps(trainer.history), (trainer.best.round, trainer.best.deployed, trainer.best.score), tensors
 
 

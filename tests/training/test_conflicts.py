@@ -10,8 +10,8 @@ import torch
 
 from pipeline.data.batches import Split
 from pipeline.training.conflicts import cosine_matrix, halve, mean_gradient, measure_conflicts
+from pipeline.training.engine import StoppedByRequest
 from pipeline.training.outputs import write_outputs
-from pipeline.training.trainer import StoppedByRequest
 
 CPU = torch.device("cpu")
 ONE_OF_EACH = ("retinamnist", "breastmnist", "chestmnist", "nodulemnist3d")

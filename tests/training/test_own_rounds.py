@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.engine import StoppedByRequest
 from pipeline.training.outputs import write_outputs
 from pipeline.training.own_rounds import OwnRounds
-from pipeline.training.trainer import StoppedByRequest
 
 MODELS = ("student", "teacher")
 APART = {
@@ -101,7 +101,7 @@ def test_the_training_and_its_joint_choice_stay_what_they_are(make_trainer, tmp_
     write_outputs(tmp_path, joint, {}, {})
     saved = load_file(tmp_path / "model.safetensors")
     assert saved.keys() == {f"{which}.{name}" for which in MODELS for name in joint.student.trainable_state()}
-    assert all(torch.equal(saved[f"{which}.{k}"], t) for which in MODELS for k, t in getattr(own.best, which).items())
+    assert all(torch.equal(saved[f"{which}.{k}"], t) for which in MODELS for k, t in own.best.states[which].items())
     record = json.loads((tmp_path / "train.json").read_text())
     assert (record["deployed"], record["best_round"]) == (joint.best.deployed, joint.best.round)
     assert "best_rounds" not in record

@@ -142,7 +142,7 @@ def test_the_best_round_and_the_better_of_student_and_teacher_are_deployed(make_
         on_round=lambda row: states.append({k: v.clone() for k, v in trainer.teacher.trainable_state().items()})
     )
     assert (trainer.best.round, trainer.best.deployed, trainer.best.score) == (2, "teacher", 0.8)
-    assert all(torch.equal(tensor, trainer.best.teacher[name]) for name, tensor in states[1].items())
+    assert all(torch.equal(tensor, trainer.best.states["teacher"][name]) for name, tensor in states[1].items())
     assert not trainer.stopped_early
 
 
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_where_it_was(mak
 
 def trained_md5(trainer, path) -> str:
     trainer.run(on_round=lambda row: None)
-    save_model(path, {}, student=trainer.best.student, teacher=trainer.best.teacher)
+    save_model(path, {}, student=trainer.best.states["student"], teacher=trainer.best.states["teacher"])
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
@@ -206,7 +206,9 @@ def test_a_model_file_holds_the_trainable_tensors_of_both_models_and_loads_back(
     assert names == {f"{which}.{name}" for which in ("student", "teacher") for name in trainable}
     model = make_model(seed=7)
     load_model(file, model, "teacher")
-    assert all(torch.equal(tensor, trainer.best.teacher[name]) for name, tensor in model.trainable_state().items())
+    assert all(
+        torch.equal(tensor, trainer.best.states["teacher"][name]) for name, tensor in model.trainable_state().items()
+    )
 
 
 def test_a_model_of_another_configuration_is_refused_in_one_line(make_trainer, make_model, tmp_path):

@@ -12,10 +12,11 @@ from pipeline.datasets import MEDMNIST
 from pipeline.evaluation.test_set import run_test
 from pipeline.model.mosaic import build_mosaic
 from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.engine import StoppedByRequest
 from pipeline.training.model_file import load_model, save_model
 from pipeline.training.outputs import write_outputs
 from pipeline.training.schedule import learning_rate
-from pipeline.training.trainer import CyclicTrainer, StoppedByRequest
+from pipeline.training.trainer import CyclicTrainer
 
 CPU = torch.device("cpu")
 VARIANTS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["ablation"]["variants"]
@@ -178,11 +179,11 @@ def test_gates_come_into_the_best_model_without_them_and_not_into_the_last_one(m
     after, begun = [], []
     enter = trainer._enter_phase
 
-    def entered(gated) -> None:
+    def entered() -> None:
         states = [model.trainable_state().items() for model in (trainer.student, trainer.teacher)]
         begun.extend({name: tensor.clone() for name, tensor in state} for state in states)
         assert not trainer.optimizer.state
-        enter(gated=gated)
+        enter()
         raise StoppedByRequest
 
     def on_round(row) -> None:
@@ -232,8 +233,8 @@ def test_a_stopped_training_of_any_order_and_phase_ends_like_an_uninterrupted_on
     resumed.run()
     assert resumed.history == whole.history
     for which in ("student", "teacher"):
-        expected = getattr(whole.best, which)
-        assert all(torch.equal(tensor, expected[name]) for name, tensor in getattr(resumed.best, which).items())
+        expected = whole.best.states[which]
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.best.states[which].items())
 
 
 def batches_of(trainer) -> list[tuple[str, float]]:
@@ -345,4 +346,4 @@ def test_full_fine_tuning_moves_the_backbone_and_its_teacher_has_one_of_its_own(
     assert not torch.equal(student, before)
     assert not torch.equal(teacher, before)
     assert not torch.equal(student, teacher)
-    assert name in trainer.best.student
+    assert name in trainer.best.states["student"]
