@@ -7,7 +7,7 @@ says them without doubt; else whoever downloads it agrees to its terms there.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -28,8 +28,9 @@ class LabelledSet:
 
     `labels` says which organ a label id of the files is; background is 0, ids may have gaps. Class c >= 1 is the c-th
     organ in order of id. `ignore` are further ids that count as background: some, or all `others`. `images` and
-    `labels_at` are how files are called below the folder, with {case} where the case's id stands and without suffix;
-    None if `folders.find_cases` shall find out. `ids` are the numbers that a case's name may end with, [first, last].
+    `labels_at` are how files are called below the folder, without suffix and with {case} where the case's id stands
+    (without it they are one case); None if `data.folders.find_cases` shall find out. `ids` are the numbers that a
+    case's name may end with, first and last.
     """
 
     name: str
@@ -74,19 +75,25 @@ class LabelledSet:
         labels = {organ: id_ for id_, organ in self.labels.items()}
         return {"name": self.name, "modality": self.modality, "labels": labels, "ignore": ignore}
 
-    def to_classes(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Return class indices for label ids [X,Y,Z]. Raises ValueError for an id that is none of the set's."""
-        there = sorted(count_ids(labels))
+    def check_ids(self, there: Iterable[int]) -> None:
+        """Raise ValueError, which says what is known, if one of the label ids is none of the set's."""
+        there = sorted(there)
         if there and there[0] < 0:
             raise ValueError(f"label {there[0]} is negative; background is 0")
-        known = {0, *self.labels, *(() if self.ignore == OTHERS else self.ignore)}
-        unknown = [str(id_) for id_ in there if id_ not in known]
-        if unknown and self.ignore != OTHERS:
+        if self.ignore == OTHERS:
+            return
+        known = {0, *self.labels, *self.ignore}
+        if unknown := [str(id_) for id_ in there if id_ not in known]:
             of_set = ", ".join(f"{id_} {organ}" for id_, organ in self.labels.items())
             raise ValueError(f"label {few(unknown)} is none of {self.name}'s, which are {of_set}")
+
+    def to_classes(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Return class indices for label ids [X,Y,Z]. Raises ValueError for an id that is none of the set's."""
+        there = count_ids(labels)
+        self.check_ids(there)
         table = np.zeros(HIGHEST_ID + 1, np.uint8)
         table[list(self.labels)] = np.arange(1, self.num_classes, dtype=np.uint8)
-        if there and there[-1] > HIGHEST_ID:
+        if max(there, default=0) > HIGHEST_ID:
             labels = np.where(labels > HIGHEST_ID, 0, labels)
         return table[labels]
 
@@ -150,10 +157,14 @@ def custom_set(
             raise ValueError(f"{name}: label id {id_} is {by_id[id_]} and {organ}; an id is one organ")
         by_id[id_] = organ
     for pattern in (images, labels_at):
-        if pattern is not None and (pattern.count("{case}") != 1 or re.search(r"[{}]", pattern.replace("{case}", ""))):
-            raise ValueError(f"{name}: {pattern!r} does not say once where a case's id stands, as in img{{case}}")
+        if pattern is not None and (pattern.count("{case}") > 1 or re.search(r"[{}]", pattern.replace("{case}", ""))):
+            raise ValueError(
+                f"{name}: {pattern!r} does not say where the id of a case stands, as in images/img{{case}}"
+            )
     if (images is None) != (labels_at is None):
         raise ValueError(f"{name}: say how both are called, images and label maps, or neither")
+    if images and labels_at and ("{case}" in images) != ("{case}" in labels_at):
+        raise ValueError(f"{name}: {{case}} stands in one of {images!r} and {labels_at!r}, and not in the other")
     return LabelledSet(name, title or name, modality, by_id, ignore, images, labels_at, licence=licence)
 
 

@@ -82,7 +82,9 @@ def test_ignored_ids_are_background():
         ({"liver": 1, "spleen": 1}, {}, "label id 1 is liver and spleen"),
         ({"liver": 1, " Liver": 2}, {}, "two label ids are called liver"),
         ({"liver": 1}, {"ignore": (1,)}, "label id 1 is liver, and ignored"),
-        ({"liver": 1}, {"images": "img", "labels_at": "lb{case}"}, "'img' does not say once where a case's id stands"),
+        ({"liver": 1}, {"images": "{case}{case}", "labels_at": "lb{case}"}, "does not say where a case's id stands"),
+        ({"liver": 1}, {"images": "img{id}", "labels_at": "lb{case}"}, "does not say where a case's id stands"),
+        ({"liver": 1}, {"images": "img", "labels_at": "lb{case}"}, "stands in one of 'img' and 'lb{case}'"),
         ({"liver": 1}, {"images": "img{case}"}, "say how both are called"),
     ],
 )

@@ -1,0 +1,236 @@
+"""What a set's folder holds, case by case: files by their md5, voxels by a digest, organs, split and warnings.
+
+It is all that later stages need to know before they open a scan, and what they hold the files against.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.atomic import write_text
+from pipeline.digest import md5_file
+from pipeline.errors import PipelineError, few
+from pipeline.reading import read_record, reading
+from pipeline.segmentation.data.folders import Files, Found, find_cases
+from pipeline.segmentation.data.nifti import read_image, read_label_map
+from pipeline.segmentation.data.splits import in_order
+from pipeline.segmentation.datasets import LabelledSet, count_ids, read_form
+
+# mm beyond which a voxel is more likely said in other units.
+_FINEST, _COARSEST = 0.05, 20.0
+
+# case -> patient to case -> split: `draw_splits` or `read_splits`, with all else said.
+Splitter = Callable[[Mapping[str, str]], Mapping[str, str]]
+
+
+class Md5(BaseModel):
+    """Of the files as they are, compressed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str
+    labels: str
+
+
+class Case(BaseModel):
+    """One scan with its label map; files are relative to the set's folder, `shape` and `spacing` those in RAS+."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    case: str
+    patient: str
+    image: str
+    labels: str
+    md5: Md5
+    digest: str
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    axes: str
+    voxels: dict[str, int]
+    split: Literal["train", "val", "test"]
+    warnings: list[str]
+
+
+class Index(BaseModel):
+    """`segmentation/index/<dataset>.json`; cases in order of their ids, `findings` are sentences for the report."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    form: dict[str, Any]
+    source: str
+    cases: list[Case]
+    findings: list[str]
+
+    @property
+    def labelled_set(self) -> LabelledSet:
+        """The set, as far as a training depends on it."""
+        return read_form(self.form)
+
+    def of_split(self, split: str) -> list[tuple[int, Case]]:
+        """Return the cases of a split, each with its place in the index."""
+        return [(place, case) for place, case in enumerate(self.cases) if case.split == split]
+
+
+def build_index(
+    folder: Path,
+    dataset: LabelledSet,
+    split: Splitter,
+    *,
+    source: str,
+    case_limit: int | None = None,
+    progress: Callable[[Sequence[Files]], Iterable[Files]] = iter,
+) -> dict[str, Any]:
+    """Return the index of a folder, as JSON has it. Every file is read once, one case at a time.
+
+    `case_limit` takes that many cases, those that a hash puts first. Raises PipelineError for the first thing that is
+    wrong (`stages.segmentation.check` lists all), and if the same scan is in two splits.
+    """
+    found = find_cases(folder, dataset)
+    if found.problems:
+        raise PipelineError(found.problems[0] + _and_more(folder, dataset.name, len(found.problems) - 1))
+    cases = _limited(found, case_limit)
+    split_of = split({files.case: files.patient for files in cases})
+    records = [inspect_case(folder, files, dataset) | {"split": split_of[files.case]} for files in progress(cases)]
+    refuse_copies(dataset.name, [(record["case"], record["split"], record["digest"]) for record in records])
+    keys = list(Case.model_fields)
+    return {
+        "dataset": dataset.name,
+        "form": dataset.form(),
+        "source": source,
+        "cases": [{key: record[key] for key in keys} for record in records],
+        "findings": findings(found, records),
+    }
+
+
+def inspect_case(folder: Path, files: Files, dataset: LabelledSet | None) -> dict[str, Any]:
+    """Return the record of a case without its split. Raises PipelineError, a line, if anything is wrong with it.
+
+    Without a set, label ids stand for organs, and any will do.
+    """
+    image, labels = Path(folder) / files.image, Path(folder) / files.labels
+    scan = read_image(image)
+    if scan.voxels.min() == scan.voxels.max():
+        raise PipelineError(f"{image}: all its voxels are {scan.voxels.flat[0]:g}; fetch it again, or leave it out")
+    ids, label_warnings = read_label_map(labels, scan)
+    counts = count_ids(ids)
+    if dataset is not None:
+        try:
+            dataset.check_ids(counts)
+        except ValueError as error:
+            raise PipelineError(
+                f"{labels}: {error}; say other ids in segmentation.data.custom, or `ignore` there"
+            ) from None
+    elif min(counts) < 0:
+        raise PipelineError(f"{labels}: label {min(counts)} is negative; background is 0")
+    known = dataset.labels if dataset else {id_: str(id_) for id_ in sorted(counts) if id_}
+    voxels = {organ: counts.get(id_, 0) for id_, organ in known.items()}
+    if not any(voxels.values()):
+        raise PipelineError(f"{labels}: all of it is background; fetch it again, or leave the case out")
+    warnings = [*scan.warnings, *label_warnings]
+    if not all(_FINEST <= side <= _COARSEST for side in scan.spacing):
+        warnings.append(f"voxels of {' x '.join(f'{side:.3g}' for side in scan.spacing)} mm, if its header means mm")
+    if dataset and dataset.modality == "ct" and scan.voxels.min() >= 0:
+        warnings.append("no value below 0, so perhaps no Hounsfield units")
+    return {
+        "case": files.case,
+        "patient": files.patient,
+        "image": files.image,
+        "labels": files.labels,
+        "md5": {"image": md5_file(image), "labels": md5_file(labels)},
+        "digest": voxel_digest(scan.voxels),
+        "shape": list(scan.voxels.shape),
+        "spacing": [round(side, 6) for side in scan.spacing],
+        "axes": scan.stored.axes,
+        "voxels": voxels,
+        "warnings": warnings,
+    }
+
+
+def voxel_digest(voxels: NDArray) -> str:
+    """Return an md5 of a volume [X,Y,Z] in RAS+, which is the same however a file stores the scan."""
+    digest = hashlib.md5(repr(tuple(voxels.shape)).encode())
+    for z in range(voxels.shape[2]):  # by slices, so that memory stays flat
+        digest.update(np.ascontiguousarray(voxels[:, :, z], dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def refuse_copies(name: str, cases: Iterable[tuple[str, str, str]]) -> None:
+    """Raise PipelineError if one scan is in two splits of a set: case, split and digest of each."""
+    first: dict[str, tuple[str, str]] = {}
+    for case, split, digest in cases:
+        other, of_other = first.setdefault(digest, (case, split))
+        if of_other != split:
+            raise PipelineError(
+                f"{name}: {other} ({of_other}) and {case} ({split}) are the same scan; leave one out, or say in "
+                "patients.csv that they are one patient's"
+            )
+
+
+def refuse_shared(indices: Iterable[Index]) -> None:
+    """Raise PipelineError if one scan is in two sets: what one trains on, another would test on.
+
+    FLARE22's labelled cases, for one, are cases of the Decathlon's pancreas.
+    """
+    first: dict[str, tuple[str, str]] = {}
+    for index in indices:
+        for case in index.cases:
+            other, of_other = first.setdefault(case.digest, (index.dataset, case.case))
+            if other != index.dataset:
+                raise PipelineError(
+                    f"{other} ({of_other}) and {index.dataset} ({case.case}) have the same scan; leave one of the "
+                    "datasets out, or the case"
+                )
+
+
+def findings(found: Found, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return, in sentences, what is worth knowing of a set's files: a line a warning, with how many cases have it."""
+    by_warning: dict[str, list[str]] = {}
+    for record in records:
+        for warning in record["warnings"]:
+            by_warning.setdefault(warning, []).append(record["case"])
+    by_digest: dict[str, list[str]] = {}
+    for record in records:
+        by_digest.setdefault(record["digest"], []).append(record["case"])
+    return [
+        *(f"{note[:1].upper()}{note[1:]}." for note in found.notes),
+        *(f"{few(cases)}: {warning}." for warning, cases in by_warning.items()),
+        *(f"{few(cases)}: the same scan." for cases in by_digest.values() if len(cases) > 1),
+    ]
+
+
+def write_index(path: Path, index: Mapping[str, Any]) -> None:
+    """Write an index, after holding it against what readers expect."""
+    Index.model_validate(index)
+    write_text(path, json.dumps(index, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_index(path: Path) -> Index:
+    """Return an index. Raises PipelineError, in one line, if the file is none or not of its name's dataset."""
+    index = read_record(path, Index)
+    with reading(path):
+        if index.dataset != Path(path).stem:
+            raise ValueError(f"is of dataset {index.dataset}")
+        read_form(index.form)
+        if len({case.case for case in index.cases}) < len(index.cases):
+            raise ValueError("one case is there twice")
+    return index
+
+
+def _limited(found: Found, limit: int | None) -> tuple[Files, ...]:
+    if limit is None:
+        return found.cases
+    kept = set(in_order({files.case for files in found.cases}, 0)[:limit])
+    return tuple(files for files in found.cases if files.case in kept)
+
+
+def _and_more(folder: Path, name: str, n: int) -> str:
+    if not n:
+        return ""
+    return f" (and {n:,} more; `python -m stages.segmentation.check {folder} --dataset {name}` lists all)"

@@ -1,0 +1,88 @@
+"""Which cases train, which validate and which test: drawn by patient, or as a file says.
+
+What is drawn depends on a seed and on names alone, so that every machine draws the same.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError, few
+from pipeline.reading import reading
+
+SPLITS = ("train", "val", "test")
+
+_MEND = 'write it as {"train": [cases], "val": [cases], "test": [cases]}, or that for each dataset'
+
+
+def draw_splits(patients: Mapping[str, str], *, test: float, val: float, seed: int, name: str) -> dict[str, str]:
+    """Return the split of each case (case -> patient): patients in order of a hash, first those that test.
+
+    Each split has one patient at least. Raises PipelineError if there are too few; `name` is the dataset's.
+    """
+    drawn = in_order(set(patients.values()), seed)
+    n_test, n_val = (max(1, int(len(drawn) * share + 0.5)) for share in (test, val))
+    if len(drawn) < 1 + n_test + n_val:
+        raise PipelineError(
+            f"{name}: {len(drawn)} patient{'s' * (len(drawn) != 1)}, too few to test on {n_test}, validate on {n_val} "
+            "and train; add some, or say which is which in segmentation.data.split.file"
+        )
+    of_patient = dict.fromkeys(drawn, "train")
+    of_patient |= dict.fromkeys(drawn[:n_test], "test") | dict.fromkeys(drawn[n_test : n_test + n_val], "val")
+    return {case: of_patient[patient] for case, patient in patients.items()}
+
+
+def in_order(names: set[str], seed: int) -> list[str]:
+    """Return names in an order that a seed decides, whatever others there are."""
+    return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).hexdigest(), name))
+
+
+def read_splits(file: Path, patients: Mapping[str, str], name: str) -> dict[str, str]:
+    """Return the split of each case of dataset `name` (case -> patient) as a file says it.
+
+    Raises PipelineError if the file leaves a case out, names one that is not there, or tears a patient apart.
+    """
+    file = Path(file)
+    with reading(file, _MEND):
+        tree = json.loads(file.read_text(encoding="utf-8"))
+        split_of = _split_of(_of_dataset(tree, name), name)
+        if unknown := sorted(set(split_of) - set(patients)):
+            raise ValueError(f"{few(unknown)}: no case of {name}")
+        if missing := sorted(set(patients) - set(split_of)):
+            raise ValueError(f"{name}: {few(missing)} in no split")
+        if empty := [split for split in SPLITS if split not in split_of.values()]:
+            raise ValueError(f"{name}: no case in {few(empty)}")
+        torn = {patients[case]: set[str]() for case in split_of}
+        for case, split in split_of.items():
+            torn[patients[case]].add(split)
+        if several := [patient for patient, splits in sorted(torn.items()) if len(splits) > 1]:
+            raise ValueError(f"{name}: patient {few(several)} in {' and '.join(sorted(torn[several[0]]))}")
+    return {case: split_of[case] for case in patients}
+
+
+def _of_dataset(tree: Any, name: str) -> Mapping[str, Any]:
+    if isinstance(tree, list):
+        raise ValueError("a list, as nnU-Net's folds are, which leave out what tests")
+    if not isinstance(tree, dict):
+        raise ValueError("not a mapping")
+    if set(tree) <= set(SPLITS):
+        return tree
+    if not isinstance(tree.get(name), dict):
+        raise ValueError(f"neither train, val and test nor {name} among {few(map(str, tree))}")
+    return tree[name]
+
+
+def _split_of(by_split: Mapping[str, Any], name: str) -> dict[str, str]:
+    if strange := [str(key) for key in by_split if key not in SPLITS]:
+        raise ValueError(f"{name}: {few(strange)} is none of {', '.join(SPLITS)}")
+    listed: list[tuple[str, str]] = []
+    for split, cases in by_split.items():
+        if not isinstance(cases, Sequence) or isinstance(cases, str) or not all(isinstance(c, str) for c in cases):
+            raise ValueError(f"{name}: {split} is not a list of cases")
+        listed += [(case, split) for case in cases]
+    if twice := [case for case, n in Counter(case for case, _ in listed).items() if n > 1]:
+        raise ValueError(f"{name}: {few(twice)} stands there more than once")
+    return dict(listed)
