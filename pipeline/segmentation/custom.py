@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, model_validator
 from typing_extensions import Self
 
 from pipeline.errors import PipelineError, few
 from pipeline.fields import Section, Text, no_bool, written_as
 from pipeline.reading import first_problem, reading
 from pipeline.segmentation.data.folders import DATASET_JSON, read_label_names
-from pipeline.segmentation.datasets import HIGHEST_ID, NAMED, LabelledSet, custom_set
+from pipeline.segmentation.datasets import HIGHEST_ID, NAMED, OTHERS, LabelledSet, custom_set
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -30,39 +30,54 @@ class Layout(Section):
     labels: Text
 
 
+def _auto(value: Any) -> Any:
+    if value is None or isinstance(value, dict | Section):
+        return value
+    if value == "auto":
+        return None
+    raise ValueError("should be a mapping, or auto")
+
+
+def _ignored(value: Any) -> tuple[int, ...] | Literal["others"] | None:
+    if value is None or value == OTHERS:
+        return value
+    ids = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not all(isinstance(id_, int) and not isinstance(id_, bool) for id_ in ids):
+        raise ValueError(f"should be label ids, or {OTHERS}")
+    return ids
+
+
 class Custom(Section):
-    """One set: `labels` are organ -> id, or `auto` for those of its dataset.json; `ignore` are ids that count as
-    background, `others` all that are no organ's.
+    """One set of one's own.
+
+    `layout` is how its files are called, None (`auto`) as `data.folders.find_cases` finds out. `labels` are organ ->
+    id, None (`auto`) those of its dataset.json. `ignore` are ids that count as background, `others` all that are no
+    organ's, None those that dataset.json ignores.
     """
 
     modality: Modality
-    layout: Layout | Literal["auto"] = "auto"
-    labels: dict[Text, LabelId] | Literal["auto"] = "auto"
-    ignore: tuple[LabelId, ...] | Literal["others"] | None = None
+    layout: Annotated[Layout | None, BeforeValidator(_auto)] = None
+    labels: Annotated[dict[Text, LabelId] | None, BeforeValidator(_auto)] = None
+    ignore: Annotated[tuple[int, ...] | Literal["others"] | None, PlainValidator(_ignored)] = None
     title: Text | None = None
-    licence: Text | Literal[""] = ""
-
-    @field_validator("ignore", mode="before")
-    @classmethod
-    def _several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+    licence: Annotated[str, Field(max_length=1000)] = ""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.labels != "auto":
+        if self.labels is not None:
             self._set("it", self.labels, self.ignore or ())
         return self
 
     def labelled_set(self, name: str, folder: Path) -> LabelledSet:
         """Return the set, with the labels of the folder's dataset.json under `auto`. Raises PipelineError."""
-        if self.labels != "auto":
+        if self.labels is not None:
             return self._set(name, self.labels, self.ignore or ())
         labels, ignored = read_label_names(folder)
         with reading(Path(folder) / DATASET_JSON, f"say `labels` in segmentation.data.custom.{name}"):
             return self._set(name, labels, ignored if self.ignore is None else self.ignore)
 
     def _set(self, name: str, labels: dict[str, int], ignore: tuple[int, ...] | Literal["others"]) -> LabelledSet:
-        images, labels_at = (None, None) if self.layout == "auto" else (self.layout.images, self.layout.labels)
+        images, labels_at = (None, None) if self.layout is None else (self.layout.images, self.layout.labels)
         more = {"images": images, "labels_at": labels_at, "title": self.title, "licence": self.licence}
         return custom_set(name, self.modality, labels, ignore=ignore, **more)
 

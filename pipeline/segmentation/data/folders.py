@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.errors import PipelineError, few
-from pipeline.reading import read_table, reading, reason
+from pipeline.reading import read_record, read_table, reading, reason
 from pipeline.segmentation.data.nifti import SUFFIXES
 from pipeline.segmentation.datasets import LabelledSet
 
@@ -79,8 +79,9 @@ def read_label_names(folder: Path) -> tuple[dict[str, int], tuple[int, ...]]:
     The first form, the Decathlon's, says {"1": "liver"}, nnU-Net's second {"liver": 1}.
     """
     file = Path(folder) / DATASET_JSON
-    with reading(file, "say `labels` as organ: id in segmentation.data.custom"):
-        said = _Json.model_validate_json(file.read_text(encoding="utf-8")).labels
+    mend = "say `labels` as organ: id in segmentation.data.custom"
+    said = read_record(file, _Json, mend).labels
+    with reading(file, mend):
         labels: dict[str, int] = {}
         for key, value in said.items():
             name, id_ = (value, int(key)) if isinstance(value, str) and key.isdecimal() else (key, value)
@@ -94,7 +95,7 @@ def read_label_names(folder: Path) -> tuple[dict[str, int], tuple[int, ...]]:
 
 
 class _Json(BaseModel):
-    labels: dict[str, Any]
+    labels: dict[str, Any] = {}
     training: list[Any] = []
 
 
@@ -218,9 +219,7 @@ def _listed(folder: Path, cases: set[str]) -> Iterator[str]:
     file = folder / DATASET_JSON
     if not file.is_file():
         return
-    with reading(file, "fetch it again, or leave it out"):
-        training = _Json.model_validate_json(file.read_text(encoding="utf-8")).training
-    for entry in training:
+    for entry in read_record(file, _Json, "fetch it again, or leave it out").training:
         image = entry.get("image") if isinstance(entry, dict) else None
         if isinstance(image, str) and not (folder / image).exists():
             stem = next((Path(image).name[: -len(end)] for end in SUFFIXES if image.endswith(end)), image)

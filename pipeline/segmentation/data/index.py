@@ -120,15 +120,14 @@ def inspect_case(folder: Path, files: Files, dataset: LabelledSet | None) -> dic
         raise PipelineError(f"{image}: all its voxels are {scan.voxels.flat[0]:g}; fetch it again, or leave it out")
     ids, label_warnings = read_label_map(labels, scan)
     counts = count_ids(ids)
+    if min(counts) < 0:
+        raise PipelineError(f"{labels}: label {min(counts)} is negative; background is 0")
     if dataset is not None:
         try:
             dataset.check_ids(counts)
         except ValueError as error:
-            raise PipelineError(
-                f"{labels}: {error}; say other ids in segmentation.data.custom, or `ignore` there"
-            ) from None
-    elif min(counts) < 0:
-        raise PipelineError(f"{labels}: label {min(counts)} is negative; background is 0")
+            way_out = "declare a set with these ids, or with `ignore`, in segmentation.data.custom"
+            raise PipelineError(f"{labels}: {error}; {way_out}") from None
     known = dataset.labels if dataset else {id_: str(id_) for id_ in sorted(counts) if id_}
     voxels = {organ: counts.get(id_, 0) for id_, organ in known.items()}
     if not any(voxels.values()):

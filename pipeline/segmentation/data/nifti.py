@@ -83,8 +83,7 @@ def read_image(path: Path) -> Scan:
         scan = _read(path)
         values = scan.voxels
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            n = values.size - int(np.isfinite(values).sum())
-            raise ValueError(f"{n:,} of its voxels are no number (NaN or infinite)")
+            raise PipelineError(f"{path}: {_no_numbers(values)}; give them the value that is outside the body")
         return scan
 
 
@@ -139,14 +138,14 @@ def write_labels(path: Path, labels: NDArray[np.integer], scan: Scan) -> None:
 def _read(path: Path) -> Scan:
     """Return what a file holds, turned, not yet looked at. Raises whatever nibabel does, and ValueError."""
     with _opened(path) as file:
-        kind = _kind(path, file)
+        kind = _kind(file)
         image = kind.from_file_map({"image": nibabel.FileHolder(fileobj=file)}, mmap=False)
         shape = image.shape
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
         if len(shape) != 3 or 1 in shape[:2]:
-            what = "several images" if len(shape) > 3 else "a flat image"
-            raise ValueError(f"{what}, {_size(image.shape)}, where one volume of three axes is meant")
+            what, way_out = ("several images", "give each its own file") if len(shape) > 3 else ("flat", "leave it out")
+            raise PipelineError(f"{path}: {what}, {_size(image.shape)}, where one volume is meant; {way_out}")
         if not 0 < np.prod(shape, dtype=float) <= MOST_VOXELS:
             raise ValueError(f"its header says {_size(shape)} voxels")
         affine, placed = _affine(image)
@@ -191,14 +190,16 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             raise ValueError(f"truncated or damaged ({' '.join(str(error).split())})") from None
 
 
-def _kind(path: Path, file: IO[bytes]) -> type:
-    first = file.read(4)
+def _kind(file: IO[bytes]) -> type:
+    header = file.read(max(_HEADER))
     file.seek(0)
-    sizes = [int.from_bytes(first, order) for order in ("little", "big")]
-    kind = next((_HEADER[size] for size in sizes if size in _HEADER), None)
-    if kind is None:
+    sizes = [int.from_bytes(header[:4], order) for order in ("little", "big")]
+    size = next((size for size in sizes if size in _HEADER), None)
+    if size is None:
         raise ValueError("no NIfTI file, for all its name")
-    return kind
+    if len(header) < size:
+        raise ValueError("truncated within its header")
+    return _HEADER[size]
 
 
 def _affine(image: Any) -> tuple[NDArray[np.float64], bool]:
@@ -217,9 +218,12 @@ def _affine(image: Any) -> tuple[NDArray[np.float64], bool]:
 def _values(data: Any) -> NDArray:
     """Return the values of nibabel's proxy: integers as they are, scaled ones as float32."""
     if data.dtype.names or data.dtype.kind not in "iuf":
-        raise ValueError(f"its values are of type {data.dtype}, not numbers; write it in grey")
+        raise ValueError(f"its values are {'colours' if data.dtype.names else data.dtype}, not grey")
     slope, inter = float(data.slope), float(data.inter)
-    raw = data.get_unscaled()
+    try:
+        raw = data.get_unscaled()
+    except OSError as error:
+        raise (error if error.errno else ValueError("truncated: fewer voxels than its header says")) from None
     raw = np.asarray(raw, raw.dtype.newbyteorder("="))
     if (slope, inter) != (1.0, 0.0):
         # float32 holds 16 bits exactly; of longer ones the product alone is rounded.
@@ -237,14 +241,13 @@ def _whole(path: Path, values: NDArray) -> tuple[NDArray[np.integer], tuple[str,
     """Return labels as whole numbers of the smallest type, whatever type they are stored in."""
     warnings: tuple[str, ...] = ()
     if values.dtype.kind == "f":
-        finite = np.isfinite(values)
-        if not finite.all():
-            raise ValueError(f"{int(values.size - finite.sum()):,} of its labels are no number (NaN or infinite)")
+        if not np.isfinite(values).all():
+            raise PipelineError(f"{path}: {_no_numbers(values)}; background is 0")
         fractional = values != np.rint(values)
         if fractional.any():
             raise PipelineError(
-                f"{path}: labels between whole numbers, as {values[fractional][0]:g} "
-                f"({int(fractional.sum()):,} voxels); resample label maps by nearest neighbour"
+                f"{path}: labels between whole numbers, as {values[fractional][0]:g} (voxels: "
+                f"{int(fractional.sum()):,}); label maps are resampled by nearest neighbour"
             )
         warnings = ("labels stored as floats",)
     least, most = (values.min(), values.max()) if values.size else (0, 0)
@@ -274,6 +277,10 @@ def _on_axes(cosines: NDArray[np.float64], placed: bool) -> Iterator[str]:
     sheared = max(abs(90 - np.degrees(np.arccos(np.clip(a @ b, -1, 1)))) for a, b in combinations(cosines.T, 2))
     if sheared > SHEAR:
         yield f"sheared, its axes {sheared:.2g} degrees off the right angle"
+
+
+def _no_numbers(values: NDArray) -> str:
+    return f"voxels that are no number (NaN or infinite): {values.size - int(np.isfinite(values).sum()):,}"
 
 
 def _size(shape: tuple[int, ...]) -> str:
