@@ -18,6 +18,7 @@ from pipeline.model.named import Named
 from pipeline.model.prompt import Prompt
 from pipeline.model.slices import SliceAttention
 from pipeline.model.specialist import NONE, Adapter, Specialist
+from pipeline.model.state import load_exactly
 from pipeline.model.tokenizer import VolumeTokenizer, inflate
 from pipeline.model.vit import Block, VisionTransformer
 from pipeline.streams import stream
@@ -206,15 +207,7 @@ class Mosaic(nn.Module):
 
     def load_trainable_state(self, state: dict[str, Tensor]) -> None:
         """Copy tensors into the model: exactly the trainable ones by name, shape and dtype (ValueError otherwise)."""
-        own = self.trainable_state()
-        if own.keys() != state.keys():
-            raise ValueError(f"tensors {sorted(own.keys() ^ state.keys())[:3]} are in only one of model and file")
-        for name, tensor in own.items():
-            found, expected = ([*each.shape, each.dtype] for each in (state[name], tensor))
-            if found != expected:
-                raise ValueError(f"{name} is {found}, expected {expected}")
-        for name, tensor in own.items():
-            tensor.copy_(state[name])
+        load_exactly(self.trainable_state(), state)
 
     def parameter_counts(self) -> dict[str, int | dict[str, int]]:
         """Return the number of parameters by component, trainable and in total."""

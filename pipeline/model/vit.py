@@ -1,4 +1,4 @@
-"""timm's VisionTransformer; timm is imported here alone.
+"""timm's VisionTransformer, and Swin's blocks; timm is imported here alone.
 
 timm asks torchvision for one norm layer and for a feature extraction, exempts a model's function from torch's
 compiler, and gets ready to fetch weights. Nothing here uses any of that, and with it come torchvision's models, the
@@ -58,6 +58,7 @@ with _bare_torchvision(), _without_hub(), patch.object(torch.compiler, "disable"
     from timm.layers import Attention, GluMlp, Mlp, PatchEmbed, SwiGLU, SwiGLUPacked
     from timm.models import get_pretrained_cfg
     from timm.models.deit import VisionTransformerDistilled
+    from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock, WindowAttention
     from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
 
 __all__ = [
@@ -66,10 +67,13 @@ __all__ = [
     "GluMlp",
     "Mlp",
     "PatchEmbed",
+    "PatchMerging",
     "SwiGLU",
     "SwiGLUPacked",
+    "SwinTransformerBlock",
     "VisionTransformer",
     "VisionTransformerDistilled",
+    "WindowAttention",
     "checkpoint_filter_fn",
     "create_model",
     "get_pretrained_cfg",
