@@ -1,0 +1,44 @@
+"""From what a scanner stored to what the network sees: -1 to 1, in float32 before anything narrower.
+
+The CT has a unit of its own, so a window in Hounsfield units means the same in every scan. MRI has none: the same
+tissue is 300 in one scan and 1,700,000 in another, which no float16 holds, so each scan is scaled by its percentiles.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEFAULT = "mri"  # what a modality without an entry of its own is scaled like
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Which values become -1 and 1; what lies outside is cut off. Exactly one of both is given."""
+
+    window: tuple[float, float] | None = None  # in the unit of the scans
+    percentiles: tuple[float, float] | None = None  # of each scan as a whole
+
+    def limits(self, volume: NDArray) -> tuple[float, float]:
+        """Return the two values for one scan; the same twice only if all of its voxels are."""
+        if self.window is not None:
+            return self.window
+        low, high = (float(value) for value in np.percentile(volume, self.percentiles))
+        # Where one value fills nearly everything, what stands out of it is all there is to see.
+        return (low, high) if low < high else (float(volume.min()), float(volume.max()))
+
+    def normalise(self, volume: NDArray) -> NDArray[np.float32]:
+        """Return a scan, any shape and type, as float32 between -1 and 1; a constant one is -1 throughout."""
+        low, high = self.limits(volume)
+        # In float64 where float32 does not hold every value: an offset may be larger than what stands out of it.
+        scaled = np.subtract(volume, low, dtype=np.result_type(volume.dtype, np.float32)).astype(np.float32)
+        scaled *= np.float32(2 / (high - low) if low < high else 0)
+        scaled -= 1
+        return np.clip(scaled, -1, 1, out=scaled)
+
+
+def intensity_of(modality: str, table: Mapping[str, Mapping[str, Sequence[float]]]) -> Intensity:
+    """Return how a modality is scaled by `segmentation.intensity`: {ct: {window: [..]}, mri: {percentiles: [..]}}."""
+    entry = table.get(modality) or table[DEFAULT]
+    return Intensity(**{kind: (float(low), float(high)) for kind, (low, high) in entry.items()})
