@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from pipeline.config import Config, config_tree, dump_config, parse_config, read_yaml, resolve
+from pipeline.config import Config, config_tree, dump_config, parse_config, resolve
 from pipeline.params import Params
-from pipeline.reading import reading
+from pipeline.reading import read_yaml, reading
 
 
 @dataclass(frozen=True)

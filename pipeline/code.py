@@ -27,9 +27,11 @@ HOW = (
 )
 # What decides in these stages alone. Of the parameters, those that count are in files or named in dvc.yaml.
 ONLY_IN = {
-    "pipeline/fields.py": ("configure", "declare"),
+    "pipeline/fields.py": ("configure", "declare", "seg_configure"),
     "pipeline/own.py": ("configure", "declare", "own"),
     "pipeline/params.py": ("configure", "declare"),
+    "pipeline/segmentation/custom.py": ("seg_index",),
+    "pipeline/segmentation/params.py": (),
     "pipeline/lineage.py": ("evaluate", "analyse", "corrupt", "transfer"),
 }
 # What reads files of one's own makes nothing of any other dataset, so it is no code of the stages that import it: its
@@ -38,8 +40,14 @@ OWN = "pipeline/data/own"
 
 
 def list_code(stage: str, root: Path = ROOT) -> str:
-    """Return the files that decide what `stages/<stage>.py` makes: a line with md5 and path of each, sorted."""
-    return _list(stage, [root / "stages" / f"{stage}.py", *([_own(root)] if stage == "declare" else [])], root)
+    """Return the files that decide what a stage makes: a line with md5 and path of each, sorted."""
+    return _list(stage, [stage_file(stage, root), *([_own(root)] if stage == "declare" else [])], root)
+
+
+def stage_file(stage: str, root: Path = ROOT) -> Path:
+    """Return the module of a stage: `seg_train` is segmentation's `train`."""
+    own = stage.removeprefix("seg_")
+    return root / "stages" / (f"{own}.py" if own == stage else f"segmentation/{own}.py")
 
 
 def code_digest(stage: str) -> str:

@@ -26,7 +26,7 @@ from pipeline.params import (
     Train,
     WholeNumber,
 )
-from pipeline.reading import first_problem, read_text, reading
+from pipeline.reading import first_problem, read_yaml, reading
 
 
 class Architecture(BaseModel):
@@ -263,16 +263,6 @@ def parse_config(tree: Any) -> Config:
     if line := config.train.clash():
         raise ValueError(f"train.{line}")
     return config
-
-
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file that a stage writes. Raises PipelineError, naming the stage, if it is missing or not YAML."""
-    text = read_text(path)
-    with reading(path):
-        try:
-            return yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
-            raise ValueError(f"not valid YAML ({' '.join(str(error).split())})") from None
 
 
 def _without_none(tree: dict) -> dict:

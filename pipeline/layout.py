@@ -22,6 +22,16 @@ RUNS = Path("runs")
 EVALUATION = Path("evaluation")
 ANALYSIS = Path("analysis")
 REPORTS = Path("reports")
+# Of segmentation.
+SCANS = Path("segmentation/raw")
+INDEX = Path("segmentation/index")
+SLICES = Path("segmentation/cached")
+SWIN = Path("segmentation/weights/swin.safetensors")
+SEG_CONFIGS = Path("segmentation/configs")
+SEG_RUNS = Path("segmentation/runs")
+SEG_EVALUATION = Path("segmentation/evaluation")
+PREDICTIONS = Path("segmentation/predictions")
+SEG_ANALYSIS = Path("segmentation/analysis")
 
 
 def root() -> Path:
@@ -94,7 +104,46 @@ def analysis_file(variant: str, seed: int) -> Path:
     return ANALYSIS / variant / f"{seed}.json"
 
 
+def index_file(dataset: str) -> Path:
+    """What the scans of a set are, case by case."""
+    return INDEX / f"{dataset}.json"
+
+
+def segmentation_config(variant: str) -> Path:
+    """Return the resolved configuration of a variant of segmentation."""
+    return SEG_CONFIGS / f"{variant}.yaml"
+
+
+def segmentation_run(variant: str, seed: int) -> Path:
+    """Where the model and the history of a training of segmentation are."""
+    return SEG_RUNS / variant / str(seed)
+
+
+def segmentation_evaluation(variant: str, seed: int) -> Path:
+    """Return the test results of a training of segmentation, every case and organ."""
+    return SEG_EVALUATION / variant / f"{seed}.json"
+
+
+def prediction_folder(variant: str, seed: int) -> Path:
+    """Where the predicted label maps of a training of segmentation are, a folder for each set."""
+    return PREDICTIONS / variant / str(seed)
+
+
+def segmentation_analysis(variant: str, seed: int) -> Path:
+    """What was looked into of one training of segmentation."""
+    return SEG_ANALYSIS / variant / f"{seed}.json"
+
+
 _MAKERS = {
+    SCANS: "seg_index",
+    INDEX: "seg_index",
+    SLICES: "seg_cache",
+    SWIN.parent: "seg_weights",
+    SEG_CONFIGS: "seg_configure",
+    SEG_RUNS: "seg_train",
+    SEG_EVALUATION: "seg_evaluate",
+    PREDICTIONS: "seg_evaluate",
+    SEG_ANALYSIS: "seg_analyse",
     DECLARED: "declare",
     RAW: "download",
     TRAINING_DATA.parent: "cache",

@@ -34,6 +34,7 @@ from pipeline.fields import (
     written_as,
 )
 from pipeline.own import Letter, Own
+from pipeline.segmentation import params as segmentation
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -388,6 +389,7 @@ class Params(Section):
     specialists: tuple[Letter, ...] = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field(min_length=1)
     ablation: Ablation
+    segmentation: segmentation.Segmentation
     report: Report
     compute: Compute
     tracking: Tracking
@@ -491,6 +493,33 @@ class Params(Section):
             tree[group][leaf] = value
         return _validate(tree, here)
 
+    def segmentation_variant(self, name: str, where: str = str(PARAMS_FILE)) -> segmentation.Segmentation:
+        """Return the section `segmentation` with the overrides of one of its variants applied.
+
+        Raises PipelineError for an unknown variant, an override that is none, and values that cannot run together.
+        """
+        section = self.segmentation
+        here = f"{where}: segmentation.ablation.variants.{name}"
+        if name not in section.ablation.variants:
+            raise PipelineError(f"{here}: no such variant; the variants are {', '.join(section.ablation.variants)}")
+        tree = self.model_dump()
+        for key, value in section.overrides(name).items():
+            if not key.startswith(segmentation.VARIANT_GROUPS):
+                allowed = ", ".join(group.rstrip(".") for group in segmentation.VARIANT_GROUPS)
+                raise PipelineError(f"{here}: {key}: variants may differ in {allowed} only (dotted keys)")
+            *groups, leaf = key.split(".")
+            group = tree["segmentation"]
+            for step in groups:
+                group = group.get(step) if isinstance(group.get(step), dict) else {}
+            group[leaf] = value
+            if not groups or key.startswith(("model.weights",)):
+                raise PipelineError(f"{here}: {key}: may not differ, all variants share segmentation/weights")
+        changed = _validate(tree, here).segmentation
+        if line := changed.clash():
+            in_all = line == section.clash()
+            raise PipelineError(f"{where}: segmentation.{line}" if in_all else f"{here}: {line}")
+        return changed
+
     def check_known(self, variant: str, seed: int | None = None, specialist: str | None = None) -> None:
         """Raise PipelineError if there is no such variant, or seed or specialist are none of those listed."""
         self.variant(variant)
@@ -558,6 +587,9 @@ def parse_params(text: str, where: str) -> Params:
     run, tuned = params.ablation.run, params.ablation.tune.variants
     for name in params.ablation.variants:
         (params.variant if name in run else params.overridden)(name, where)
+    for name in params.segmentation.ablation.variants:
+        if name in params.segmentation.ablation.run:
+            params.segmentation_variant(name, where)
     # A grid that nobody asks for is checked for form too, with the main variant.
     for name in tuned or run[:1]:
         check = params.variant if name in run and name in tuned else params.overridden

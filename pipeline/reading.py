@@ -88,6 +88,18 @@ def number(text: str) -> float:
     return value
 
 
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file that a stage writes. Raises PipelineError, naming the stage, if it is missing or not YAML."""
+    import yaml
+
+    text = read_text(path)
+    with reading(path):
+        try:
+            return yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+            raise ValueError(f"not valid YAML ({' '.join(str(error).split())})") from None
+
+
 def first_problem(error: "ValidationError") -> str:
     """Return the first thing that a model refuses: key, reason and, if it is short, the value."""
     problem = error.errors()[0]

@@ -1,13 +1,20 @@
-"""The resolved configuration of one variant: all that determines its training, and nothing else."""
+"""The resolved configuration of one variant of segmentation: all that determines its training, and nothing else."""
 
+import random
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 from typing_extensions import Self
 
-from pipeline.fields import Count, Fraction, NonNegative, Positive, WholeNumber
+from pipeline.fields import Count, Fraction, NonNegative, Number, Positive, WholeNumber
+from pipeline.reading import first_problem, read_yaml, reading
 from pipeline.segmentation.datasets import LabelledSet, read_form
+
+if TYPE_CHECKING:
+    from pipeline.params import Params
 
 
 class Values(BaseModel):
@@ -40,6 +47,11 @@ class Architecture(Values):
         if self.size % step:
             raise ValueError(f"size: {self.size} is no multiple of {step}, patch x 2^(stages - 1)")
         return self
+
+    @property
+    def coarsest_side(self) -> int:
+        """Tokens a side of the coarsest stage."""
+        return self.size // self.patch // 2 ** (len(self.depths) - 1)
 
 
 class Experts(Values):
@@ -75,17 +87,23 @@ class Augment(Values):
 
 
 class Recipe(Values):
-    """The training recipe; None is what cannot matter."""
+    """The training recipe; None is what cannot matter.
+
+    Those are the ratio of masks without masked modelling, tau with another order than `balanced`, and the form of a
+    Dice without weight.
+    """
 
     pretrain_rounds: WholeNumber
     mask_ratio: Fraction | None
     expert_rounds: WholeNumber
     gate_rounds: WholeNumber
     batch_size: Count
-    order: str
+    order: Literal["registry", "interleaved", "balanced"]
+    tau: Annotated[Number, Field(ge=0, le=1)] | None = None
     optimiser: Literal["adamw", "sgd"]
     lr: Positive
-    schedule: str
+    schedule: Literal["cosine", "poly"]
+    warmup_rounds: NonNegative = 0
     ce: NonNegative
     dice: NonNegative
     dice_form: Literal["foreground", "released"] | None
@@ -93,7 +111,8 @@ class Recipe(Values):
     augment: Augment
     grad_clip: Positive
     weight_decay: NonNegative
-    patience: Count
+    early_stopping_patience: Count
+    min_delta: NonNegative = 0
 
 
 def _read_forms(value: Any) -> Any:
@@ -122,3 +141,93 @@ class Config(Values):
         if set(self.experts.of) != set(self.datasets):
             raise ValueError(f"experts.of: {', '.join(self.experts.of)} are not those of datasets")
         return self
+
+    def for_seed(self, seed: int) -> "Config":
+        """Return the configuration of one training: who shares an expert at random is drawn by its seed."""
+        if self.experts.routing != "random":
+            return self
+        of = draw_experts(self.experts.of, seed)
+        names = tuple(name for name in self.experts.names if name in of.values())
+        experts = Experts.model_validate(self.experts.model_dump() | {"of": of, "names": names})
+        return self.model_copy(update={"experts": experts})
+
+
+def draw_experts(own: Mapping[str, str], seed: int) -> dict[str, str]:
+    """Deal datasets to experts at random, so that others share one than with their `own`; as they are if none could.
+
+    As many experts are there as before, unless each dataset had its own: then two of them share one.
+    """
+    names, generator = list(dict.fromkeys(own.values())), random.Random(seed)
+    if len(own) < 3:
+        return dict(own)
+    used = len(names) - (len(names) == len(own))
+    if used < 2:
+        return dict(own)
+    while True:
+        of = {dataset: generator.choice(names) for dataset in own}
+        if len(set(of.values())) == used and _sharing(of) != _sharing(own):
+            return of
+
+
+def _sharing(of: Mapping[str, str]) -> set[frozenset[str]]:
+    """Which datasets share an expert, whatever its name."""
+    return {frozenset(dataset for dataset in of if of[dataset] == expert) for expert in of.values()}
+
+
+def resolve(params: "Params", variant: str, sets: Mapping[str, LabelledSet]) -> Config:
+    """Return the configuration of a variant on these sets, with None for every key that cannot influence it."""
+    section = params.segmentation_variant(variant)
+    model, experts, train = section.model, section.experts, section.train
+    of = {name: _expert(experts.routing, name, each) for name, each in sets.items()}
+    names = tuple(dict.fromkeys(of.values()))
+    gated = experts.mix == "gated" and len(names) > 1 and experts.routing != "single"
+    gate_rounds = train.gate_rounds if gated else 0
+    recipe = train.model_dump() | {
+        # Without a gate its rounds are rounds of the experts, so that all variants do the same number of steps.
+        "expert_rounds": train.expert_rounds + train.gate_rounds - gate_rounds,
+        "gate_rounds": gate_rounds,
+        "mask_ratio": train.mask_ratio if train.pretrain_rounds else None,
+        "tau": train.tau if train.order == "balanced" else None,
+        "dice_form": train.dice_form if train.dice else None,
+    }
+    return Config(
+        datasets=dict(sets),
+        model=model.model_dump(exclude={"weights", "weights_sha256"}) | {"weights": True if model.weights else None},
+        experts=experts.model_dump()
+        | {
+            "of": of,
+            "names": names,
+            "mix": "gated" if gated else "hard",
+            "gate": experts.gate if gated else None,
+            "gate_start": experts.gate_start if gated and experts.gate != "released" else None,
+            "gate_trains": experts.gate_trains if gated else None,
+        },
+        train=recipe,
+        precision=params.compute.precision,
+    )
+
+
+def _expert(routing: str, name: str, dataset: LabelledSet) -> str:
+    return {"shared": "shared", "modality": dataset.modality}.get(routing, name)
+
+
+def dump_config(config: Config) -> str:
+    """Return the configuration as YAML, the same bytes for the same values; keys without influence are left out."""
+    return yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
+
+
+def load_config(path: Path) -> Config:
+    """Read what `dump_config` wrote. Raises PipelineError if the file is missing or not such a file."""
+    tree = read_yaml(path)
+    with reading(path):
+        sections = {"model": Architecture, "experts": Experts, "train": Recipe}
+        if not isinstance(tree, dict) or not all(isinstance(tree.get(section), dict) for section in sections):
+            raise ValueError("not a configuration")
+        filled = {
+            name: {key: None for key, field in kind.model_fields.items() if field.is_required()} | tree[name]
+            for name, kind in sections.items()
+        }
+        try:
+            return Config.model_validate(tree | filled)
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from None

@@ -10,7 +10,6 @@ from typing_extensions import Self
 from pipeline.errors import PipelineError, few
 from pipeline.fields import Section, Text, no_bool, written_as
 from pipeline.reading import first_problem, reading
-from pipeline.segmentation.data.folders import DATASET_JSON, read_label_names
 from pipeline.segmentation.datasets import HIGHEST_ID, NAMED, OTHERS, LabelledSet, custom_set
 
 PARAMS_FILE = Path("params.yaml")
@@ -72,6 +71,9 @@ class Custom(Section):
         """Return the set, with the labels of the folder's dataset.json under `auto`. Raises PipelineError."""
         if self.labels is not None:
             return self._set(name, self.labels, self.ignore or ())
+        # Which imports numpy and nibabel, and every stage reads params.yaml.
+        from pipeline.segmentation.data.folders import DATASET_JSON, read_label_names
+
         labels, ignored = read_label_names(folder)
         with reading(Path(folder) / DATASET_JSON, f"say `labels` in segmentation.data.custom.{name}"):
             return self._set(name, labels, ignored if self.ignore is None else self.ignore)

@@ -9,14 +9,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import few
 from pipeline.reading import first_problem
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 HIGHEST_ID = 255  # label maps are written as uint8
 OTHERS = "others"
@@ -87,8 +89,10 @@ class LabelledSet:
             of_set = ", ".join(f"{id_} {organ}" for id_, organ in self.labels.items())
             raise ValueError(f"label {few(unknown)} is none of {self.name}'s, which are {of_set}")
 
-    def to_classes(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+    def to_classes(self, labels: "NDArray[np.integer]") -> "NDArray[np.uint8]":
         """Return class indices for label ids [X,Y,Z]. Raises ValueError for an id that is none of the set's."""
+        import numpy as np
+
         there = count_ids(labels)
         self.check_ids(there)
         table = np.zeros(HIGHEST_ID + 1, np.uint8)
@@ -97,13 +101,17 @@ class LabelledSet:
             labels = np.where(labels > HIGHEST_ID, 0, labels)
         return table[labels]
 
-    def to_ids(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def to_ids(self, classes: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
         """Return the files' label ids for class indices, of any shape."""
+        import numpy as np
+
         return np.array([0, *self.labels], np.uint8)[classes]
 
 
-def count_ids(labels: NDArray[np.integer]) -> dict[int, int]:
+def count_ids(labels: "NDArray[np.integer]") -> dict[int, int]:
     """Return how many voxels [X,Y,Z] have each label id that is there; by slices, so that memory stays flat."""
+    import numpy as np
+
     counts: Counter[int] = Counter()
     for z in range(labels.shape[-1]):
         part = labels[..., z]

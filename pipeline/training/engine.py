@@ -26,8 +26,8 @@ from pipeline.training.stopping import EarlyStopping
 if TYPE_CHECKING:
     from pipeline.data.batches import Batch, Split
 
-# What AdamW keeps of each parameter that it has updated.
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+# What an optimiser keeps of each parameter that it has updated.
+MOMENTS = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), torch.optim.SGD: ("momentum_buffer",)}
 
 
 class StoppedByRequest(Exception):
@@ -157,6 +157,10 @@ class Engine(ABC):
     def student(self) -> Any:
         """The model that is trained."""
         return next(iter(self.trained.values()))
+
+    @property
+    def _moments(self) -> tuple[str, ...]:
+        return MOMENTS[type(self.optimizer)]
 
     def _enter_phase(self) -> None:
         """Begin the next phase; what was best in the one before is no candidate any more."""
@@ -321,7 +325,7 @@ class Engine(ABC):
         rate = self._learning_rate(name, number, self.position)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
-        loss = self._batch_loss(name, batch, draws) * share.weight
+        loss = self._batch_loss(name, share, batch, draws)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._active[name], self.config.train.grad_clip)
         self.optimizer.step()
@@ -416,9 +420,9 @@ class Engine(ABC):
                 if values["best"][0]:
                     expected[f"best.{which}.{name}"] = own
         for name, own in self.student.trainable_state().items():
-            kept = {key: f"optimizer.{key}.{name}" for key in MOMENTS}
-            if any(key in tensors for key in kept.values()):
-                expected |= {kept["step"]: torch.zeros(()), kept["exp_avg"]: own, kept["exp_avg_sq"]: own}
+            kept = {f"optimizer.{key}.{name}": own if key != "step" else torch.zeros(()) for key in self._moments}
+            if kept.keys() & tensors.keys():
+                expected |= kept
         return expected
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -434,8 +438,8 @@ class Engine(ABC):
         for which, model in self.trained.items():
             model.load_trainable_state(by_model[which])
         for name, parameter in self.student.named_parameters():
-            moments = {key: tensors.get(f"optimizer.{key}.{name}") for key in MOMENTS}
-            if moments["step"] is not None:
+            moments = {key: tensors.get(f"optimizer.{key}.{name}") for key in self._moments}
+            if moments[self._moments[0]] is not None:
                 self.optimizer.state[parameter] = {
                     key: tensor.to(parameter.device) for key, tensor in moments.items() if tensor is not None
                 }
@@ -477,8 +481,8 @@ class Engine(ABC):
         """Draw the augmentation of `count` images of a dataset, on the device."""
 
     @abstractmethod
-    def _batch_loss(self, name: str, batch: "Batch", draws: Any) -> Tensor:
-        """Return the mean loss of a batch."""
+    def _batch_loss(self, name: str, share: Share, batch: "Batch", draws: Any) -> Tensor:
+        """Return the loss of this process's share of a batch; its average over processes is that of the batch."""
 
     @abstractmethod
     def _validated(self) -> dict[str, float]:

@@ -20,7 +20,7 @@ from pipeline.evaluation.predict import predict
 from pipeline.evaluation.undefined import mean_of_defined
 from pipeline.model.mosaic import Mosaic
 from pipeline.model.teacher import Ema, build_teacher
-from pipeline.processes import Processes
+from pipeline.processes import Processes, Share
 from pipeline.training.class_weights import class_weights
 from pipeline.training.conflicts import measure_conflicts
 from pipeline.training.engine import Engine, Phase, with_prefix
@@ -113,10 +113,10 @@ class CyclicTrainer(Engine):
         sided = bool(self.config.train.flip_sided)
         return draw(self.config.datasets[name], count, generator, sided).to(self.device)
 
-    def _batch_loss(self, name: str, batch: Batch, draws: Draws) -> Tensor:
+    def _batch_loss(self, name: str, share: Share, batch: Batch, draws: Draws) -> Tensor:
         dimension = self.config.datasets[name].dimension
         images = to_float(batch.images, dimension, self.config.model.size(dimension))
-        return self._loss(images, draws, batch.labels, name)
+        return self._loss(images, draws, batch.labels, name) * share.weight
 
     def _loss(self, images: Tensor, draws: Draws, labels: Tensor, name: str) -> Tensor:
         """Mean loss of a batch of images in [0, 1]: the student sees them augmented, the teacher as they are."""

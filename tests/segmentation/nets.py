@@ -49,7 +49,7 @@ def make_config(
         "augment": {"rotate": 15, "scale": 0.1, "intensity": 0.1, "flip": False},
         "grad_clip": 1.0,
         "weight_decay": 0.01,
-        "patience": 5,
+        "early_stopping_patience": 5,
     }
     shape = TINY | {"patch": 4, "drop_path": 0.0, "weights": None} | model
     return Config.model_validate(

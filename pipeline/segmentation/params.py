@@ -1,0 +1,248 @@
+"""The section `segmentation` of params.yaml: every knob of M4oE with its legal range.
+
+Seeds, compute and tracking are those of the whole file.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from pipeline.fields import (
+    Count,
+    Fraction,
+    NonNegative,
+    Number,
+    Positive,
+    Section,
+    Seed,
+    Text,
+    VariantName,
+    WholeNumber,
+    breaks,
+    distinct,
+    written_as,
+)
+from pipeline.segmentation.custom import Custom
+from pipeline.segmentation.datasets import NAMED, PHANTOM_SETS
+
+# The groups that a variant may override, below `segmentation.`; data and evaluation are common to all.
+VARIANT_GROUPS = ("model.", "experts.", "train.")
+# The key of a variant that is no override: its reason.
+WHY = "why"
+
+Share = Annotated[Number, Field(gt=0, lt=1)]
+
+
+class Split(Section):
+    """Shares of the patients that test and validate, and the seed of the draw; or a file that says which case does."""
+
+    test: Share
+    val: Share
+    seed: Seed
+    file: Text | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.test + self.val >= 1:
+            raise ValueError(f"test: {self.test:g} and val {self.val:g} leave nothing to train on")
+        return self
+
+
+class Data(Section):
+    """Where scans come from, which sets are used, and which slices train."""
+
+    source: Literal["phantom", "folder"]
+    root: Text | None
+    datasets: tuple[str, ...] = Field(min_length=1)
+    folders: dict[VariantName, Text]
+    custom: dict[VariantName, Custom]
+    split: Split
+    slices: Literal["foreground", "all"]
+    empty_share: Fraction
+    case_limit: Count | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        distinct("datasets", self.datasets)
+        if taken := [name for name in self.custom if name in NAMED]:
+            raise ValueError(f"custom: {taken[0]} is a set that is known by name; one of your own needs another")
+        known = PHANTOM_SETS if self.source == "phantom" else (*NAMED, *self.custom)
+        if unknown := [name for name in self.datasets if name not in known]:
+            hint = "; there are phantoms of these alone" if self.source == "phantom" else ", nor in data.custom"
+            raise ValueError(f"datasets: {unknown[0]} is none of {', '.join(known)}{hint}")
+        if self.source == "folder" and not self.root:
+            raise ValueError("root: source is folder, so this must be the folder that holds one for each dataset")
+        return self
+
+
+class Phantom(Section):
+    """Phantoms made of each set, by split, and the voxels a side of their slices."""
+
+    train: Count
+    val: Count
+    test: Count
+    size: Annotated[Count, Field(ge=16, le=512)]
+
+
+class Intensity(Section):
+    """What becomes -1 and 1: a window in HU for CT, percentiles of the volume for all else."""
+
+    ct_window: tuple[Number, Number]
+    percentiles: tuple[Annotated[Number, Field(ge=0, le=100)], Annotated[Number, Field(ge=0, le=100)]]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for key in ("ct_window", "percentiles"):
+            low, high = getattr(self, key)
+            if low >= high:
+                raise ValueError(f"{key}: {low:g} is not below {high:g}")
+        return self
+
+
+class Model(Section):
+    """The trunk: a SwinUNet on slices of `size` pixels a side."""
+
+    dim: Count
+    depths: tuple[Count, ...] = Field(min_length=2)
+    heads: tuple[Count, ...]
+    window: Count
+    patch: Count
+    size: Count
+    channels: Literal[1, 3]
+    drop_path: Fraction
+    weights: Text | None
+    weights_sha256: Annotated[str, written_as("[0-9a-f]{64}", "64 hex digits, a to f in lower case")] | None
+
+    def clash(self) -> str | None:
+        """Say in one line what cannot be built, if anything."""
+        if len(self.heads) != len(self.depths):
+            return f"heads: {len(self.heads)} stages, but depths has {len(self.depths)}"
+        for stage, heads in enumerate(self.heads):
+            if self.dim * 2**stage % heads:
+                return f"heads: stage {stage} has {self.dim * 2**stage} channels, no multiple of {heads}"
+        step = self.patch * 2 ** (len(self.depths) - 1)
+        if self.size % step:
+            return f"size: {self.size} is not a multiple of {step}, which is patch x 2^(stages - 1)"
+        return None
+
+
+class Experts(Section):
+    """Who shares an expert, where experts are, and what mixes them."""
+
+    routing: Literal["modality", "dataset", "shared", "random", "single"]
+    where: Literal["both", "encoder", "decoder"]
+    mix: Literal["hard", "gated"]
+    gate: Literal["tokens", "image", "released"]
+    gate_start: Literal["uniform", "own"]
+    gate_trains: Literal["all", "gates_heads_norms"]
+    head: Literal["dataset", "union"]
+    width: Count
+
+
+class Augment(Section):
+    """Largest rotation in degrees, largest changes of scale and intensity, and whether images are mirrored."""
+
+    rotate: Annotated[NonNegative, Field(le=180)]
+    scale: Fraction
+    intensity: Fraction
+    flip: bool
+
+
+class Train(Section):
+    """The recipe: masked modelling, hard experts, then the gate, so many rounds of each."""
+
+    pretrain_rounds: WholeNumber
+    mask_ratio: Share
+    expert_rounds: WholeNumber
+    gate_rounds: WholeNumber
+    batch_size: Count
+    order: Literal["registry", "interleaved", "balanced"]
+    tau: Annotated[Number, Field(ge=0, le=1)]
+    optimiser: Literal["adamw", "sgd"]
+    lr: Positive
+    schedule: Literal["cosine", "poly"]
+    warmup_rounds: NonNegative
+    ce: NonNegative
+    dice: NonNegative
+    dice_form: Literal["foreground", "released"]
+    class_weight: Annotated[NonNegative, Field(le=1)]
+    augment: Augment
+    grad_clip: Positive
+    weight_decay: NonNegative
+    early_stopping_patience: Count
+    min_delta: NonNegative
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.ce == self.dice == 0:
+            raise ValueError("ce: 0, and so is dice: nothing would be learned")
+        return self
+
+
+class Evaluate(Section):
+    """How test scans are segmented and measured."""
+
+    nsd_mm: Positive
+    write: Literal["main", "all", "none"]
+    largest_component: bool
+    slice_batch: Count
+
+
+class Ablation(Section):
+    """Which variants exist, which of them run (none: no segmentation), and which are analysed."""
+
+    run: tuple[str, ...]
+    analyse: tuple[str, ...]
+    analyse_cases: Count
+    variants: dict[VariantName, dict[str, Any]]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        distinct("run", self.run)
+        distinct("analyse", self.analyse)
+        for key in ("run", "analyse"):
+            for name in getattr(self, key):
+                if name not in self.variants:
+                    known = ", ".join(self.variants)
+                    raise ValueError(f"{key}: '{name}' is not one of segmentation.ablation.variants: {known}")
+        for name, overrides in self.variants.items():
+            why = overrides.get(WHY)
+            if not isinstance(why, str) or not why.strip() or breaks(why.strip()):
+                raise ValueError(f"variants: {name}: {WHY}: say in one line what the variant is for")
+        return self
+
+
+class Segmentation(Section):
+    """All of the section."""
+
+    data: Data
+    phantom: Phantom
+    intensity: Intensity
+    model: Model
+    experts: Experts
+    train: Train
+    evaluate: Evaluate
+    ablation: Ablation
+
+    def clash(self) -> str | None:
+        """Say in one line, which starts with the key below `segmentation.`, what cannot run together, if anything."""
+        if line := self.model.clash():
+            return f"model.{line}"
+        train, experts = self.train, self.experts
+        gated = experts.mix == "gated" and experts.routing not in ("shared", "single")
+        if train.expert_rounds + (train.gate_rounds if gated else 0) == 0:
+            return "train.expert_rounds: 0, and no round with a gate: nothing would be segmented"
+        first = train.expert_rounds or train.gate_rounds
+        if train.warmup_rounds > first:
+            return f"train.warmup_rounds: {train.warmup_rounds:g} must be at most the {first} rounds of the first phase"
+        return None
+
+    def reasons(self) -> dict[str, str]:
+        """Return what each variant is for, one line each."""
+        return {name: overrides[WHY].strip() for name, overrides in self.ablation.variants.items()}
+
+    def overrides(self, name: str) -> Mapping[str, Any]:
+        """Return by dotted key, below `segmentation.`, what a variant changes."""
+        return {key: value for key, value in self.ablation.variants[name].items() if key != WHY}
