@@ -53,6 +53,8 @@ DATASET = Name("dataset", "a name in data.datasets", _named("name of a dataset",
 EXTERNAL = Name("dataset", "a name in data.external", _named("name of a dataset", *_NAME))
 CORRUPTION = Name("corruption", "one of data.corruptions", _named("corruption", "[a-z]+", "lower case: a-z"))
 VARIANT = Name("variant", "a name in ablation.variants", _named("name of a variant", *_NAME))
+SEG_VARIANT = Name("variant", "a name in segmentation.ablation.variants", _named("name of a variant", *_NAME))
+SCAN_SET = Name("dataset", "a name in segmentation.data.datasets", _named("name of a dataset", *_NAME))
 SEED = Name("seed", "one of seeds", _seed)
 SPECIALIST = Name("specialist", "one of specialists", _named("specialist", "[A-Z]", "a capital letter"))
 

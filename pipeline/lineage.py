@@ -22,12 +22,14 @@ class Lineage:
     """What a training is made from, besides seed and code.
 
     `md5` are those of configuration and weights, `data` has the digest of what training reads of each dataset.
-    `weights` says what they are, for whoever only gets the results: random, or a file by name and sha256.
+    `weights` says what they are, for whoever only gets the results: random, or a file by name and sha256. `sources` is
+    where each dataset is from.
     """
 
     md5: dict[str, str]
     data: dict[str, str]
     weights: dict[str, str]
+    sources: dict[str, str]
 
     @property
     def determinants(self) -> dict[str, str]:
@@ -45,6 +47,7 @@ def read_lineage(config_md5: str, datasets: Iterable[str], pretrained: bool | No
         md5={"config": config_md5, "weights": md5_file(BACKBONE)},
         data={name: data_digest(TRAINING_DATA / name) for name in datasets},
         weights={key: value for key, value in provenance.items() if key in ("source", "sha256")},
+        sources={name: read_meta(TRAINING_DATA / name)["source"] for name in datasets},
     )
 
 

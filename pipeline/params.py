@@ -523,14 +523,18 @@ class Params(Section):
     def check_known(self, variant: str, seed: int | None = None, specialist: str | None = None) -> None:
         """Raise PipelineError if there is no such variant, or seed or specialist are none of those listed."""
         self.variant(variant)
-        if seed is not None and seed not in self.seeds:
-            raise PipelineError(
-                f"{PARAMS_FILE}: seeds: {seed} is not among {', '.join(map(str, self.seeds))}; add it to train with it"
-            )
-
+        if seed is not None:
+            self.check_seed(seed)
         if specialist is not None and specialist not in self.specialists:
             raise PipelineError(
                 f"{PARAMS_FILE}: specialists: {specialist} is not among {', '.join(self.specialists)}; add it there"
+            )
+
+    def check_seed(self, seed: int) -> None:
+        """Raise PipelineError if this is none of the seeds."""
+        if seed not in self.seeds:
+            raise PipelineError(
+                f"{PARAMS_FILE}: seeds: {seed} is not among {', '.join(map(str, self.seeds))}; add it to train with it"
             )
 
     def check_listed(self, key: Literal["external", "corruptions"], name: str) -> None:

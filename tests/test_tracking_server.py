@@ -136,7 +136,7 @@ def test_what_a_killed_training_could_not_deliver_is_delivered_by_the_one_that_g
         (TRAINING_DATA / name).mkdir(parents=True)
         meta = {"dataset": name, "source": "phantom", "size": 28, "form": {}, "splits": {}, "findings": []}
         (TRAINING_DATA / name / "meta.json").write_text(json.dumps(meta))
-    lineage = Lineage(md5={}, data=dict.fromkeys(names, "d" * 32), weights={})
+    lineage = Lineage(md5={}, data=dict.fromkeys(names, "d" * 32), weights={}, sources=dict.fromkeys(names, "here"))
     checkpoints = Checkpoints(tmp_path / "checkpoints")
 
     def trained(trainer, stop):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from pipeline.errors import PipelineError
 from pipeline.fields import (
     Count,
     Fraction,
@@ -238,6 +239,14 @@ class Segmentation(Section):
         if train.warmup_rounds > first:
             return f"train.warmup_rounds: {train.warmup_rounds:g} must be at most the {first} rounds of the first phase"
         return None
+
+    def check_listed(self, dataset: str) -> None:
+        """Raise PipelineError if this is none of the datasets."""
+        if dataset not in self.data.datasets:
+            raise PipelineError(
+                f"params.yaml: segmentation.data.datasets: {dataset} is not among {', '.join(self.data.datasets)}; "
+                "add it there"
+            )
 
     def reasons(self) -> dict[str, str]:
         """Return what each variant is for, one line each."""

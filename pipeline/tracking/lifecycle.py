@@ -16,7 +16,19 @@ from pipeline.tracking.revision import git_revision
 from pipeline.tracking.run import ERROR_TAG, MODEL_TAG, Run
 from pipeline.tracking.store import Store, open_store, unusable
 
-Stage = Literal["tune", "train", "evaluate", "analyse", "corrupt", "transfer", "report"]
+Stage = Literal[
+    "tune",
+    "train",
+    "evaluate",
+    "analyse",
+    "corrupt",
+    "transfer",
+    "report",
+    "seg_train",
+    "seg_evaluate",
+    "seg_analyse",
+    "seg_report",
+]
 
 
 @contextmanager

@@ -7,21 +7,20 @@ from contextlib import contextmanager
 from pipeline.command import GracefulStop
 from pipeline.compute import describe_device
 from pipeline.digest import md5_text
-from pipeline.layout import TRAINING_DATA
-from pipeline.lineage import Lineage, read_meta
+from pipeline.lineage import Lineage
 from pipeline.params import Tracking
 from pipeline.tracking.lifecycle import Stage, tracked_run
 from pipeline.tracking.run import Run
 from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.engine import Engine
 from pipeline.training.resume import lead, resume
-from pipeline.training.trainer import CyclicTrainer
 
 
 @contextmanager
 def tracked_training(
     stage: Stage,
     name: str,
-    trainer: CyclicTrainer,
+    trainer: Engine,
     checkpoints: Checkpoints,
     stop: GracefulStop,
     tracking: Tracking,
@@ -54,7 +53,7 @@ def tracked_training(
             system_metrics=tracking.system_metrics,
         ) as run:
             for dataset, digest in lineage.data.items():
-                run.log_dataset(dataset, read_meta(TRAINING_DATA / dataset)["source"], digest, "training")
+                run.log_dataset(dataset, lineage.sources[dataset], digest, "training")
             for row in trainer.measured():  # a killed one may have left points behind; what did arrive is passed over
                 run.log_metrics(row, step=row["round"])
             lead(trainer, checkpoints, run.id, stop, lambda row: run.log_metrics(row, step=row["round"]))

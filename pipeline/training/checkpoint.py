@@ -155,12 +155,12 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def checkpoint_folder(determinants: Mapping[str, str | int]) -> Path:
+def checkpoint_folder(determinants: Mapping[str, str | int], stage: str = "train") -> Path:
     """Return `<root>/.cache/checkpoints/<hash>` for everything that determines a training.
 
-    The code that trains is added to `determinants`. The root is DVC's main repository, also in the temporary copy in
+    The code of the stage is added to `determinants`. The root is DVC's main repository, also in the temporary copy in
     which a queued experiment runs, so that a second attempt finds what the first one left.
     """
-    determinants = {**determinants, "code": code_digest("train")}
+    determinants = {**determinants, "code": code_digest(stage)}
     key = hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()
     return root() / ".cache" / "checkpoints" / key[:32]

@@ -6,7 +6,7 @@ The file says whose it is, so that it is not taken for another training's, where
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -18,7 +18,9 @@ from pipeline.digest import md5_file
 from pipeline.errors import PipelineError
 from pipeline.layout import config_file, run_folder
 from pipeline.lineage import Lineage, read_lineage, read_training
-from pipeline.model.mosaic import Mosaic
+
+if TYPE_CHECKING:
+    from pipeline.training.engine import Trained
 
 MODEL = "model.safetensors"
 TRAINING = "training"
@@ -86,7 +88,7 @@ def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def load_model(path: Path, model: Mosaic, which: str) -> None:
+def load_model(path: Path, model: "Trained", which: str) -> None:
     """Copy one of the file's models, such as the `student`, into `model`.
 
     Raises PipelineError if the file is missing, damaged or of another configuration, or if a value is not finite.

@@ -172,6 +172,7 @@ class M4oE(nn.Module):
             "gates": count("gate"),
             "heads": count("head"),
             "reconstruction": count("reconstruction"),
+            "trainable": sum(sizes.values()),
             "total": sum(sizes.values()),
         }
 

@@ -1,0 +1,30 @@
+"""What a training of segmentation was made from, by content."""
+
+from typing import TYPE_CHECKING
+
+from pipeline.digest import md5_file
+from pipeline.layout import SLICES, SWIN
+from pipeline.lineage import Lineage
+from pipeline.segmentation.data.slices import read_meta
+from pipeline.weights.load import read_provenance
+
+if TYPE_CHECKING:
+    from pipeline.segmentation.config import Config
+
+
+def read_lineage(config_md5: str, config: "Config") -> Lineage:
+    """Return the lineage of a training whose configuration has this md5. Raises PipelineError if a file is missing.
+
+    The digest of a set is the md5 of its meta.json, which holds those of the arrays.
+    """
+    md5, weights = {"config": config_md5}, {"source": "random"}
+    if config.model.weights:
+        provenance = read_provenance(SWIN)
+        md5["weights"] = md5_file(SWIN)
+        weights = {key: value for key, value in provenance.items() if key in ("source", "sha256")}
+    return Lineage(
+        md5=md5,
+        data={name: md5_file(SLICES / name / "meta.json") for name in config.datasets},
+        weights=weights,
+        sources={name: read_meta(SLICES / name).source for name in config.datasets},
+    )

@@ -1,0 +1,38 @@
+"""A trainer for a configuration: the network on the device, with the slices that it trains on."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from pipeline.processes import Processes
+from pipeline.segmentation.model.build import build_m4oe
+from pipeline.segmentation.training.trainer import SegmentationTrainer
+
+if TYPE_CHECKING:
+    from pipeline.params import Compute
+    from pipeline.segmentation.config import Config
+    from pipeline.segmentation.data.slices import Slices
+
+
+def build_trainer(
+    config: "Config",
+    *,
+    train: "dict[str, Slices]",
+    val: "dict[str, Slices]",
+    seed: int,
+    device: torch.device,
+    compute: "Compute",
+    processes: Processes,
+) -> SegmentationTrainer:
+    """Return a trainer at its start. Raises PipelineError if the weights are not those of the configuration."""
+    model = build_m4oe(config, seed).to(device)
+    return SegmentationTrainer(
+        model,
+        config,
+        train=train,
+        val=val,
+        seed=seed,
+        device=device,
+        eval_batch_size=compute.eval_batch_size,
+        processes=processes,
+    )

@@ -1,0 +1,49 @@
+"""The files of the stage `seg_train`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipeline.atomic import write_text
+from pipeline.digest import md5_file
+from pipeline.training.model_file import MODEL, save_model
+
+if TYPE_CHECKING:
+    from pipeline.lineage import Lineage
+    from pipeline.segmentation.training.trainer import SegmentationTrainer
+
+FILES = ("model.safetensors", "history.csv", "train.json")
+
+
+def write_outputs(
+    folder: Path,
+    trainer: "SegmentationTrainer",
+    variant: str,
+    seed: int,
+    parameters: dict[str, Any],
+    lineage: "Lineage",
+) -> None:
+    """Write the model, the history and, last, train.json, which has the model's md5 beside those of its inputs.
+
+    The model says whose it is, and carries its configuration, so that it can be used wherever it is copied to.
+    """
+    head = {"variant": variant, "seed": seed}
+    config = trainer.config.model_dump(mode="json", exclude_none=True)
+    whose = head | {"md5": lineage.md5, "data": lineage.data, "config": config}
+    save_model(folder / MODEL, whose, **trainer.models)
+    write_text(folder / "history.csv", pd.DataFrame(trainer.history).to_csv(index=False, lineterminator="\n"))
+    outcome = {
+        "best_round": trainer.best.round,
+        "rounds": trainer.round,
+        "phases": dict(zip(trainer.phase_names, trainer.phases_from, strict=False)),
+        "stopped": "early" if trainer.stopped_early else "complete",
+        "score": trainer.best.score,
+        "steps": trainer.step,
+        "parameters": parameters,
+        "precision": trainer.config.precision,
+        "weights": lineage.weights,
+        "md5": lineage.md5 | {"model": md5_file(folder / MODEL)},
+    }
+    write_text(folder / "train.json", json.dumps(head | outcome, indent=2) + "\n")

@@ -1,0 +1,28 @@
+"""Stage `seg_configure`: params.yaml and the indexes -> segmentation/configs/<variant>.yaml."""
+
+from pipeline.arguments import SEG_VARIANT, read_arguments
+from pipeline.atomic import write_text
+from pipeline.command import run_command
+from pipeline.layout import index_file, segmentation_config
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Resolve one variant to what can influence its training; refuse scans that are in two sets."""
+    (variant,) = read_arguments("segmentation.configure", __doc__, SEG_VARIANT)
+    params = load_params()
+    params.segmentation_variant(variant)
+
+    from pipeline.segmentation.config import dump_config, resolve
+    from pipeline.segmentation.data.index import read_index, refuse_shared
+
+    indices = [read_index(index_file(name)) for name in params.segmentation.data.datasets]
+    refuse_shared(indices)
+    config = resolve(params, variant, {index.dataset: index.labelled_set for index in indices})
+    write_text(segmentation_config(variant), dump_config(config))
+    experts = ", ".join(config.experts.names)
+    print(f"{segmentation_config(variant)}: {len(config.datasets)} sets, experts {experts}, {config.experts.mix}")
+
+
+if __name__ == "__main__":
+    run_command(main)

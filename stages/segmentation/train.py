@@ -1,0 +1,63 @@
+"""Stage `seg_train`: one variant and seed -> segmentation/runs/<variant>/<seed>/.
+
+model.safetensors, history.csv and train.json.
+"""
+
+from pipeline.arguments import SEED, SEG_VARIANT, read_arguments
+from pipeline.command import GracefulStop, run_command
+from pipeline.launch import launch, launched, reporting
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Train one variant with one seed and write the model of its best round."""
+    variant, seed = read_arguments("segmentation.train", __doc__, SEG_VARIANT, SEED)
+    params = load_params()
+    params.segmentation_variant(variant)
+    params.check_seed(seed)
+    compute = params.compute
+    if compute.processes > 1 and not launched():
+        arguments = [variant, str(seed)]
+        launch("stages.segmentation.train", arguments, processes=compute.processes, restarts=compute.max_restarts)
+        return
+
+    # Heavy imports wait until the parameters are known to be good.
+    from pipeline.segmentation.data.slices import open_slices
+
+    from pipeline.atomic import try_places
+    from pipeline.compute import pick_device
+    from pipeline.digest import md5_file
+    from pipeline.layout import segmentation_config, segmentation_run
+    from pipeline.processes import joined
+    from pipeline.segmentation.config import load_config
+    from pipeline.segmentation.lineage import read_lineage
+    from pipeline.segmentation.training.build import build_trainer
+    from pipeline.segmentation.training.outputs import FILES, write_outputs
+    from pipeline.tracking.training import tracked_training
+    from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
+    from pipeline.training.resume import follow
+
+    config = load_config(segmentation_config(variant)).for_seed(seed)
+    device = pick_device(compute)
+    train, val = (open_slices(config.datasets, split, device, compute) for split in ("train", "val"))
+    with joined(device) as processes, GracefulStop() as stop:
+        trainer = build_trainer(
+            config, train=train, val=val, seed=seed, device=device, compute=compute, processes=processes
+        )
+        if not processes.leads:
+            follow(trainer, stop)
+            return
+        counts, folder = trainer.student.parameter_counts(), segmentation_run(variant, seed)
+        try_places(*(folder / name for name in FILES), size=4 * counts["total"])
+        lineage = read_lineage(md5_file(segmentation_config(variant)), config)
+        checkpoints = Checkpoints(checkpoint_folder(lineage.determinants | {"seed": seed}, "seg_train"))
+        name = f"{variant}-{seed}"
+        with tracked_training(
+            "seg_train", name, trainer, checkpoints, stop, params.tracking, variant=variant, lineage=lineage
+        ) as run:
+            write_outputs(folder, trainer, variant, seed, counts, lineage)
+            run.log_model(name, md5_file(folder / "model.safetensors"))
+
+
+if __name__ == "__main__":
+    run_command(reporting(main))
