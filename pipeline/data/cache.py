@@ -7,16 +7,14 @@ another test split the training's files keep their bytes.
 import hashlib
 import io
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.atomic import atomic, write_text
+from pipeline.atomic import appearing, atomic, write_text
 from pipeline.data import official
 from pipeline.data.findings import (
     Seen,
@@ -65,7 +63,7 @@ def build_cache(
         rows[split] = stratified_subset(labels, data.limit(split))
         patients = read_patients(raw, split) if data.source == "own" else None
         seen[split] = Seen(labels[rows[split]], None if patients is None else patients[rows[split]])
-    with _appearing(training) as for_training, _appearing(test) as for_test:
+    with appearing(training) as for_training, appearing(test) as for_test:
         folders = {"train": for_training, "val": for_training, "test": for_test}
         splits = {}
         for split, folder in folders.items():
@@ -95,20 +93,6 @@ def build_cache(
         for folder, meta in ((for_training, of_training), (for_test, of_test)):
             write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
     return of_training, of_test
-
-
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """Yield a hidden folder that replaces `folder` if the body succeeds."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    try:
-        yield partial
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _kept(blocks: Iterable[NDArray], rows: NDArray[np.int64]) -> Iterator[NDArray]:

@@ -4,19 +4,18 @@ A phantom is a textured ground on which soft ellipsoids are painted; the tables 
 Tones, numbers and places vary from image to image so much that neighbouring classes overlap. Phantoms look like their
 originals only from afar, and a result on them says nothing about medicine.
 
-Byte-identical on every machine: only +, -, *, / and uniform random numbers reach a pixel, which IEEE 754 and PCG64 fix
-to the last bit. Sines, powers, normal variates and array sums are avoided: they differ between processors. Every image
-has a random stream of its own, keyed by dataset, split and index, so it depends neither on counts nor on neighbours.
+Byte-identical on every machine (see `noise`). Every image has a random stream of its own, keyed by dataset, split and
+index, so it depends neither on counts nor on neighbours.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.random import PCG64, Generator
+from numpy.random import Generator
 
+from pipeline.data.noise import along, bell, stream, texture
 from pipeline.datasets import SPLITS, Dataset
 from pipeline.npz import write_npz
 
@@ -221,7 +220,7 @@ def generate(dataset: Dataset, size: int, counts: Mapping[str, int]) -> dict[str
         for index, label in enumerate(labels):
             present = np.flatnonzero(label) if dataset.multi_label else label
             looks = (*_STAGES[dataset.name], *(classes[c] for c in present))
-            images[index] = _paint(_stream(*key, "image", index), looks, canvas).reshape(shape)
+            images[index] = _paint(stream(*key, "image", index), looks, canvas).reshape(shape)
         arrays |= {f"{split}_images": images, f"{split}_labels": labels}
     return arrays
 
@@ -229,11 +228,6 @@ def generate(dataset: Dataset, size: int, counts: Mapping[str, int]) -> dict[str
 def write_phantom(path: Path, dataset: Dataset, size: int, counts: Mapping[str, int]) -> None:
     """Generate one dataset and write it as an npz, atomically."""
     write_npz(path, generate(dataset, size, counts))
-
-
-def _stream(*key: str | int) -> Generator:
-    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
-    return Generator(PCG64(int.from_bytes(digest[:16], "little")))
 
 
 def _quotas(percent: tuple[int, ...], count: int) -> np.ndarray:
@@ -253,29 +247,23 @@ def _quotas(percent: tuple[int, ...], count: int) -> np.ndarray:
 
 def _findings(percent: tuple[int, ...], count: int, *key: str | int) -> np.ndarray:
     """Return independent yes/no labels [N, L]; image i has finding i for sure, so that none is missing."""
-    draws = [_stream(*key, "labels", index).random(len(percent)) for index in range(count)]
+    draws = [stream(*key, "labels", index).random(len(percent)) for index in range(count)]
     present = 100 * np.reshape(draws, (count, len(percent))) < percent
     return (present | np.eye(count, len(percent), dtype=bool)).astype(np.uint8)
-
-
-def _bell(rng: Generator, *shape: int) -> np.ndarray:
-    """Draw bell-shaped variates of mean 0 and standard deviation 1 (a sum of three uniform ones)."""
-    first, second, third = rng.random((3, *shape))
-    return 2 * (first + second + third - 1.5)
 
 
 def _paint(rng: Generator, looks: tuple[Look, ...], shape: tuple[int, ...]) -> np.ndarray:
     """Paint one image of `shape` [(S,) S, S, channels]; all but the noise is the same at every size."""
     *sizes, channels = shape
     ground = [look.ground for look in looks if look.ground][-1]
-    image = np.zeros(shape) + ground + JITTER * _bell(rng, channels)
+    image = np.zeros(shape) + ground + JITTER * bell(rng, channels)
     for look in looks:
-        tone = look.tone + JITTER * _bell(rng, channels)
+        tone = look.tone + JITTER * bell(rng, channels)
         for _ in range(look.count + rng.integers(-(look.count // 4), look.count // 4 + 1)):
             image += _ellipsoid(rng, look, sizes)[..., None] * (tone - image)
         if look.grain:
-            image += look.grain * _texture(rng, look.cells, sizes)[..., None]
-    image += NOISE * _bell(rng, *shape)
+            image += look.grain * texture(rng, look.cells, sizes)[..., None]
+    image += NOISE * bell(rng, *shape)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
@@ -286,26 +274,9 @@ def _ellipsoid(rng: Generator, look: Look, sizes: list[int]) -> np.ndarray:
     distance = np.zeros(())
     for axis, (at, stretch) in enumerate(zip(look.at[-axes:], look.axes[-axes:], strict=True)):
         centre = at + look.scatter * (2 * rng.random() - 1)
-        offset = (_along(axis, sizes) - centre) / (radius * stretch)
+        offset = (along(axis, sizes) - centre) / (radius * stretch)
         distance = distance + offset * offset
     opacity = np.clip(3 * (1 - distance), 0, 1)
     if look.hollow:
         opacity -= np.clip(3 * (1 - distance / (look.hollow * look.hollow)), 0, 1)
     return opacity
-
-
-def _texture(rng: Generator, cells: tuple[int, ...], sizes: list[int]) -> np.ndarray:
-    """Return noise between -1 and 1, smooth within `cells` along each axis (linear between random lattice points)."""
-    texture = 2 * rng.random([number + 1 for number in cells[-len(sizes) :]]) - 1
-    for axis, number in enumerate(cells[-len(sizes) :]):
-        place = (_along(axis, sizes) + 1) / 2 * number
-        left = place.astype(np.int64).ravel()
-        share = place - place.astype(np.int64)
-        texture = texture.take(left, axis) * (1 - share) + texture.take(left + 1, axis) * share
-    return texture
-
-
-def _along(axis: int, sizes: list[int]) -> np.ndarray:
-    """Return the pixel centres along an axis, -1 to 1, shaped to broadcast over the others."""
-    centres = (2 * np.arange(sizes[axis]) + 1) / sizes[axis] - 1
-    return centres.reshape([-1 if other == axis else 1 for other in range(len(sizes))])
