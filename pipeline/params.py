@@ -494,12 +494,22 @@ class Params(Section):
         return _validate(tree, here)
 
     def segmentation_variant(self, name: str, where: str = str(PARAMS_FILE)) -> segmentation.Segmentation:
-        """Return the section `segmentation` with the overrides of one of its variants applied.
+        """Return the section `segmentation` as one of its variants runs with it.
 
-        Raises PipelineError for an unknown variant, an override that is none, and values that cannot run together.
+        Raises PipelineError as `segmentation_overridden` does, and for values that cannot run together.
         """
-        section = self.segmentation
-        here = f"{where}: segmentation.ablation.variants.{name}"
+        changed = self.segmentation_overridden(name, where)
+        if line := changed.clash():
+            own = f"segmentation.ablation.variants.{name}: {line}"
+            raise PipelineError(f"{where}: {f'segmentation.{line}' if line == self.segmentation.clash() else own}")
+        return changed
+
+    def segmentation_overridden(self, name: str, where: str = str(PARAMS_FILE)) -> segmentation.Segmentation:
+        """Return the section with a variant's overrides applied; each value is legal, not all may run together.
+
+        Raises PipelineError for an unknown variant, and an override of a key that does not exist or may not differ.
+        """
+        section, here = self.segmentation, f"{where}: segmentation.ablation.variants.{name}"
         if name not in section.ablation.variants:
             raise PipelineError(f"{here}: no such variant; the variants are {', '.join(section.ablation.variants)}")
         tree = self.model_dump()
@@ -507,18 +517,14 @@ class Params(Section):
             if not key.startswith(segmentation.VARIANT_GROUPS):
                 allowed = ", ".join(group.rstrip(".") for group in segmentation.VARIANT_GROUPS)
                 raise PipelineError(f"{here}: {key}: variants may differ in {allowed} only (dotted keys)")
+            if key.startswith("model.weights"):
+                raise PipelineError(f"{here}: {key}: may not differ, all variants share the stage seg_weights")
             *groups, leaf = key.split(".")
             group = tree["segmentation"]
             for step in groups:
-                group = group.get(step) if isinstance(group.get(step), dict) else {}
+                group = group.setdefault(step, {})
             group[leaf] = value
-            if not groups or key.startswith(("model.weights",)):
-                raise PipelineError(f"{here}: {key}: may not differ, all variants share segmentation/weights")
-        changed = _validate(tree, here).segmentation
-        if line := changed.clash():
-            in_all = line == section.clash()
-            raise PipelineError(f"{where}: segmentation.{line}" if in_all else f"{here}: {line}")
-        return changed
+        return _validate(tree, here).segmentation
 
     def check_known(self, variant: str, seed: int | None = None, specialist: str | None = None) -> None:
         """Raise PipelineError if there is no such variant, or seed or specialist are none of those listed."""
@@ -592,8 +598,8 @@ def parse_params(text: str, where: str) -> Params:
     for name in params.ablation.variants:
         (params.variant if name in run else params.overridden)(name, where)
     for name in params.segmentation.ablation.variants:
-        if name in params.segmentation.ablation.run:
-            params.segmentation_variant(name, where)
+        runs = name in params.segmentation.ablation.run
+        (params.segmentation_variant if runs else params.segmentation_overridden)(name, where)
     # A grid that nobody asks for is checked for form too, with the main variant.
     for name in tuned or run[:1]:
         check = params.variant if name in run and name in tuned else params.overridden

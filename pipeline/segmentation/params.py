@@ -56,7 +56,7 @@ class Data(Section):
 
     source: Literal["phantom", "folder"]
     root: Text | None
-    datasets: tuple[str, ...] = Field(min_length=1)
+    datasets: tuple[str, ...]
     folders: dict[VariantName, Text]
     custom: dict[VariantName, Custom]
     split: Split
@@ -226,6 +226,12 @@ class Segmentation(Section):
     train: Train
     evaluate: Evaluate
     ablation: Ablation
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.ablation.run and not self.data.datasets:
+            raise ValueError("data.datasets: none, but segmentation.ablation.run is not empty")
+        return self
 
     def clash(self) -> str | None:
         """Say in one line, which starts with the key below `segmentation.`, what cannot run together, if anything."""

@@ -1,0 +1,131 @@
+"""What stands in a variant's configuration decides what retrains, so these tests compare the written bytes."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.errors import PipelineError
+from pipeline.params import parse_params
+from pipeline.segmentation.config import draw_experts, dump_config, load_config, resolve
+from pipeline.segmentation.datasets import NAMED, phantom_set
+
+TREE = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+VARIANTS = tuple(TREE["segmentation"]["ablation"]["variants"])
+GATED = {
+    *("m4oe", "encoder_only", "decoder_only", "gate_image", "gate_own", "gate_frozen", "soft_only", "released"),
+    *("pretrained", "union_head", "no_class_weight"),
+}
+
+
+def params(**changes):
+    """The committed parameters with other values of the section; a double underscore stands for a dot."""
+    tree = copy.deepcopy(TREE)
+    for key, value in changes.items():
+        *groups, leaf = key.split("__")
+        section = tree["segmentation"]
+        for group in groups:
+            section = section[group]
+        section[leaf] = value
+    return parse_params(yaml.safe_dump(tree, sort_keys=False), "params.yaml")
+
+
+def dumps(**changes):
+    changed = params(**changes)
+    sets = {name: phantom_set(name) for name in changed.segmentation.data.datasets}
+    return {variant: dump_config(resolve(changed, variant, sets)) for variant in VARIANTS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "variants"),
+    [
+        ({"experts__gate": "image"}, GATED - {"gate_image", "released"}),
+        ({"experts__gate_start": "own"}, GATED - {"gate_own", "released"}),
+        ({"experts__gate_trains": "gates_heads_norms"}, GATED - {"gate_frozen"}),
+        ({"train__pretrain_rounds": 2}, set(VARIANTS) - {"pretrained"}),
+        ({"train__mask_ratio": 0.5}, {"pretrained"}),
+        ({"train__tau": 0.7}, set()),
+        ({"train__order": "balanced", "train__tau": 0.7}, set(VARIANTS)),
+        ({"train__dice": 0.0}, set(VARIANTS) - {"released"}),
+        ({"train__lr": 2e-3}, set(VARIANTS)),
+        ({"model__size": 96}, set(VARIANTS)),
+        ({"data__datasets": ["flare22", "atlas23"]}, set(VARIANTS)),
+        # What decides how scans are measured or shown trains nothing.
+        ({"evaluate__nsd_mm": 1.0}, set()),
+        ({"evaluate__largest_component": True}, set()),
+        ({"ablation__analyse": []}, set()),
+        ({"intensity__ct_window": [-100.0, 300.0]}, set()),
+    ],
+)
+def test_a_parameter_changes_the_variants_that_it_influences(changes, variants):
+    before, after = dumps(), dumps(**changes)
+    assert {variant for variant in VARIANTS if before[variant] != after[variant]} == variants
+
+
+def test_without_a_gate_its_rounds_are_rounds_of_the_experts():
+    changed = params(train__expert_rounds=4, train__gate_rounds=3)
+    sets = {name: phantom_set(name) for name in changed.segmentation.data.datasets}
+    rounds = {}
+    for variant in VARIANTS:
+        recipe = resolve(changed, variant, sets).train
+        rounds[variant] = (recipe.expert_rounds, recipe.gate_rounds)
+    assert rounds["m4oe"] == (4, 3)
+    assert rounds["hard"] == rounds["dense"] == rounds["single"] == (7, 0)
+    # soft_only has rounds of its own
+    assert {sum(pair) for variant, pair in rounds.items() if variant != "soft_only"} == {7}
+
+
+def test_sets_of_one_modality_share_an_expert():
+    tree = copy.deepcopy(TREE)
+    names = ["amos22_ct", "flare22", "amos22_mr"]
+    tree["segmentation"]["data"] |= {"source": "folder", "root": "scans", "datasets": names}
+    changed = parse_params(yaml.safe_dump(tree, sort_keys=False), "params.yaml")
+    experts = resolve(changed, "m4oe", {name: NAMED[name] for name in names}).experts
+    assert experts.of == {"amos22_ct": "ct", "flare22": "ct", "amos22_mr": "mri"}
+    assert experts.names == ("ct", "mri")
+
+
+def test_a_gate_needs_two_experts():
+    changed = params(data__datasets=["flare22"])
+    config = resolve(changed, "m4oe", {"flare22": phantom_set("flare22")})
+    assert (config.experts.mix, config.experts.gate, config.train.gate_rounds) == ("hard", None, 0)
+
+
+def test_a_configuration_comes_back_from_its_file(tmp_path):
+    for variant, text in dumps().items():
+        file = tmp_path / f"{variant}.yaml"
+        file.write_text(text)
+        assert dump_config(load_config(file)) == text
+
+
+@pytest.mark.parametrize("spoil", ["", "[1]", "model: {}", "a: [", "datasets: {}\nmodel: {}\nexperts: {}\ntrain: {}\n"])
+def test_a_file_that_is_no_configuration_is_one_line(tmp_path, spoil):
+    file = tmp_path / "m4oe.yaml"
+    file.write_text(spoil)
+    with pytest.raises(PipelineError, match=r"m4oe\.yaml") as error:
+        load_config(file)
+    assert "\n" not in str(error.value)
+
+
+def test_random_experts_are_shared_otherwise_and_drawn_by_the_seed():
+    own = {"flare22": "ct", "amos22_mr": "mri", "atlas23": "ce_mri"}
+    drawn = [draw_experts(own, seed) for seed in range(20)]
+    assert drawn == [draw_experts(own, seed) for seed in range(20)]
+    assert all(len(set(of.values())) == 2 for of in drawn)  # two of three share one, as nobody does by modality
+    assert len({tuple(sorted(of.items())) for of in drawn}) > 3
+    shared = {"a": "ct", "b": "ct", "c": "mri", "d": "mri"}
+    for seed in range(20):
+        of = draw_experts(shared, seed)
+        assert set(of.values()) == {"ct", "mri"}
+        assert not (of["a"] == of["b"] and of["c"] == of["d"])
+
+
+def test_a_training_of_random_experts_has_those_of_its_seed():
+    changed = params()
+    sets = {name: phantom_set(name) for name in changed.segmentation.data.datasets}
+    config = resolve(changed, "random_experts", sets)
+    assert {tuple(config.for_seed(seed).experts.of.values()) for seed in range(9)} != {
+        tuple(config.experts.of.values())
+    }
+    assert resolve(changed, "hard", sets).for_seed(5) == resolve(changed, "hard", sets)

@@ -1,0 +1,94 @@
+"""Each bad value of the section is one line that names the key and says what is legal."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.errors import PipelineError
+from pipeline.params import parse_params
+
+TREE = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+
+
+def parse(changes):
+    tree = copy.deepcopy(TREE)
+    for key, value in changes.items():
+        *groups, leaf = key.split("/")
+        section = tree["segmentation"]
+        for group in groups:
+            section = section[group]
+        section[leaf] = value
+    return parse_params(yaml.safe_dump(tree, sort_keys=False), "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data/datasets": ["word"]}, "segmentation.data.datasets: word is none of flare22, amos22_mr, atlas23"),
+        ({"data/datasets": ["flare22", "flare22"]}, "segmentation.data.datasets: flare22 stands there more than once"),
+        ({"data/datasets": []}, "segmentation.data.datasets: none, but segmentation.ablation.run is not empty"),
+        ({"data/source": "folder"}, "segmentation.data.root: source is folder"),
+        ({"data/source": "dicom"}, "segmentation.data.source = 'dicom'"),
+        (
+            {"data/custom": {"word": {"modality": "ct"}}},
+            "segmentation.data.custom: word is a set that is known by name",
+        ),
+        ({"data/custom": {"a": {"modality": "CT scan"}}}, "segmentation.data.custom.a.modality = 'CT scan'"),
+        ({"data/split/test": 0.95}, "segmentation.data.split.test: 0.95 and val 0.1 leave nothing to train on"),
+        ({"phantom/size": 8}, "segmentation.phantom.size = 8"),
+        ({"intensity/ct_window": [240.0, -160.0]}, "segmentation.intensity.ct_window: 240 is not below -160"),
+        ({"intensity/percentiles": [0.5, 101.0]}, "segmentation.intensity.percentiles.1 = 101.0"),
+        ({"model/heads": [1, 2]}, "segmentation.model.heads: 2 stages, but depths has 3"),
+        ({"model/heads": [3, 6, 12]}, "segmentation.model.heads: stage 0 has 32 channels, no multiple of 3"),
+        ({"model/size": 40}, "segmentation.model.size: 40 is not a multiple of 16"),
+        ({"model/channels": 2}, "segmentation.model.channels = 2"),
+        ({"experts/gate": "token"}, "segmentation.experts.gate = 'token'"),
+        ({"train/ce": 0.0, "train/dice": 0.0}, "segmentation.train.ce: 0, and so is dice"),
+        ({"train/expert_rounds": 0, "train/gate_rounds": 0}, "segmentation.train.expert_rounds: 0"),
+        ({"train/warmup_rounds": 9}, "segmentation.train.warmup_rounds: 9 must be at most the 4 rounds"),
+        ({"train/patience": 3}, "segmentation.train.patience: unknown key"),
+        ({"ablation/run": ["m4o"]}, "segmentation.ablation.run: 'm4o' is not one of segmentation.ablation.variants"),
+        ({"ablation/analyse": ["m4o"]}, "segmentation.ablation.analyse: 'm4o' is not one of"),
+        ({"ablation/variants/hard": {"experts.mix": "hard"}}, "segmentation.ablation.variants: hard: why"),
+        (
+            {"ablation/variants/hard": {"why": "x", "experts.mx": "hard"}},
+            "segmentation.ablation.variants.hard: segmentation.experts.mx: unknown key; did you mean mix?",
+        ),
+        (
+            {"ablation/variants/hard": {"why": "x", "data.source": "folder"}},
+            "segmentation.ablation.variants.hard: data.source: variants may differ in model, experts, train only",
+        ),
+        (
+            {"ablation/variants/hard": {"why": "x", "model.weights": "w.pth"}},
+            "segmentation.ablation.variants.hard: model.weights: may not differ",
+        ),
+        (
+            {"ablation/variants/hard": {"why": "x", "model.size": 40}},
+            "segmentation.ablation.variants.hard: model.size: 40 is not a multiple of 16",
+        ),
+        # of one that does not run, too
+        (
+            {"ablation/variants/single": {"why": "x", "train.augment.rotat": 3}},
+            "segmentation.ablation.variants.single: segmentation.train.augment.rotat: unknown key",
+        ),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_the_key(changes, said):
+    with pytest.raises(PipelineError) as error:
+        parse(changes)
+    message = str(error.value)
+    assert message.startswith("params.yaml: ")
+    assert said in message
+    assert "\n" not in message
+
+
+def test_the_task_can_be_turned_off():
+    off = parse({"ablation/run": []})
+    assert off.segmentation.ablation.run == ()
+    assert parse({"ablation/run": [], "ablation/analyse": [], "data/datasets": []}).segmentation.data.datasets == ()
+
+
+def test_variants_that_cannot_run_may_stand_there_if_they_do_not():
+    parse({"ablation/variants/single": {"why": "needs more rounds", "train.warmup_rounds": 9}})
