@@ -1,6 +1,6 @@
-"""Stage `seg_index`: NIfTI files of one set -> segmentation/index/<dataset>.json, and where they lie.
+"""Stage `seg_index`: the NIfTI files of one set -> segmentation/index/<dataset>.json.
 
-Phantoms are written first, as NIfTI, so that they are read as anybody's scans are.
+Phantoms are written first, below segmentation/raw, so that they are read as anybody's scans are.
 """
 
 import sys
@@ -9,35 +9,40 @@ from tqdm import tqdm
 
 from pipeline.arguments import SCAN_SET, read_arguments
 from pipeline.command import run_command
-from pipeline.layout import index_file
+from pipeline.layout import SCANS, index_file
 from pipeline.params import load_params
+from pipeline.segmentation.sources import find_set, scan_folder, splitter
 
 
 def main() -> None:
-    """List the scans of one set, case by case, each held against what can go wrong with one."""
+    """List the scans of one set, case by case, each held against what can be wrong with one."""
     (name,) = read_arguments("segmentation.index", __doc__, SCAN_SET)
-    params = load_params()
-    section = params.segmentation
+    section = load_params().segmentation
     section.check_listed(name)
 
     # Heavy imports wait until the parameters are known to be good.
     from pipeline.segmentation.data.index import build_index, write_index
-    from pipeline.segmentation.sources import find_folder, splitter
 
-    folder, dataset, source = find_folder(section, name)
-    progress = lambda cases: tqdm(cases, desc=name, unit="case", disable=not sys.stderr.isatty())  # noqa: E731
+    if section.data.source == "phantom":
+        from pipeline.segmentation.data.phantom import write_phantoms
+
+        counts = {split: getattr(section.phantom, split) for split in ("train", "val", "test")}
+        write_phantoms(SCANS / name, find_set(section, name), section.phantom.size, counts)
+    else:
+        (SCANS / name).mkdir(parents=True, exist_ok=True)  # an output of the stage: nothing is copied
+    dataset, folder = find_set(section, name), scan_folder(section, name)
     index = build_index(
         folder,
         dataset,
-        splitter(section, name, folder),
-        source=source,
+        splitter(section, name),
+        source=f"phantoms of {dataset.title}" if section.data.source == "phantom" else dataset.title,
         case_limit=section.data.case_limit,
-        progress=progress,
+        progress=lambda cases: tqdm(cases, desc=name, unit="case", disable=not sys.stderr.isatty()),
     )
     write_index(index_file(name), index)
     splits = [case["split"] for case in index["cases"]]
-    counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "val", "test"))
-    print(f"{index_file(name)}: {len(splits)} cases ({counts}), {len(dataset.organs)} organs, {dataset.modality}")
+    counted = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "val", "test"))
+    print(f"{index_file(name)}: {len(splits)} cases ({counted}) of {dataset.modality}, {len(dataset.organs)} organs")
     for finding in index["findings"]:
         print(f"warning: {name}: {finding}", file=sys.stderr)
 

@@ -1,0 +1,39 @@
+"""Stage `seg_cache`: the scans of one set that train and validate -> segmentation/cached/<dataset>/."""
+
+import sys
+
+from tqdm import tqdm
+
+from pipeline.arguments import SCAN_SET, read_arguments
+from pipeline.command import run_command
+from pipeline.layout import SLICES, index_file
+from pipeline.params import load_params
+from pipeline.segmentation.sources import scan_folder
+
+
+def main() -> None:
+    """Put the slices of one set on the network's grid."""
+    (name,) = read_arguments("segmentation.cache", __doc__, SCAN_SET)
+    section = load_params().segmentation
+    section.check_listed(name)
+
+    # Heavy imports wait until the parameters are known to be good.
+    from pipeline.segmentation.data.cache import Recipe, build_cache
+    from pipeline.segmentation.data.index import read_index
+    from pipeline.segmentation.data.intensity import intensity_of
+
+    index, data = read_index(index_file(name)), section.data
+    intensity = intensity_of(index.labelled_set.modality, section.intensity.ct_window, section.intensity.percentiles)
+    meta = build_cache(
+        scan_folder(section, name),
+        index,
+        SLICES / name,
+        Recipe(section.model.size, intensity, data.slices, data.empty_share, data.split.seed),
+        progress=lambda cases: tqdm(cases, desc=name, unit="case", disable=not sys.stderr.isatty()),
+    )
+    train, val = (meta["splits"][split] for split in ("train", "val"))
+    print(f"{SLICES / name}: {train['n']} of {train['of']} slices train, {val['n']} validate")
+
+
+if __name__ == "__main__":
+    run_command(main)
