@@ -75,7 +75,7 @@ def hint(architecture: str, source: Source) -> str:
 def account(model: VisionTransformer, architecture: str, source: Source, contents: Contents) -> str:
     """Say in one line what a model was filled from, what of it was used, and what was left out."""
     tokens = model.pos_embed.shape[1]
-    notes = [f"{len(contents.used)} arrays used", f"left out: {_listed(contents.left_out)}"]
+    notes = [f"{len(contents.used)} arrays used", f"left out: {listed(contents.left_out)}"]
     if contents.prefix:
         notes.append(f"found below {contents.prefix.rstrip('.')}")
     if contents.family not in ("Google", "timm"):
@@ -92,7 +92,7 @@ def account(model: VisionTransformer, architecture: str, source: Source, content
     return f"{parameters:,} parameters from {source.name} (sha256 {source.sha256}{revision}), {', '.join(notes)}"
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def listed(names: tuple[str, ...]) -> str:
     """Name tensors, or if they are many how many there are below each first part of a name."""
     if len(names) <= NAMED:
         return ", ".join(names) or "none"

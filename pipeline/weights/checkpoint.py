@@ -34,14 +34,14 @@ _SIGNS = {
 
 
 @contextmanager
-def open_tensors(path: Path) -> Iterator[Mapping[str, Tensor]]:
+def open_tensors(path: Path, way_out: str = WAY_OUT) -> Iterator[Mapping[str, Tensor]]:
     """Open a safetensors or torch file as its tensors by name, each read only when it is asked for.
 
     Nested dictionaries of a torch file are one, their keys joined by dots. Raises PipelineError if the file cannot be
-    read, or holds Python objects, which are never loaded.
+    read, or holds Python objects, which are never loaded; it ends with `way_out`.
     """
-    if kind_of(path) == "torch":
-        tree = _load_torch(path)
+    if kind_of(path, way_out) == "torch":
+        tree = _load_torch(path, way_out)
         if _depth(tree) > _DEEPEST:
             raise PipelineError(
                 f"{path}: dictionaries within each other, deeper than {_DEEPEST}; save the model's state_dict() alone"
@@ -51,7 +51,7 @@ def open_tensors(path: Path) -> Iterator[Mapping[str, Tensor]]:
     try:
         file = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise PipelineError(f"{path}: not an intact safetensors file ({_line(error)}); {WAY_OUT}") from None
+        raise PipelineError(f"{path}: not an intact safetensors file ({_line(error)}); {way_out}") from None
     with file:
         yield _Lazy(file)
 
@@ -73,7 +73,7 @@ class _Lazy(Mapping[str, Tensor]):
         return len(self._names)
 
 
-def _load_torch(path: Path) -> Any:
+def _load_torch(path: Path, way_out: str) -> Any:
     with open(path, "rb") as file:
         zipped = file.read(2) == b"PK"
     try:
@@ -89,7 +89,7 @@ def _load_torch(path: Path) -> Any:
             "state_dict() alone"
         ) from None
     except Exception as error:  # torch's reader meets damage with nearly anything
-        raise PipelineError(f"{path}: not an intact torch file ({_line(error)}); {WAY_OUT}") from None
+        raise PipelineError(f"{path}: not an intact torch file ({_line(error)}); {way_out}") from None
 
 
 def _check_sums(path: Path) -> None:
@@ -162,7 +162,7 @@ def fill_from_checkpoint(model: VisionTransformer, path: Path, architecture: str
             notes.append("tuned on the mean of its tokens (fc_norm), so its class token was not trained to be read")
         expected = model.state_dict()
         sources = {name: [parts[name][part] for part in sorted(parts[name])] for name in expected if parts.get(name)}
-        state = {name: _joined([tensors[source] for source in sources[name]]) for name in sources}
+        state = {name: joined([tensors[source] for source in sources[name]]) for name in sources}
         for name in state.keys() & {"cls_token", "pos_embed"}:
             if _dense(state[name]):
                 state[name] = state[name][(None,) * (3 - state[name].dim())]  # CLIP's have no batch dimension
@@ -172,7 +172,7 @@ def fill_from_checkpoint(model: VisionTransformer, path: Path, architecture: str
         if not model.pos_embed.shape[1] - model.patch_embed.num_patches:
             _fold_class_position(state)
         for name, tensor in state.items():
-            if problem := _problem(name, tensor, _shape(name, tensor, model)):
+            if problem := problem_of(name, tensor, _shape(name, tensor, model)):
                 raise PipelineError(f"{path}: {' + '.join(sources[name])} {problem} of {architecture}; {_AGREE}")
         # FlexiViT's own way. In the file's precision, as timm's loading: it rounds resized positions to that.
         options = {"interpolation": "bilinear", "antialias": False} if "flexi" in architecture else {}
@@ -183,7 +183,8 @@ def fill_from_checkpoint(model: VisionTransformer, path: Path, architecture: str
     return Contents(tuple(used), tuple(left_out), tokens, prefix=prefix, family=family.title, notes=tuple(notes))
 
 
-def _joined(tensors: list[Tensor]) -> Tensor:
+def joined(tensors: list[Tensor]) -> Tensor:
+    """Put the parts of a tensor together, along rows; those that do not fit are for `problem_of` to find."""
     same = len({(tensor.dtype, tensor.shape[1:]) for tensor in tensors}) == 1
     return torch.cat(tensors) if len(tensors) > 1 and same and all(map(_dense, tensors)) else tensors[0]
 
@@ -234,7 +235,7 @@ def _shape(name: str, tensor: Tensor, model: VisionTransformer) -> tuple[int, ..
     return shape[0], prefix + math.isqrt(max(1, tensor.shape[1] - prefix)) ** 2, shape[2]
 
 
-def _problem(name: str, tensor: Tensor, shape: tuple[int, ...]) -> str | None:
+def problem_of(name: str, tensor: Tensor, shape: tuple[int, ...]) -> str | None:
     """Say what is wrong with a tensor; its values are read only if it is of the right size."""
     if tuple(tensor.shape) != shape:
         # Nothing else halves the columns of the second layer alone.

@@ -21,8 +21,8 @@ _STRANGERS = {
 _LARGEST_HEADER = 100_000_000  # of safetensors' own reader
 
 
-def kind_of(path: Path) -> Literal["npz", "safetensors", "torch"]:
-    """Return the kind of a file of weights. Raises PipelineError if it is of none."""
+def kind_of(path: Path, way_out: str = WAY_OUT) -> Literal["npz", "safetensors", "torch"]:
+    """Return the kind of a file of weights. Raises PipelineError, with the way out, if it is of none."""
     with open(path, "rb") as file:
         head = file.read(256)
     if head.startswith(b"PK"):
@@ -32,11 +32,11 @@ def kind_of(path: Path) -> Literal["npz", "safetensors", "torch"]:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LARGEST_HEADER:
         return "safetensors"
     if not head:
-        raise PipelineError(f"{path}: the file is empty; {WAY_OUT}")
+        raise PipelineError(f"{path}: the file is empty; {way_out}")
     found = next((kind for begin, kind in _STRANGERS.items() if head.startswith(begin)), None)
     if found is None and head.lstrip().startswith(b"<"):
         found = "a page"
-    raise PipelineError(f"{path}: {found or 'no npz, safetensors or torch file'}; {WAY_OUT}")
+    raise PipelineError(f"{path}: {found or 'no npz, safetensors or torch file'}; {way_out}")
 
 
 def _is_torch_zip(path: Path, head: bytes) -> bool:

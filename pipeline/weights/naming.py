@@ -7,7 +7,7 @@ and https://github.com/facebookresearch/dinov2.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _BLOCK = r"blocks\.(\d+)\."
@@ -20,7 +20,8 @@ _HF_CLIP = r"encoder\.layers\.(\d+)\."
 class Family:
     """Names of one origin: the class token's, by which it is known, another that it has, and timm's for its own.
 
-    A name that no rule matches as a whole is timm's. A target with `#n` is the n-th part, along rows, of a tensor.
+    A name that no rule matches as a whole is timm's. A target with `#n` is the n-th part, along rows, of a tensor. What
+    has no class token is known by that of its patches.
     """
 
     title: str
@@ -125,14 +126,14 @@ def is_beside(name: str) -> bool:
     return bool(_BESIDE.fullmatch(name))
 
 
-def find(names: set[str]) -> list[tuple[Family, str]]:
+def find(names: set[str], families: Sequence[Family] = FAMILIES) -> list[tuple[Family, str]]:
     """Return the family whose names a checkpoint has, and the prefix before them: for each ViT in it that may be meant.
 
     Of several, a teacher goes before its student and an average over training before what it is of; those that are
     equal by that are all returned.
     """
     found: dict[str, Family] = {}
-    for family in FAMILIES:
+    for family in families:
         for name in names:
             prefix = name.removesuffix(family.token)
             if prefix != name and (not prefix or prefix.endswith(".")) and prefix + family.also in names:
