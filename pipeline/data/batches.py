@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from pipeline.arrays import read_array
 from pipeline.datasets import Dataset
 from pipeline.reading import reading
+
+T = TypeVar("T")
 
 GIGABYTE = 1e9
 BLOCK_BYTES = 64_000_000
@@ -22,10 +26,45 @@ BLOCK_BYTES = 64_000_000
 
 @dataclass(frozen=True)
 class Batch:
-    """Stored images uint8 [B, ...] and labels int64 [B, L], on the device."""
+    """Images and labels as stored, on the device: uint8 [B, ...] and int64 [B, L]; of slices float16 and uint8."""
 
     images: Tensor
     labels: Tensor
+
+
+class Mapped:
+    """One array of a split, whatever its type: gathered from its memory map, or all of it on the device."""
+
+    def __init__(self, path: Path, dtype: DTypeLike, device: torch.device) -> None:
+        """Open an npy file; raises PipelineError if it is missing, damaged or of another type."""
+        self.array = read_array(path, dtype, None, mapped=True)
+        self.device = device
+        self._map: mmap.mmap = self.array.base
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            self._stored = torch.from_numpy(self.array)
+        self.resident: Tensor | None = None  # all of it on the device
+
+    def make_resident(self) -> None:
+        """Copy the array to the device as it is stored, a block at a time."""
+        resident = torch.empty(self.array.shape, dtype=self._stored.dtype, device=self.device)
+        rows = max(1, BLOCK_BYTES // self.array[0].nbytes)
+        for block in consecutive(slice(0, len(self.array)), rows):
+            resident[block] = self._stored[block].to(self.device)
+            self._forget()
+        self.resident = resident
+
+    def gather(self, rows: Tensor, pin: bool = False) -> Tensor:
+        """Return rows on the CPU, pinned for the way to a GPU."""
+        taken = torch.empty((len(rows), *self.array.shape[1:]), dtype=self._stored.dtype, pin_memory=pin)
+        torch.index_select(self._stored, 0, rows, out=taken)
+        self._forget()
+        return taken
+
+    def _forget(self) -> None:
+        """Give the pages read so far back: they stay in the system's cache, but no longer count as our memory."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
 
 
 class Split:
@@ -41,7 +80,7 @@ class Split:
         `workers` is the number of background threads.
         """
         images, labels = (folder / f"{split}_{kind}.npy" for kind in ("images", "labels"))
-        self.images = read_array(images, np.uint8, None, mapped=True)
+        self._mapped: tuple[Mapped, ...] = (Mapped(images, np.uint8, device),)
         self.labels = torch.from_numpy(read_array(labels, np.int64, (None, None))).to(device)
         with reading(images):
             if self.images.ndim < 3 or not len(self.images):
@@ -50,50 +89,46 @@ class Split:
             if len(self.images) != len(self.labels):
                 raise ValueError(f"{len(self.labels)} labels for images {list(self.images.shape)}")
         self.device = device
-        self._map: mmap.mmap = self.images.base
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            self._stored = torch.from_numpy(self.images)
         self._workers = workers
-        self._resident: Tensor | None = None
+
+    @property
+    def images(self) -> np.ndarray:
+        """All images as stored, mapped into memory."""
+        return self._mapped[0].array
+
+    @property
+    def nbytes(self) -> int:
+        """What `make_resident` takes on the device."""
+        return sum(mapped.array.nbytes for mapped in self._mapped)
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.images)
 
     def make_resident(self) -> None:
-        """Copy all images to the device as they are stored, a block at a time."""
-        resident = torch.empty(self.images.shape, dtype=torch.uint8, device=self.device)
-        rows = max(1, BLOCK_BYTES // self.images[0].nbytes)
-        for block in consecutive(slice(0, len(self)), rows):
-            resident[block] = self._stored[block].to(self.device)
-            self._forget()
-        self._resident = resident
+        """Copy what is mapped to the device."""
+        for mapped in self._mapped:
+            mapped.make_resident()
 
     def batches(self, positions: Sequence[slice], order: Tensor | None = None) -> Iterator[Batch]:
         """Yield the images at each of `positions` in `order` (int64 [N] on the CPU; None = as stored)."""
         order = torch.arange(len(self)) if order is None else order
         on_device = order.to(self.device)
-        if self._resident is not None:
-            images = (self._resident[on_device[taken]] for taken in positions)
+        if all(mapped.resident is not None for mapped in self._mapped):
+            gathered = ([mapped.resident[on_device[taken]] for mapped in self._mapped] for taken in positions)
         elif self.device.type == "cpu":
-            images = (self._gather(order[taken]) for taken in positions)
+            gathered = (self._gather(order[taken]) for taken in positions)
         else:
             host = _prefetched(lambda taken: self._gather(order[taken], pin=True), positions, self._workers)
-            images = (batch.to(self.device, non_blocking=True) for batch in host)
-        for taken, batch in zip(positions, images, strict=True):
-            yield Batch(batch, self.labels[on_device[taken]])
+            gathered = ([each.to(self.device, non_blocking=True) for each in batch] for batch in host)
+        for taken, arrays in zip(positions, gathered, strict=True):
+            yield self._batch(arrays, on_device[taken])
 
-    def _gather(self, rows: Tensor, pin: bool = False) -> Tensor:
-        images = torch.empty((len(rows), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=pin)
-        torch.index_select(self._stored, 0, rows, out=images)
-        self._forget()
-        return images
+    def _gather(self, rows: Tensor, pin: bool = False) -> list[Tensor]:
+        return [mapped.gather(rows, pin) for mapped in self._mapped]
 
-    def _forget(self) -> None:
-        """Give the pages read so far back: they stay in the system's cache, but no longer count as our memory."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+    def _batch(self, arrays: Sequence[Tensor], rows: Tensor) -> Batch:
+        return Batch(*arrays, self.labels[rows])
 
 
 def consecutive(rows: slice, batch_size: int) -> list[slice]:
@@ -122,11 +157,17 @@ def open_splits(
         for name, dataset in datasets.items():
             by_name[name] = Split(cached / name, split, device, workers)
             _check(by_name[name], cached / name, split, dataset)
-            if by_name[name].images.nbytes <= remaining:
-                remaining -= by_name[name].images.nbytes
-                by_name[name].make_resident()
+            remaining -= fit(by_name[name], remaining)
         opened += (by_name,)
     return opened
+
+
+def fit(split: Split, remaining: float) -> int:
+    """Put a split on the device if that takes no more than the `remaining` bytes; return how many it took."""
+    if split.nbytes > remaining:
+        return 0
+    split.make_resident()
+    return split.nbytes
 
 
 def _check(opened: Split, folder: Path, split: str, dataset: Dataset) -> None:
@@ -142,10 +183,10 @@ def _check(opened: Split, folder: Path, split: str, dataset: Dataset) -> None:
             raise ValueError(f"labels {least} to {most}; those of {dataset.name} are 0 to {dataset.highest_label}")
 
 
-def _prefetched(make: Callable[[slice], Tensor], keys: Sequence[slice], workers: int) -> Iterator[Tensor]:
+def _prefetched(make: Callable[[slice], T], keys: Sequence[slice], workers: int) -> Iterator[T]:
     """Yield make(key) in order while `workers` threads are at most twice as many keys ahead."""
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[Tensor]] = deque()
+        pending: deque[Future[T]] = deque()
         for key in keys:
             pending.append(pool.submit(make, key))
             if len(pending) > 2 * workers:
