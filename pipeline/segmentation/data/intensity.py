@@ -4,13 +4,11 @@ The CT has a unit of its own, so a window in Hounsfield units means the same in 
 tissue is 300 in one scan and 1,700,000 in another, which no float16 holds, so each scan is scaled by its percentiles.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-DEFAULT = "mri"  # what a modality without an entry of its own is scaled like
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class Intensity:
         return np.clip(scaled, -1, 1, out=scaled)
 
 
-def intensity_of(modality: str, table: Mapping[str, Mapping[str, Sequence[float]]]) -> Intensity:
-    """Return how a modality is scaled by `segmentation.intensity`: {ct: {window: [..]}, mri: {percentiles: [..]}}."""
-    entry = table.get(modality) or table[DEFAULT]
-    return Intensity(**{kind: (float(low), float(high)) for kind, (low, high) in entry.items()})
+def intensity_of(modality: str, ct_window: Sequence[float], percentiles: Sequence[float]) -> Intensity:
+    """Return how scans of a modality are scaled: CT by its window, all else by percentiles."""
+    if modality == "ct":
+        return Intensity(window=(float(ct_window[0]), float(ct_window[1])))
+    return Intensity(percentiles=(float(percentiles[0]), float(percentiles[1])))

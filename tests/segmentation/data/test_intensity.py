@@ -3,8 +3,8 @@ import pytest
 
 from pipeline.segmentation.data.intensity import Intensity, intensity_of
 
-TABLE = {"ct": {"window": [-160, 240]}, "mri": {"percentiles": [0.5, 99.5]}}
-WINDOW, PERCENTILES = intensity_of("ct", TABLE), intensity_of("mri", TABLE)
+TABLE = {"ct_window": [-160, 240], "percentiles": [0.5, 99.5]}
+WINDOW, PERCENTILES = intensity_of("ct", **TABLE), intensity_of("mri", **TABLE)
 
 
 def _scan(dtype=np.int16, scale=1.0):
@@ -72,6 +72,6 @@ def test_the_scan_itself_stays_as_it_is():
     assert (scan == before).all()
 
 
-def test_a_modality_without_an_entry_is_scaled_like_mri():
-    assert intensity_of("ce_mri", TABLE) == Intensity(percentiles=(0.5, 99.5))
-    assert intensity_of("pet", TABLE | {"pet": {"window": [0, 20]}}) == Intensity(window=(0, 20))
+def test_all_but_ct_is_scaled_by_percentiles():
+    assert intensity_of("ct", **TABLE) == Intensity(window=(-160, 240))
+    assert {intensity_of(other, **TABLE) for other in ("ce_mri", "mri", "pet")} == {Intensity(percentiles=(0.5, 99.5))}
