@@ -1,4 +1,4 @@
-"""NIfTI files, through nibabel, which is installed by whoever has some."""
+"""NIfTI files, through nibabel."""
 
 import logging
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.own.axes import to_canonical
-from pipeline.data.own.extra import needs
 from pipeline.data.own.picture import Picture, check_size, whole_span
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -14,8 +13,8 @@ SUFFIXES = (".nii", ".nii.gz")
 
 def read_nifti(file: Path) -> Picture:
     """Return the volume of a file, turned. Raises whatever nibabel does, and ValueError."""
-    with needs("nibabel", "NIfTI files"):
-        import nibabel
+    import nibabel
+
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # on headers that it mends
     image = nibabel.load(file)
     shape = image.shape
