@@ -17,14 +17,10 @@ def read_lineage(config_md5: str, config: "Config") -> Lineage:
 
     The digest of a set is the md5 of its meta.json, which holds those of the arrays.
     """
-    md5, weights = {"config": config_md5}, {"source": "random"}
-    if config.model.weights:
-        provenance = read_provenance(SWIN)
-        md5["weights"] = md5_file(SWIN)
-        weights = {key: value for key, value in provenance.items() if key in ("source", "sha256")}
+    provenance = read_provenance(SWIN)
     return Lineage(
-        md5=md5,
+        md5={"config": config_md5, "weights": md5_file(SWIN)},
         data={name: md5_file(SLICES / name / "meta.json") for name in config.datasets},
-        weights=weights,
+        weights={key: value for key, value in provenance.items() if key in ("source", "sha256")},
         sources={name: read_meta(SLICES / name).source for name in config.datasets},
     )

@@ -58,23 +58,40 @@ def locate(
     if weights is None:
         path = write_random(_folder(), model, architecture, RANDOM_SEED)
         return Source(path, RANDOM, sha256_file(path))
-    if is_url(weights):
-        return _fetch(weights, sha256, patience)
     if weights.startswith(HUB):
         from pipeline.weights.hub import fetch  # which imports the hub's client
 
         found = fetch(weights.removeprefix(HUB), model, architecture, arguments or {}, _folder() / "hub")
-        digest = _digest(found.path)
-        _check_sha256(f"model.weights: {weights}", digest, sha256)
+        digest = _digest("model.weights", found.path)
+        _check_sha256("model.weights", f"model.weights: {weights}", digest, sha256)
         return Source(found.path, found.name, digest, found.revision, found.statistics, found.found_in, found.told)
+    return locate_file(weights, sha256, patience=patience, others=", or hub:<a tag of timm>")
+
+
+def locate_file(
+    weights: str,
+    sha256: str | None,
+    *,
+    setting: str = "model.weights",
+    patience: Patience = PATIENCE,
+    others: str = "",
+) -> Source:
+    """Return the file that a path or an http(s) URL means, downloaded once; `setting` is the key that names it.
+
+    A relative path starts at the repository; `others` says what else may stand there. Raises PipelineError if the file
+    cannot be had, or is not that of the sha256.
+    """
+    if is_url(weights):
+        return _fetch(weights, sha256, setting, patience)
     path = from_root(weights)
     if not path.is_file():
         found = "a folder, not a file" if path.is_dir() else "no such file"
-        raise PipelineError(
-            f"model.weights: {path}: {found}; give a path from the repository, an http(s) URL, or hub:<a tag of timm>"
+        either = (
+            "a path from the repository, an http(s) URL" if others else "a path from the repository or an http(s) URL"
         )
-    digest = _digest(path)
-    _check_sha256(f"model.weights: {path}", digest, sha256)
+        raise PipelineError(f"{setting}: {path}: {found}; give {either}{others}")
+    digest = _digest(setting, path)
+    _check_sha256(setting, f"{setting}: {path}", digest, sha256)
     return Source(path, _called(path.name), digest)
 
 
@@ -83,17 +100,17 @@ def _called(file: str) -> str:
     return f"{file} (a file)" if file == RANDOM else file
 
 
-def _digest(path: Path) -> str:
+def _digest(setting: str, path: Path) -> str:
     try:
         return sha256_file(path)
     except OSError as error:
-        raise PipelineError(f"model.weights: {path}: {error.strerror}; make it a file that can be read") from None
+        raise PipelineError(f"{setting}: {path}: {error.strerror}; make it a file that can be read") from None
 
 
-def _check_sha256(name: str, found: str, expected: str | None) -> None:
+def _check_sha256(setting: str, name: str, found: str, expected: str | None) -> None:
     if expected not in (None, found):
         raise PipelineError(
-            f"{name}: sha256 is {found}, expected {expected} (model.weights_sha256); give the sha256 of the file that "
+            f"{name}: sha256 is {found}, expected {expected} ({setting}_sha256); give the sha256 of the file that "
             "is meant, or null"
         )
 
@@ -102,18 +119,18 @@ def _folder() -> Path:
     return root() / ".cache" / "weights"
 
 
-def _fetch(url: str, sha256: str | None, patience: Patience) -> Source:
+def _fetch(url: str, sha256: str | None, setting: str, patience: Patience) -> Source:
     """Download into the cache unless an intact file is there already; what is refused does not stay.
 
     Intact is what its kind's check sums say; safetensors has none, so that only its length is held against its header.
     """
-    name = f"model.weights: {url}"
+    name = f"{setting}: {url}"
     file = _file_name(url)
     path = _folder() / f"{md5_text(url)}-{file}"
 
     def checked(arrived: Path) -> Source:
         found = sha256_file(arrived)
-        _check_sha256(name, found, sha256)
+        _check_sha256(setting, name, found, sha256)
         try:
             if kind_of(arrived) == "npz":
                 check_intact(arrived)
@@ -130,9 +147,7 @@ def _fetch(url: str, sha256: str | None, patience: Patience) -> Source:
         except (PipelineError, OSError) as error:
             print(one_line(f"{path} is not what it was ({error}); fetching it anew"), file=sys.stderr)
     with atomic(path) as temporary:
-        return download(
-            url, temporary, lambda: checked(temporary), name=name, setting="model.weights", patience=patience
-        )
+        return download(url, temporary, lambda: checked(temporary), name=name, setting=setting, patience=patience)
 
 
 def _file_name(url: str) -> str:

@@ -22,14 +22,13 @@ def main() -> None:
         return
 
     # Heavy imports wait until the parameters are known to be good.
-    from pipeline.segmentation.data.slices import open_slices
-
     from pipeline.atomic import try_places
     from pipeline.compute import pick_device
     from pipeline.digest import md5_file
-    from pipeline.layout import segmentation_config, segmentation_run
+    from pipeline.layout import SLICES, segmentation_config, segmentation_run
     from pipeline.processes import joined
     from pipeline.segmentation.config import load_config
+    from pipeline.segmentation.data.slices import open_slices
     from pipeline.segmentation.lineage import read_lineage
     from pipeline.segmentation.training.build import build_trainer
     from pipeline.segmentation.training.outputs import FILES, write_outputs
@@ -39,7 +38,9 @@ def main() -> None:
 
     config = load_config(segmentation_config(variant)).for_seed(seed)
     device = pick_device(compute)
-    train, val = (open_slices(config.datasets, split, device, compute) for split in ("train", "val"))
+    train, val = open_slices(
+        SLICES, config.datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
+    )
     with joined(device) as processes, GracefulStop() as stop:
         trainer = build_trainer(
             config, train=train, val=val, seed=seed, device=device, compute=compute, processes=processes

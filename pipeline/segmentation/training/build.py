@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pipeline.layout import SWIN
 from pipeline.processes import Processes
 from pipeline.segmentation.model.build import build_m4oe
+from pipeline.segmentation.model.start import start_from
 from pipeline.segmentation.training.trainer import SegmentationTrainer
 
 if TYPE_CHECKING:
@@ -25,7 +27,10 @@ def build_trainer(
     processes: Processes,
 ) -> SegmentationTrainer:
     """Return a trainer at its start. Raises PipelineError if the weights are not those of the configuration."""
-    model = build_m4oe(config, seed).to(device)
+    model = build_m4oe(config, seed)
+    if config.model.weights:
+        start_from(model, SWIN)
+    model = model.to(device)
     return SegmentationTrainer(
         model,
         config,

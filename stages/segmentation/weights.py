@@ -1,0 +1,31 @@
+"""Stage `seg_weights`: a Swin's weights, from a file or a URL -> segmentation/weights/swin.safetensors; or none."""
+
+from pipeline.arguments import read_arguments
+from pipeline.command import run_command
+from pipeline.layout import SWIN
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Find the weights, map them to the trunk, and say what became of them."""
+    read_arguments("segmentation.weights", __doc__)
+    model = load_params().segmentation.model
+
+    # Heavy imports wait until the parameters are known to be good.
+    from pipeline.segmentation.config import Architecture
+    from pipeline.segmentation.model.weights import account_of, read_swin, save_swin
+    from pipeline.weights.source import RANDOM, locate_file
+
+    if model.weights is None:
+        save_swin({}, SWIN, {"source": RANDOM})
+        print(f"{SWIN}: none, each training starts from random ones")
+        return
+    source = locate_file(model.weights, model.weights_sha256, setting="segmentation.model.weights")
+    shape = Architecture(**model.model_dump(exclude={"weights", "weights_sha256"}), weights=True)
+    state, contents = read_swin(source.path, shape)
+    save_swin(state, SWIN, {"source": source.name, "sha256": source.sha256})
+    print(f"{SWIN}: {account_of(source.name, source.sha256, state, contents)}")
+
+
+if __name__ == "__main__":
+    run_command(main)
