@@ -233,14 +233,16 @@ def _within(
 ) -> dict[str, tuple[str, str]]:
     """Return the cases whose numbers are the set's; a download may hold another set's beside them."""
     first, last = ids
-    kept = {}
+    kept, left = {}, 0
     for case, files in pairs.items():
         number = _NUMBER.search(case)
         if number is None:
             problems.append(f"{files[0]}: no number at the end of its name, which says whether it is one of the set")
         elif first <= int(number.group()) <= last:
             kept[case] = files
-    if left := len(pairs) - len(kept) - len(problems):
+        else:
+            left += 1
+    if left:
         notes.append(f"{left:,} with numbers beyond {first} to {last}, another set's, left out")
     return kept
 

@@ -4,6 +4,8 @@ import gzip
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,7 +24,8 @@ from stages.segmentation import check
 
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
-BESIDE = Path(__file__).parents[4] / "shared/scans"
+ROOT = Path(__file__).parents[3]
+BESIDE = ROOT.parent / "shared/scans"
 SHARED = Path(os.environ.get("MOSAIC_REAL_SCANS", BESIDE))
 DATASET = NAMED["msd_liver"]
 
@@ -308,6 +311,11 @@ def test_the_command_prints_a_line_for_each_and_ends_with_an_error(folder, monke
     assert "1 of 2 cases in order" in capsys.readouterr().out
     with pytest.raises(PipelineError, match="nix: no set of that name; known are flare22, "):
         run(monkeypatch, folder, "--dataset", "nix")
+
+
+def test_a_check_and_an_import_start_without_torch():
+    code = "import sys, stages.segmentation.check, pipeline.segmentation.data.index; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_without_a_set_any_ids_will_do_and_are_counted(folder, monkeypatch, capsys):

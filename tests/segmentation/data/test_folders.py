@@ -87,9 +87,14 @@ def test_amos_is_two_sets_by_number(tmp_path):
     assert find_cases(tmp_path, NAMED["amos22_mr"]).notes == (
         "3 with numbers beyond 501 to 9999, another set's, left out",
     )
-    lay(tmp_path, "imagesTr/amos_x.nii.gz", "labelsTr/amos_x.nii.gz")
-    (line,) = find_cases(tmp_path, NAMED["amos22_ct"]).problems
-    assert line.startswith("imagesTr/amos_x.nii.gz: no number at the end of its name")
+    lay(tmp_path, "imagesTr/amos_x.nii.gz", "labelsTr/amos_x.nii.gz", "imagesTr/amos_0002.nii.gz")
+    found = find_cases(tmp_path, NAMED["amos22_ct"])
+    assert [line.partition(":")[0] for line in found.problems] == [
+        "imagesTr/amos_0002.nii.gz",
+        "imagesTr/amos_x.nii.gz",
+    ]
+    assert found.problems[1].startswith("imagesTr/amos_x.nii.gz: no number at the end of its name")
+    assert found.notes == ("2 with numbers beyond 1 to 500, another set's, left out",)
 
 
 def test_a_folder_with_nothing_of_the_set_says_so(tmp_path):
