@@ -1,0 +1,72 @@
+"""Segment a scan: `python -m stages.segmentation.predict MODEL IMAGE.nii.gz --dataset NAME`."""
+
+from pathlib import Path
+
+from pipeline.arguments import Parser
+from pipeline.command import run_command
+from pipeline.errors import PipelineError, few
+from pipeline.params import load_params
+
+SLICES = 16  # through the model at once: a few hundred MB at 224 px
+
+
+def main() -> None:
+    """Write a label map that lies on the scan voxel by voxel, and print the volume of each organ."""
+    parser = Parser("segmentation.predict", __doc__)
+    parser.add_argument("model", type=Path, help="model.safetensors of a training")
+    parser.add_argument("image", type=Path, help="a scan, .nii.gz or .nii, in any orientation")
+    parser.add_argument("--dataset", required=True, help="the dataset of the training that the scan is like")
+    parser.add_argument("--out", type=Path, help="default: <image>_predicted.nii.gz, beside the image")
+    parser.add_argument("--largest-component", action="store_true", help="keep only the largest piece of each organ")
+    arguments = parser.parse_args()
+    compute = load_params().compute
+
+    # Heavy imports wait until the arguments are known to be good.
+    from pipeline.atomic import try_places
+    from pipeline.compute import pick_device
+    from pipeline.segmentation import deployed
+    from pipeline.segmentation.data.nifti import SUFFIXES, read_image
+    from pipeline.segmentation.evaluation.inference import segment
+    from pipeline.segmentation.evaluation.predictions import volumes_ml, write_prediction
+
+    image, out = arguments.image, arguments.out or _beside(arguments.image, SUFFIXES)
+    if not out.name.endswith(SUFFIXES):
+        raise PipelineError(f"{out}: a label map is NIfTI; call it {out.name}.nii.gz")
+    if out.resolve() == image.resolve():
+        raise PipelineError(f"{out}: is the scan itself; say another file with --out")
+    scan = read_image(image)
+    try_places(out)
+    device = pick_device(compute)
+    trained = deployed.load_model(arguments.model, device)
+    if arguments.dataset not in trained.datasets:
+        raise PipelineError(
+            f"{arguments.model}: knows no dataset {arguments.dataset}; --dataset is one of {few(trained.datasets, 10)}"
+        )
+    dataset = trained.datasets[arguments.dataset]
+    classes = segment(
+        trained.model,
+        scan,
+        dataset,
+        size=trained.size,
+        intensity=trained.intensities[dataset.name],
+        device=device,
+        precision=trained.precision,
+        batch_size=SLICES,
+        largest_component=arguments.largest_component,
+    )
+    write_prediction(out, classes, scan, dataset)
+    for warning in scan.warnings:
+        print(f"warning: {image}: {warning}")
+    for organ, volume in volumes_ml(classes, scan, dataset).items():
+        print(f"{organ}: {volume:,.1f} ml")
+    print(f"{out}: label ids of {dataset.name}")
+
+
+def _beside(image: Path, suffixes: tuple[str, ...]) -> Path:
+    """Return where the prediction of a scan goes unless somebody says so."""
+    name = next((image.name.removesuffix(suffix) for suffix in suffixes if image.name.endswith(suffix)), image.name)
+    return image.with_name(f"{name}_predicted.nii.gz")
+
+
+if __name__ == "__main__":
+    run_command(main)
