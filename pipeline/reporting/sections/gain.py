@@ -6,7 +6,8 @@ from statistics import fmean
 from typing import Any, Literal
 
 from pipeline.evaluation.significance import holm
-from pipeline.reporting.comparisons import ALPHA, excludes_zero, on_dataset
+from pipeline.evaluation.verdict import ALPHA, excludes_zero
+from pipeline.reporting.comparisons import on_dataset
 from pipeline.reporting.means import TIE, above_constant, defined
 from pipeline.reporting.results import METRICS, Results
 from pipeline.reporting.sentences import TITLES
