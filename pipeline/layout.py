@@ -28,10 +28,8 @@ INDEX = Path("segmentation/index")
 SLICES = Path("segmentation/cached")
 SWIN = Path("segmentation/weights/swin.safetensors")
 SEG_CONFIGS = Path("segmentation/configs")
-SEG_RUNS = Path("segmentation/runs")
-SEG_EVALUATION = Path("segmentation/evaluation")
+SEG_RESULTS = Path("segmentation/results")
 PREDICTIONS = Path("segmentation/predictions")
-SEG_ANALYSIS = Path("segmentation/analysis")
 
 
 def root() -> Path:
@@ -109,19 +107,24 @@ def index_file(dataset: str) -> Path:
     return INDEX / f"{dataset}.json"
 
 
+def variants_file() -> Path:
+    """Which variants of segmentation there are, and why each."""
+    return SEG_RESULTS / "variants.json"
+
+
 def segmentation_config(variant: str) -> Path:
     """Return the resolved configuration of a variant of segmentation."""
     return SEG_CONFIGS / f"{variant}.yaml"
 
 
 def segmentation_run(variant: str, seed: int) -> Path:
-    """Where the model and the history of a training of segmentation are."""
-    return SEG_RUNS / variant / str(seed)
+    """Where a training of segmentation and all that came of it is, as the report reads it."""
+    return SEG_RESULTS / variant / str(seed)
 
 
 def segmentation_evaluation(variant: str, seed: int) -> Path:
     """Return the test results of a training of segmentation, every case and organ."""
-    return SEG_EVALUATION / variant / f"{seed}.json"
+    return segmentation_run(variant, seed) / "evaluation.json"
 
 
 def prediction_folder(variant: str, seed: int) -> Path:
@@ -131,7 +134,7 @@ def prediction_folder(variant: str, seed: int) -> Path:
 
 def segmentation_analysis(variant: str, seed: int) -> Path:
     """What was looked into of one training of segmentation."""
-    return SEG_ANALYSIS / variant / f"{seed}.json"
+    return segmentation_run(variant, seed) / "analysis.json"
 
 
 _MAKERS = {
@@ -140,10 +143,8 @@ _MAKERS = {
     SLICES: "seg_cache",
     SWIN.parent: "seg_weights",
     SEG_CONFIGS: "seg_configure",
-    SEG_RUNS: "seg_train",
-    SEG_EVALUATION: "seg_evaluate",
+    SEG_RESULTS: "seg_train",
     PREDICTIONS: "seg_evaluate",
-    SEG_ANALYSIS: "seg_analyse",
     DECLARED: "declare",
     RAW: "download",
     TRAINING_DATA.parent: "cache",
@@ -159,6 +160,8 @@ _MAKERS = {
 }
 
 
+# Files of a training's results that are other stages' own.
+_WITHIN_RESULTS = {"variants": "seg_declare", "evaluation": "seg_evaluate", "analysis": "seg_analyse"}
 # Folders of a training's evaluation that are other stages' own.
 _WITHIN_EVALUATION = {"transfer": "transfer", "corrupted": "corrupt"}
 
@@ -168,4 +171,6 @@ def maker(path: Path) -> str:
     stage = next((stage for folder, stage in _MAKERS.items() if folder in path.parents), None)
     if stage == "evaluate":
         stage = _WITHIN_EVALUATION.get(path.parent.name, stage)
+    if stage == "seg_train":
+        stage = _WITHIN_RESULTS.get(path.stem, stage)
     return f"dvc repro {stage}" if stage else "dvc repro"

@@ -10,7 +10,16 @@ STAGES = (
     *("declare", "download", "cache", "download_external", "cache_external"),
     *("weights", "configure", "tune", "train"),
     *("evaluate", "analyse", "corrupt", "transfer", "report"),
-    *("seg_index", "seg_cache", "seg_configure", "seg_weights", "seg_train", "seg_evaluate", "seg_analyse"),
+    *(
+        "seg_declare",
+        "seg_index",
+        "seg_cache",
+        "seg_configure",
+        "seg_weights",
+        "seg_train",
+        "seg_evaluate",
+        "seg_analyse",
+    ),
     "seg_report",
 )
 

@@ -1,9 +1,16 @@
 """Stage `seg_weights`: a Swin's weights, from a file or a URL -> segmentation/weights/swin.safetensors; or none."""
 
+import json
+
+from safetensors.numpy import save
+
 from pipeline.arguments import read_arguments
+from pipeline.atomic import atomic
 from pipeline.command import run_command
 from pipeline.layout import SWIN
 from pipeline.params import load_params
+
+PROVENANCE = "provenance"
 
 
 def main() -> None:
@@ -11,15 +18,18 @@ def main() -> None:
     read_arguments("segmentation.weights", __doc__)
     model = load_params().segmentation.model
 
-    # Heavy imports wait until the parameters are known to be good.
-    from pipeline.segmentation.config import Architecture
-    from pipeline.segmentation.model.weights import account_of, read_swin, save_swin
-    from pipeline.weights.source import RANDOM, locate_file
-
     if model.weights is None:
-        save_swin({}, SWIN, {"source": RANDOM})
+        # Without torch, whose import takes longer than all of this.
+        with atomic(SWIN) as temporary:
+            temporary.write_bytes(save({}, {PROVENANCE: json.dumps({"source": "random"})}))
         print(f"{SWIN}: none, each training starts from random ones")
         return
+
+    # Heavy imports wait until the parameters are known to be good, and that there is something to do.
+    from pipeline.segmentation.config import Architecture
+    from pipeline.segmentation.model.weights import account_of, read_swin, save_swin
+    from pipeline.weights.source import locate_file
+
     source = locate_file(model.weights, model.weights_sha256, setting="segmentation.model.weights")
     shape = Architecture(**model.model_dump(exclude={"weights", "weights_sha256"}), weights=True)
     state, contents = read_swin(source.path, shape)

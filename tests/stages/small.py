@@ -17,6 +17,7 @@ SMALL = {
     "adapter": {"bottleneck_a": 4, "bottleneck_b": 4, "bottleneck_c": 4},
     "train": {"num_rounds": 2},
     "ablation": {"run": ["mosaic", "linear_probe"]},
+    "segmentation": {"data": {"datasets": []}, "ablation": {"run": [], "analyse": []}},
     "tracking": {"system_metrics": False},
 }
 

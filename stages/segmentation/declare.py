@@ -1,0 +1,23 @@
+"""Stage `seg_declare`: params.yaml -> segmentation/results/variants.json."""
+
+import json
+
+from pipeline.arguments import read_arguments
+from pipeline.atomic import write_text
+from pipeline.command import run_command
+from pipeline.layout import variants_file
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Write which variants run, the main one first, and why each."""
+    read_arguments("segmentation.declare", __doc__)
+    section = load_params().segmentation
+    reasons = section.reasons()
+    variants = {name: reasons[name] for name in section.ablation.run}
+    write_text(variants_file(), json.dumps(variants, indent=1, ensure_ascii=False) + "\n")
+    print(f"{variants_file()}: {', '.join(variants) or 'no segmentation'}")
+
+
+if __name__ == "__main__":
+    run_command(main)
