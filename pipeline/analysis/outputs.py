@@ -18,15 +18,16 @@ def write_analyses(head: Mapping[str, Any], results: Mapping[str, Any]) -> None:
 
     One without a result is null. Numbers have DIGITS significant digits; one that is not finite is null.
     """
-    tree = dict(head) | {name: _plain(results.get(name)) for name in ANALYSES}
+    tree = dict(head) | {name: plain(results.get(name)) for name in ANALYSES}
     write_text(analysis_file(head["variant"], head["seed"]), json.dumps(tree, indent=1, allow_nan=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a result as JSON takes it: with DIGITS significant digits, None for what is not finite."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
     return value

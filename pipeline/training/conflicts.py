@@ -14,6 +14,7 @@ from pipeline.data.batches import Split, consecutive
 from pipeline.data.subset import stratified_subset
 from pipeline.model.mosaic import Mosaic
 from pipeline.training.class_weights import class_weights
+from pipeline.training.cosines import cosine_matrix
 from pipeline.training.losses import classification_loss
 
 if TYPE_CHECKING:
@@ -68,17 +69,6 @@ def mean_gradient(
         share = len(batch.labels) / len(rows)
         torch._foreach_add_(total, torch.autograd.grad(loss, parameters), alpha=share)
     return total
-
-
-def cosine_matrix(vectors: Sequence[Sequence[Tensor]]) -> list[list[float]]:
-    """Return the cosines [D, D] of D vectors, each given as parts; nan where one of the two is zero."""
-    products = torch.zeros(len(vectors), len(vectors), dtype=torch.float64)
-    # Part by part and in double precision: the vectors together fill memory, and sums are over millions.
-    for parts in zip(*vectors, strict=True):
-        rows = torch.stack([part.detach().flatten() for part in parts]).double()
-        products += (rows @ rows.T).cpu()
-    norms = products.diagonal().sqrt()
-    return (products / norms[:, None] / norms[None, :]).tolist()
 
 
 def _kept(values: Sequence[float]) -> list[float | None]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.safetensors"
 TRAINING = "training"
+MADE_BY_TRAIN = "`dvc repro train` makes it"
 
 
 def identity(variant: str, seed: int, lineage: Lineage, datasets: Mapping[str, Dataset]) -> dict[str, Any]:
@@ -44,15 +45,15 @@ def save_model(path: Path, whose: Mapping[str, Any], **models: dict[str, Tensor]
         temporary.write_bytes(save(tensors, metadata))
 
 
-def read_identity(path: Path) -> dict[str, Any]:
+def read_identity(path: Path, way_out: str = MADE_BY_TRAIN) -> dict[str, Any]:
     """Return whose a model file is. Raises PipelineError if there is none, or if it does not say."""
     try:
         with safe_open(path, framework="pt") as file:
             return dict(json.loads((file.metadata() or {})[TRAINING]))
     except FileNotFoundError:
-        raise PipelineError(f"{path}: no such file; `dvc repro train` makes it") from None
+        raise PipelineError(f"{path}: no such file; {way_out}") from None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        raise PipelineError(f"{path}: not a model file of the train stage; `dvc repro train` makes it") from None
+        raise PipelineError(f"{path}: not a model file of the train stage; {way_out}") from None
 
 
 def read_trained(variant: str, seed: int, datasets: Mapping[str, Dataset]) -> dict[str, Any]:
@@ -61,23 +62,27 @@ def read_trained(variant: str, seed: int, datasets: Mapping[str, Dataset]) -> di
     Raises PipelineError if the model is of another variant or seed, of another configuration, weights or training data
     than are there now, or not the one that train.json is about.
     """
-    folder = run_folder(variant, seed)
-    training, path, way_out = (
-        read_training(variant, seed),
-        folder / MODEL,
-        f"`dvc repro train@{variant}-{seed}` makes it",
-    )
-    found = _flat(read_identity(path))
+    training, path = read_training(variant, seed), run_folder(variant, seed) / MODEL
     lineage = read_lineage(md5_file(config_file(variant)), datasets)
-    for key, value in _flat(identity(variant, seed, lineage, datasets)).items():
+    whose = identity(variant, seed, lineage, datasets)
+    check_trained(path, whose, training["md5"].get("model"), f"`dvc repro train@{variant}-{seed}` makes it")
+    return training
+
+
+def check_trained(path: Path, whose: Mapping[str, Any], md5: str | None, way_out: str) -> None:
+    """Hold a model file against what it says of itself, and against the md5 that train.json beside it has.
+
+    Raises PipelineError if it is of another variant or seed, or not of the inputs as they are now.
+    """
+    found = _flat(read_identity(path, way_out))
+    for key, value in _flat(whose).items():
         if found.get(key) != value:
             raise PipelineError(
-                f"{path}: not the model of {variant}, seed {seed}, as its inputs are now: {key} is {found.get(key)}, "
-                f"expected {value}; {way_out}"
+                f"{path}: not the model of {whose['variant']}, seed {whose['seed']}, as its inputs are now: {key} is "
+                f"{found.get(key)}, expected {value}; {way_out}"
             )
-    if training["md5"].get("model") != md5_file(path):
-        raise PipelineError(f"{path}: not the model that {folder / 'train.json'} is about; {way_out}")
-    return training
+    if md5 != md5_file(path):
+        raise PipelineError(f"{path}: not the model that {path.parent / 'train.json'} is about; {way_out}")
 
 
 def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +93,7 @@ def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def load_model(path: Path, model: "Trained", which: str) -> None:
+def load_model(path: Path, model: "Trained", which: str, way_out: str = MADE_BY_TRAIN) -> None:
     """Copy one of the file's models, such as the `student`, into `model`.
 
     Raises PipelineError if the file is missing, damaged or of another configuration, or if a value is not finite.
@@ -107,6 +112,4 @@ def load_model(path: Path, model: "Trained", which: str) -> None:
         model.load_trainable_state(state)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise PipelineError(
-            f"{path}: not a model of this configuration ({reason}); `dvc repro train` makes it"
-        ) from None
+        raise PipelineError(f"{path}: not a model of this configuration ({reason}); {way_out}") from None

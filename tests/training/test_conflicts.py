@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pipeline.data.batches import Split
-from pipeline.training.conflicts import cosine_matrix, halve, mean_gradient, measure_conflicts
+from pipeline.training.conflicts import halve, mean_gradient, measure_conflicts
+from pipeline.training.cosines import cosine_matrix
 from pipeline.training.engine import StoppedByRequest
 from pipeline.training.outputs import write_outputs
 
