@@ -11,8 +11,9 @@ from pipeline.reporting.figures.roc import roc_curve
 from pipeline.reporting.figures.rounds import dataset_curves
 from pipeline.reporting.images import png_uri
 from pipeline.reporting.means import model_interval
-from pipeline.reporting.origin import Origin, describe_findings, describe_origin
+from pipeline.reporting.origin import describe_findings, describe_origin
 from pipeline.reporting.records import DataOrigin, DatasetResult
+from pipeline.reporting.rendering import Origin
 from pipeline.reporting.results import METRICS, Results, Sample
 from pipeline.reporting.table import Cell, Table
 from pipeline.reporting.wording import UNDEFINED, count, percent, plural, range_percent, with_unit

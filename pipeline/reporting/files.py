@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.arrays import ReadMember, open_arrays
 from pipeline.datasets import Dataset
 from pipeline.reading import number, read_record, read_table, reading
+from pipeline.reporting.record import check_datasets, check_names
 from pipeline.reporting.records import Analysis, ConflictFile, Conflicts, DatasetResult, Evaluation, Training, Tuning
 
 METRICS = ("acc", "auc")
@@ -151,20 +152,6 @@ def _form(tree: Any) -> Any:
     if isinstance(tree, list):
         return [_form(value) for value in tree]
     return None
-
-
-def check_names(record: Any, **expected: str | int) -> None:
-    """Raise ValueError if a record is of another variant, seed and so on than the place where it lies."""
-    found = {key: getattr(record, key) for key in expected}
-    if found != expected:
-        raise ValueError(f"of {', '.join(f'{key} {value}' for key, value in found.items())}")
-
-
-def check_datasets(found: Mapping[str, Any] | Sequence[str], expected: Sequence[str]) -> None:
-    """Raise ValueError unless these are the datasets that are expected, each once."""
-    if set(found) != set(expected) or len(found) != len(expected):
-        differing = sorted(set(found) ^ set(expected)) or list(found)
-        raise ValueError(f"not of the datasets that are configured ({', '.join(differing)})")
 
 
 def _check_result(dataset: Dataset, result: DatasetResult) -> None:

@@ -6,26 +6,8 @@ from pipeline.reporting.comparisons import ALPHA, Comparison, compare_all
 from pipeline.reporting.means import Mean, mean_over
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import METRICS, Results
+from pipeline.reporting.tex import escape
 from pipeline.reporting.wording import MINUS, UNDEFINED, bounds, percent, plural, signed
-
-SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "±": r"\ensuremath{\pm}",
-    MINUS: r"\ensuremath{-}",
-    "\u00a0": "~",
-    "\N{EN DASH}": "--",
-    "“": "``",
-    "”": "''",
-    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    **{character: f"{{{character}}}" for character in "[*"},  # after the end of a row they would be its arguments
-}
 
 
 def render_latex(results: Results) -> str:
@@ -47,11 +29,6 @@ def render_latex(results: Results) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def escape(text: str) -> str:
-    """Return text with the signs that mean something in LaTeX taken literally, on one line."""
-    return "".join(SPECIAL.get(character, character) for character in text.replace("\n", " "))
 
 
 def _caption(results: Results) -> str:

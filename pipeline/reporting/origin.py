@@ -1,25 +1,15 @@
 """What kind of data the numbers stand on, in the words that label every page of the report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pipeline.data.findings import describe
 from pipeline.datasets import Dataset
 from pipeline.reporting.records import DataOrigin
+from pipeline.reporting.rendering import Origin
 from pipeline.reporting.results import Results
 from pipeline.reporting.wording import count, listing
 
 OWN = "own"  # what meta.json calls the source of datasets of one's own
-
-
-@dataclass(frozen=True)
-class Origin:
-    """A short label, what it means in few words and in a sentence; `warning` if the numbers are not MedMNIST's."""
-
-    label: str
-    brief: str
-    sentence: str
-    warning: bool
 
 
 def describe_origin(results: Results, names: Sequence[str] = ()) -> Origin:

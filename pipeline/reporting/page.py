@@ -1,11 +1,8 @@
 """The report as HTML files that need nothing else: the ablation page, and a page for each specialist."""
 
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from pipeline.reporting.cards import build_card
 from pipeline.reporting.origin import describe_origin
+from pipeline.reporting.rendering import render
 from pipeline.reporting.results import Results
 from pipeline.reporting.sections import (
     branch,
@@ -98,12 +95,4 @@ def render_specialists(results: Results, revision: str) -> dict[str, str]:
 
 
 def _render(template: str, results: Results, **content: object) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(template)
-    return page.render(origin=describe_origin(results), main=results.main, seed=results.seeds[0], **content)
+    return render(template, describe_origin(results), main=results.main, seed=results.seeds[0], **content)

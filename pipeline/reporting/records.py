@@ -4,28 +4,18 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from pipeline.data.findings import Finding
 from pipeline.datasets import SPLITS
+from pipeline.reporting.record import Cosine, Count, NonNegative, Record, Share, Weights, WholeNumber, is_even
 
-Count = Annotated[int, Field(ge=1)]
-WholeNumber = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Cosine = Annotated[float, Field(ge=-1.001, le=1.001)]  # rounding may carry one beyond 1
-NonNegative = Annotated[float, Field(ge=0)]
 # A log-likelihood sees no probability below 1e-7, whose logarithm this is.
 Loss = Annotated[float, Field(ge=0, le=16.2)]
 Brier = Annotated[float, Field(ge=0, le=2)]
 Temperature = Annotated[float, Field(gt=0, le=100)]
 Deployed = Literal["student", "teacher"]
-
-
-class Record(BaseModel):
-    """A part of a JSON file of ours."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class Split(Record):
@@ -54,8 +44,8 @@ class DataOrigin(Record):
     class_names: list[str]
     raw_md5: str
     splits: dict[str, Split]
-    findings: list[Finding] = []
-    notes: list[str] = []
+    findings: list[Finding] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
 
     @property
     def terms(self) -> str:
@@ -107,7 +97,7 @@ class DatasetResult(Record):
     loss_scaled: Loss | None = None
     ece_scaled: Share | None = None
     brier_scaled: Brier | None = None
-    reliability: list[tuple[WholeNumber, Share | None, Share | None]] = []
+    reliability: list[tuple[WholeNumber, Share | None, Share | None]] = Field(default_factory=list)
     quadratic_kappa: Cosine | None = None
     mae: NonNegative | None = None
     acc_within_one: Share | None = None
@@ -115,7 +105,7 @@ class DatasetResult(Record):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        counts = np.array(self.confusion) if _is_even(self.confusion) else np.zeros(0)
+        counts = np.array(self.confusion) if is_even(self.confusion) else np.zeros(0)
         per_label = counts[None] if counts.ndim == 2 else counts
         if counts.ndim not in (2, 3) or per_label.shape[1] != per_label.shape[2]:
             raise ValueError("confusion: no table of actual by predicted classes")
@@ -161,18 +151,6 @@ class Parameters(Record):
     total: Count
 
 
-class Weights(Record):
-    """Where the backbone's weights are from: `random`, or the name of a file; and its sha256."""
-
-    source: str
-    sha256: str | None = None
-
-    @property
-    def random(self) -> bool:
-        """Whether the backbone was never trained."""
-        return self.source == "random"
-
-
 class OwnRound(Record):
     """The round that a dataset is deployed from, counted from 1, and which of its two models."""
 
@@ -191,7 +169,7 @@ class Training(Record):
     seed: int
     deployed: Literal[Deployed, "composed"]
     best_round: Count | None
-    best_rounds: dict[str, OwnRound] = {}
+    best_rounds: dict[str, OwnRound] = Field(default_factory=dict)
     rounds: Count
     stopped: Literal["early", "complete"]
     score: Share | None
@@ -260,7 +238,7 @@ class Counterfactual(Record):
         ):
             raise ValueError("own, acc and right: not of the same datasets, or of other specialists")
         for name, right in self.right.items():
-            if not _is_even(right) or not len(right) == len(self.acc[name]) == len(self.specialists) or not right[0]:
+            if not is_even(right) or not len(right) == len(self.acc[name]) == len(self.specialists) or not right[0]:
                 raise ValueError(f"right.{name}: not the same cases for each of {len(self.specialists)} specialists")
         return self
 
@@ -352,12 +330,3 @@ class Analysis(Record):
         """Names of the datasets that any part speaks of."""
         parts = (self.counterfactual and self.counterfactual.right, self.branch_ratio, self.gate and self.gate.weights)
         return {name for part in parts for name in part or ()}
-
-
-def _is_even(table: list) -> bool:
-    """Whether all parts of a nested list have one shape."""
-    try:
-        np.array(table)
-    except ValueError:
-        return False
-    return True

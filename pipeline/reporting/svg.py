@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 from markupsafe import Markup, escape
 from matplotlib import rc_context, style
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 # for light and for dark. Dashes and labels say the same without colour.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+MARKED_ROUNDS = 20  # up to so many rounds, every one has a dot
 # Stand for the colours of the page's text, rules and background.
 INK, GRID, PAPER = "#123456", "#abcdef", "#fedcba"
 
@@ -43,6 +45,11 @@ STYLE = {
 
 # Decorator of the functions that draw: a user's own matplotlibrc changes nothing.
 styled = style.context(["default", STYLE])
+
+
+def dots(rounds: list[float]) -> dict[str, Any]:
+    """Markers for rounds that are few."""
+    return {"marker": "o", "markersize": 2.5} if len(rounds) <= MARKED_ROUNDS else {}
 
 
 def inline_svg(figure: Figure, name: str, title: str, description: str) -> Markup:

@@ -4,14 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.reporting.results import Results
 from pipeline.reporting.svg import DASHES, SERIES, inline_svg, styled
+
+if TYPE_CHECKING:
+    from pipeline.reporting.results import Results
 
 GAP = 0.055  # of the axis, between the names of two lines
 
@@ -24,7 +27,7 @@ class Line:
     band: np.ndarray | None = None
 
 
-def by_group(results: Results, values: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
+def by_group(results: "Results", values: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
     """Values by layer [datasets, L] of each group of datasets that has any."""
     groups = {
         specialist: [values[name] for name in names if name in values] for specialist, names in results.groups.items()

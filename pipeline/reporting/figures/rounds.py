@@ -1,16 +1,13 @@
 """Figure: validation of one dataset by round."""
 
 import math
-from typing import Any
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting.results import METRICS, Results
-from pipeline.reporting.svg import DASHES, SERIES, inline_svg, styled
-
-MARKED_ROUNDS = 20  # up to so many rounds, every one has a dot
+from pipeline.reporting.svg import DASHES, SERIES, dots, inline_svg, styled
 
 
 @styled
@@ -36,8 +33,3 @@ def dataset_curves(results: Results, dataset: str) -> Markup:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     title = f"Validation ACC and AUC on {results.title(dataset)} by round, in percent"
     return inline_svg(figure, f"rounds-{dataset}", title, " ".join(ends))
-
-
-def dots(rounds: list[float]) -> dict[str, Any]:
-    """Markers for rounds that are few."""
-    return {"marker": "o", "markersize": 2.5} if len(rounds) <= MARKED_ROUNDS else {}

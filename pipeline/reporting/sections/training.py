@@ -7,9 +7,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.reporting.figures.rounds import dots
 from pipeline.reporting.results import Results, Run
-from pipeline.reporting.svg import DASHES, SERIES, inline_svg, styled
+from pipeline.reporting.svg import DASHES, SERIES, dots, inline_svg, styled
 from pipeline.reporting.table import Cell, Table
 from pipeline.reporting.tuning import tuning_table
 from pipeline.reporting.wording import count, percent
