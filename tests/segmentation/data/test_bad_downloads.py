@@ -142,6 +142,11 @@ BAD = {
     "zip archive": (replaced(IMAGE, b"PK\x03\x04 and so on"), "a zip archive", IMAGE),
     "empty file": (replaced(IMAGE, b""), "empty, without a byte", IMAGE),
     "not compressed": (replaced(IMAGE, nibabel.Nifti1Image(volume(), AFFINE).to_bytes()), "not compressed", IMAGE),
+    "compressed under a plain name": (
+        lambda folder: (folder / IMAGE).rename(folder / IMAGE[:-3]),
+        "compressed, which its name does not say; call it liver_1.nii.gz",
+        IMAGE[:-3],
+    ),
     "no nifti": (replaced(IMAGE, gzip.compress(b"\x00" * 4000)), "no NIfTI file", IMAGE),
     "truncated": (partial(truncated, IMAGE, 0.6), "truncated or damaged", IMAGE),
     "truncated label map": (partial(truncated, LABELS, 0.6), "truncated or damaged", LABELS),
