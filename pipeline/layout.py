@@ -28,6 +28,7 @@ INDEX = Path("segmentation/index")
 SLICES = Path("segmentation/cached")
 SWIN = Path("segmentation/weights/swin.safetensors")
 SEG_CONFIGS = Path("segmentation/configs")
+SEG_ROLES = Path("segmentation/roles")
 SEG_RESULTS = Path("segmentation/results")
 PREDICTIONS = Path("segmentation/predictions")
 
@@ -117,6 +118,11 @@ def segmentation_config(variant: str) -> Path:
     return SEG_CONFIGS / f"{variant}.yaml"
 
 
+def role_file(variant: str) -> Path:
+    """What a variant is among those of segmentation, beyond how it is trained."""
+    return SEG_ROLES / f"{variant}.json"
+
+
 def segmentation_run(variant: str, seed: int) -> Path:
     """Where a training of segmentation and all that came of it is, as the report reads it."""
     return SEG_RESULTS / variant / str(seed)
@@ -143,6 +149,7 @@ _MAKERS = {
     SLICES: "seg_cache",
     SWIN.parent: "seg_weights",
     SEG_CONFIGS: "seg_configure",
+    SEG_ROLES: "seg_configure",
     SEG_RESULTS: "seg_train",
     PREDICTIONS: "seg_evaluate",
     DECLARED: "declare",

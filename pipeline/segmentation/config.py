@@ -220,14 +220,19 @@ def load_config(path: Path) -> Config:
     """Read what `dump_config` wrote. Raises PipelineError if the file is missing or not such a file."""
     tree = read_yaml(path)
     with reading(path):
-        sections = {"model": Architecture, "experts": Experts, "train": Recipe}
-        if not isinstance(tree, dict) or not all(isinstance(tree.get(section), dict) for section in sections):
-            raise ValueError("not a configuration")
-        filled = {
-            name: {key: None for key, field in kind.model_fields.items() if field.is_required()} | tree[name]
-            for name, kind in sections.items()
-        }
-        try:
-            return Config.model_validate(tree | filled)
-        except ValidationError as error:
-            raise ValueError(first_problem(error)) from None
+        return parse_config(tree)
+
+
+def parse_config(tree: Any) -> Config:
+    """Return the configuration of a tree whose keys without influence were left out. Raises ValueError, in one line."""
+    sections = {"model": Architecture, "experts": Experts, "train": Recipe}
+    if not isinstance(tree, dict) or not all(isinstance(tree.get(section), dict) for section in sections):
+        raise ValueError("not a configuration")
+    filled = {
+        name: {key: None for key, field in kind.model_fields.items() if field.is_required()} | tree[name]
+        for name, kind in sections.items()
+    }
+    try:
+        return Config.model_validate(tree | filled)
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from None

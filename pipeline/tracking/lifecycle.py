@@ -82,14 +82,14 @@ def _create(store: Store, stage: Stage, name: str, parent_model_md5: str | None)
     """Begin a new run, nested under the latest training run that logged the parent model."""
     from mlflow.tracking.context.registry import resolve_tags
 
-    tags = resolve_tags({"mlflow.source.name": f"stages/{stage}.py"})  # user, git commit and branch
+    source = f"stages/{stage.replace('seg_', 'segmentation/')}.py"
+    tags = resolve_tags({"mlflow.source.name": source})  # user, git commit and branch
     tags = {key: redacted(str(value)) for key, value in tags.items()}  # a remote's URL may hold a token
     model_id = None
     if parent_model_md5:
         is_model = f"tags.`{MODEL_TAG}` = '{parent_model_md5}'"
-        parents = store.client.search_runs(
-            [store.experiment_id], f"{is_model} and tags.stage = 'train'", max_results=1, order_by=["start_time DESC"]
-        )
+        trained = f"{is_model} and tags.stage = '{'seg_' if stage.startswith('seg_') else ''}train'"
+        parents = store.client.search_runs([store.experiment_id], trained, max_results=1, order_by=["start_time DESC"])
         models = store.client.search_logged_models([store.experiment_id], is_model, max_results=1)
         if parents:
             tags["mlflow.parentRunId"] = parents[0].info.run_id

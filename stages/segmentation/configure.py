@@ -1,4 +1,7 @@
-"""Stage `seg_configure`: params.yaml and the indexes -> segmentation/configs/<variant>.yaml."""
+"""Stage `seg_configure`: params.yaml and the indexes -> segmentation/configs/<variant>.yaml.
+
+Beside it roles/<variant>.json, what the variant is among the others.
+"""
 
 from pipeline.arguments import SEG_VARIANT, read_arguments
 from pipeline.atomic import write_text
@@ -15,10 +18,12 @@ def main() -> None:
 
     from pipeline.segmentation.config import dump_config, resolve
     from pipeline.segmentation.data.index import read_index, refuse_shared
+    from pipeline.segmentation.role import write_role
 
     indices = [read_index(index_file(name)) for name in params.segmentation.data.datasets]
     refuse_shared(indices)
     config = resolve(params, variant, {index.dataset: index.labelled_set for index in indices})
+    write_role(params.segmentation, variant)
     write_text(segmentation_config(variant), dump_config(config))
     experts = ", ".join(config.experts.names)
     print(f"{segmentation_config(variant)}: {len(config.datasets)} sets, experts {experts}, {config.experts.mix}")

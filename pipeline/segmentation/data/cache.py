@@ -59,7 +59,8 @@ def build_cache(
     normalised), `<split>_labels.npy` (uint8 [N,S,S], classes) and `<split>_where.npy` (int32 [N,2]: which case of the
     index, which slice along z) for train and val. Raises PipelineError for a file that is not the one of the index.
     """
-    meta: dict[str, Any] = {"dataset": index.dataset, "form": index.form, "size": recipe.size, "source": index.source}
+    meta: dict[str, Any] = {"dataset": index.dataset, "form": index.form, "size": recipe.size}
+    meta |= {"intensity": recipe.intensity.form(), "source": index.source}
     with appearing(target) as partial:
         partial.mkdir(parents=True)
         meta |= {"splits": {}, "class_voxels": {}}

@@ -222,6 +222,17 @@ def read_index(path: Path) -> Index:
     return index
 
 
+def read_tested(path: Path, dataset: LabelledSet) -> Index:
+    """Return an index with scans that test, of the very set that a model knows. Raises PipelineError if it is none."""
+    index = read_index(path)
+    with reading(path, f"`dvc repro seg_configure` takes over what {index.dataset} is now"):
+        if index.form != dataset.form():
+            raise ValueError("not of the form that the configuration has")
+    if not index.of_split("test"):
+        raise PipelineError(f"{path}: no scan tests; give {index.dataset} one in segmentation.data.split")
+    return index
+
+
 def _limited(found: Found, limit: int | None) -> tuple[Files, ...]:
     if limit is None:
         return found.cases

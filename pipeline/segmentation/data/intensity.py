@@ -18,6 +18,11 @@ class Intensity:
     window: tuple[float, float] | None = None  # in the unit of the scans
     percentiles: tuple[float, float] | None = None  # of each scan as a whole
 
+    def form(self) -> dict[str, list[float]]:
+        """Return it as JSON has it: what is given, by its name."""
+        given = {"window": self.window, "percentiles": self.percentiles}
+        return {name: list(pair) for name, pair in given.items() if pair is not None}
+
     def limits(self, volume: NDArray) -> tuple[float, float]:
         """Return the two values for one scan; the same twice only if all of its voxels are."""
         if self.window is not None:

@@ -34,6 +34,7 @@ class Meta(BaseModel):
     dataset: str
     form: dict[str, Any]
     size: int = Field(ge=1)
+    intensity: dict[Literal["window", "percentiles"], tuple[float, float]] = Field(min_length=1, max_length=1)
     source: str
     splits: dict[Literal["train", "val"], Kept]
     class_voxels: dict[Literal["train", "val"], list[int]]

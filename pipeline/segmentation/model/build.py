@@ -21,8 +21,14 @@ STD = 0.02
 
 def build_m4oe(config: "Config", seed: int) -> M4oE:
     """Build the model; each tensor draws from a stream of `seed` and its name, so it starts the same in any company."""
-    model = M4oE(config)
+    model = assemble(config)
     initialise(model, seed)
+    return model
+
+
+def assemble(config: "Config") -> M4oE:
+    """Build the model for tensors that come from a file: what its own hold says nothing."""
+    model = M4oE(config)
     for trunk in model.trunks.values():
         for _, block in trunk.blocks():
             use_pointwise(block)

@@ -27,11 +27,13 @@ def write_outputs(
 ) -> None:
     """Write the model, the history and, last, train.json, which has the model's md5 beside those of its inputs.
 
-    The model says whose it is, and carries its configuration, so that it can be used wherever it is copied to.
+    The model says whose it is, and carries its configuration and how scans are scaled for it, so that it can be used
+    wherever it is copied to.
     """
     head = {"variant": variant, "seed": seed}
     config = trainer.config.model_dump(mode="json", exclude_none=True)
-    whose = head | {"md5": lineage.md5, "data": lineage.data, "config": config}
+    intensity = {name: split.meta.intensity for name, split in trainer.train.items()}
+    whose = head | {"md5": lineage.md5, "data": lineage.data, "config": config, "intensity": intensity}
     save_model(folder / MODEL, whose, **trainer.models)
     write_text(folder / "history.csv", pd.DataFrame(trainer.history).to_csv(index=False, lineterminator="\n"))
     outcome = {

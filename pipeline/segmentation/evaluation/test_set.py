@@ -1,0 +1,113 @@
+"""The test of one model on the scans of one dataset, each on its own grid: what was found, and a few to look at."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.segmentation.data.cache import read_case
+from pipeline.segmentation.data.grid import ceiling
+from pipeline.segmentation.data.index import Case, Index
+from pipeline.segmentation.data.nifti import read_labels
+from pipeline.segmentation.deployed import Deployed
+from pipeline.segmentation.evaluation.inference import segment
+from pipeline.segmentation.evaluation.metrics import METRICS, case_metrics
+from pipeline.segmentation.evaluation.overlays import choose_overlays, overlay
+from pipeline.segmentation.evaluation.predictions import write_prediction
+
+Progress = Callable[[Sequence[Case]], Iterable[Case]]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Records of all cases in order of the index, which of them are shown, and what is shown, by kind and name."""
+
+    cases: list[dict[str, Any]]
+    overlays: list[dict[str, Any]]
+    arrays: dict[str, NDArray[np.uint8]]
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each metric for each organ, over the cases in which it is not absent, and over organs.
+
+        Keys are `dsc` and `<organ>/dsc`; and `missed` and `invented`, how often one was, in all.
+        """
+        records = [record for case in self.cases for record in case["organs"]]
+        values: dict[str, float] = {}
+        for metric in METRICS:
+            by_organ: dict[str, list[float]] = {}
+            for record in records:
+                if record["status"] != "absent":
+                    by_organ.setdefault(record["organ"], []).append(record[metric])
+            of_organs = {organ: fmean(scores) for organ, scores in by_organ.items()}
+            values[metric] = fmean(of_organs.values())
+            values |= {f"{organ}/{metric}": mean for organ, mean in of_organs.items()}
+        for status in ("missed", "invented"):
+            values[status] = sum(record["status"] == status for record in records)
+        return values
+
+
+def run_test(
+    deployed: Deployed,
+    index: Index,
+    folder: Path,
+    predictions: Path,
+    *,
+    nsd_mm: Mapping[str, float],
+    largest_component: bool,
+    batch_size: int,
+    device: torch.device,
+    progress: Progress = iter,
+) -> Tested:
+    """Segment every test scan of a dataset and measure it; one is in memory at a time.
+
+    `folder` holds the files of the `index`. What is found is written below `predictions`, a file a case, from where the
+    ones to be shown are read again. Raises PipelineError for a file that is not the one of the index.
+    """
+    dataset = deployed.datasets[index.dataset]
+    tested = {case.case: case for _, case in index.of_split("test")}
+    records = []
+    for case in progress(list(tested.values())):
+        scan, reference = read_case(folder, case, dataset)
+        found = segment(
+            deployed.model,
+            scan,
+            dataset,
+            size=deployed.size,
+            intensity=deployed.intensities[dataset.name],
+            device=device,
+            precision=deployed.precision,
+            batch_size=batch_size,
+            largest_component=largest_component,
+        )
+        write_prediction(_file(predictions, case), found, scan, dataset)
+        best = ceiling(reference, scan.spacing, deployed.size, dataset.num_classes)
+        records.append(
+            {
+                "case": case.case,
+                "patient": case.patient,
+                "shape": list(case.shape),
+                "spacing": list(case.spacing),
+                "ceiling": {o: None if isnan(d) else d for o, d in zip(dataset.organs, best, strict=True)},
+                "organs": case_metrics(reference, found, scan.spacing, dataset.organs, nsd_mm),
+            }
+        )
+    overlays, arrays = [], {}
+    for shown in choose_overlays(records):
+        case = tested[shown["case"]]
+        scan, reference = read_case(folder, case, dataset)
+        found = dataset.to_classes(read_labels(_file(predictions, case), scan))
+        place = dataset.organs.index(shown["organ"]) + 1 if shown["organ"] else None
+        slices, pictures = overlay(scan.voxels, reference, found, deployed.intensities[dataset.name], place)
+        overlays.append(shown | {"slices": slices, "spacing": list(case.spacing)})
+        arrays |= {f"{shown['kind']}/{name}": array for name, array in pictures.items()}
+    return Tested(records, overlays, arrays)
+
+
+def _file(folder: Path, case: Case) -> Path:
+    return folder / f"{case.case}.nii.gz"

@@ -1,0 +1,101 @@
+"""Stage `seg_evaluate`: test one variant and seed -> segmentation/evaluation/<variant>/<seed>.json and .npz.
+
+Predictions go to segmentation/predictions/<variant>/<seed>/<dataset>/<case>.nii.gz, where they are to be kept.
+"""
+
+import sys
+
+from pipeline.arguments import SEED, SEG_VARIANT, read_arguments
+from pipeline.command import run_command
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Segment the test scans of every dataset on their own grid, and measure every organ of every case in mm."""
+    variant, seed = read_arguments("segmentation.evaluate", __doc__, SEG_VARIANT, SEED)
+    params = load_params()
+    params.segmentation_variant(variant)
+    params.check_seed(seed)
+    section = params.segmentation
+
+    # Heavy imports wait until the parameters are known to be good.
+    import shutil
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from pipeline.atomic import appearing, try_places
+    from pipeline.compute import pick_device
+    from pipeline.digest import md5_file
+    from pipeline.evaluation.summary import write_summary
+    from pipeline.layout import SLICES, index_file, prediction_folder, segmentation_evaluation
+    from pipeline.segmentation.data.index import read_tested
+    from pipeline.segmentation.data.slices import read_meta
+    from pipeline.segmentation.deployed import load_trained
+    from pipeline.segmentation.evaluation.metrics import METRICS, tolerances
+    from pipeline.segmentation.evaluation.test_set import run_test
+    from pipeline.segmentation.role import read_role
+    from pipeline.segmentation.sources import find_set, scan_folder
+    from pipeline.tracking import tracked_run
+
+    path, kept = segmentation_evaluation(variant, seed), prediction_folder(variant, seed)
+    try_places(path, path.with_suffix(".npz"), kept.parent / "any")
+    device, role = pick_device(params.compute), read_role(variant)
+    deployed, training = load_trained(variant, seed, device)
+    indices = {name: read_tested(index_file(name), dataset) for name, dataset in deployed.datasets.items()}
+    options, md5 = section.evaluate, training["md5"]
+    records, arrays = {}, {}
+
+    with tracked_run(
+        "seg_evaluate",
+        f"{variant}-{seed}-test",
+        params.tracking,
+        tags={"variant": variant, "seed": str(seed)} | {f"md5.{name}": value for name, value in md5.items()},
+        parent_model_md5=md5["model"],
+    ) as run:
+        with appearing(kept) as predictions:
+            predictions.mkdir(parents=True)
+            for name, index in indices.items():
+                about, nsd_mm = find_set(section, name), tolerances(index.labelled_set.organs, options.nsd_mm)
+                run.log_dataset(name, index.source, md5_file(index_file(name)), "testing")
+                tested = run_test(
+                    deployed,
+                    index,
+                    scan_folder(section, name),
+                    predictions / name,
+                    nsd_mm=nsd_mm,
+                    largest_component=options.largest_component,
+                    batch_size=options.slice_batch,
+                    device=device,
+                    progress=partial(tqdm, desc=name, unit="case", disable=not sys.stderr.isatty()),
+                )
+                train = read_meta(SLICES / name).splits["train"]
+                records[name] = {
+                    "title": about.title,
+                    "modality": about.modality,
+                    "organs": list(about.organs),
+                    "licence": about.licence,
+                    "citation": about.citation,
+                    "source": index.source,
+                    "size": deployed.size,
+                    "nsd_mm": nsd_mm,
+                    "cases": tested.cases,
+                    "overlays": tested.overlays,
+                    "train": {"cases": train.cases, "slices": train.n},
+                    "findings": index.findings,
+                }
+                arrays |= {f"{name}/{key}": array for key, array in tested.arrays.items()}
+                means = tested.means()
+                run.log_metrics({f"test/{name}/{key}": value for key, value in means.items()}, dataset=name)
+                shown = ", ".join(f"{key.upper()} {means[key]:.4g}" for key in METRICS)
+                counts = ", ".join(f"{means[status]:.0f} organs {status}" for status in ("missed", "invented"))
+                print(f"{name}: {len(tested.cases)} cases, {shown} mm, {counts}", flush=True)
+            if not role.predictions:
+                shutil.rmtree(predictions)
+                predictions.mkdir()
+        head = {"variant": variant, "seed": seed, "main": role.main, "md5": md5}
+        write_summary(path, head | {"datasets": records}, arrays)
+
+
+if __name__ == "__main__":
+    run_command(main)
