@@ -5,8 +5,9 @@ from typing import Any
 from pipeline.model.routing import RANDOM, SHARED
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import Results
+from pipeline.reporting.settings import compare_settings, short_revision
 from pipeline.reporting.table import Cell, Table
-from pipeline.reporting.wording import count, listing, plain, plural
+from pipeline.reporting.wording import count, listing, plural
 
 
 def build(results: Results) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def facts(results: Results, revision: str) -> list[tuple[str, str]]:
         *data,
         ("Backbone", f"{results.configs[results.main].model.backbone} with {weights(results)}"),
         ("Seeds", ", ".join(map(str, results.seeds))),
-        ("Code revision", _short(revision)),
+        ("Code revision", short_revision(revision)),
     ]
 
 
@@ -89,12 +90,6 @@ def _moved(results: Results, variant: str, seed: int) -> str:
         return "the groups that MOSAIC has, and the same training again"
     places = "; ".join(f"{listing(titles)} in {group}" for group, titles in sorted(moved.items()))
     return f"{sum(map(len, moved.values()))} of {plural(len(results.datasets), 'dataset')} grouped anew, {places}"
-
-
-def _short(revision: str) -> str:
-    """Ten digits of a git hash, and what is said after it."""
-    digits, dash, state = revision.partition("-")
-    return digits[:10] + dash + state
 
 
 def _size(results: Results, name: str) -> str:
@@ -157,48 +152,14 @@ _SETTINGS = {
 
 def settings(results: Results) -> tuple[list[tuple[str, str]], Table | None]:
     """Settings that all variants share as (name, value), and a table of those that differ; None if none does."""
-    flat = {variant: _flatten(results, variant) for variant in results.variants}
-    keys = dict.fromkeys(key for tree in flat.values() for key in tree)
-    shared, columns = [], {}
-    for key in keys:
-        title = _SETTINGS.get(key, key)
-        values = [flat[variant].get(key, "not used") for variant in results.variants]
-        if len(set(values)) == 1:
-            shared.append((title, values[0]))
-        else:
-            columns[title] = values
-    differing = Table(
-        name="differing",
-        caption="Settings in which the variants differ.",
-        header=["Variant", *columns],
-        rows=[
-            [Cell(variant), *(Cell(values[row]) for values in columns.values())]
-            for row, variant in enumerate(results.variants)
-        ],
-        text_columns=tuple(range(1, len(columns) + 1)),
-    )
-    return shared, differing if columns else None
+    return compare_settings({variant: _tree(results, variant) for variant in results.variants}, _SETTINGS)
 
 
-def _flatten(results: Results, variant: str) -> dict[str, str]:
-    """Every setting of a configuration by dotted key, as text; a key added later shows up under its own name."""
+def _tree(results: Results, variant: str) -> dict[str, Any]:
+    """Every setting of a configuration; a key added later shows up under its own name."""
     tree = results.configs[variant].model_dump(exclude={"datasets"})
     named = {key: value for key, value in tree["routing"].items() if not isinstance(value, dict)}
-    tree["routing"] = named | {"sizes": _sizes(results, variant), "datasets": _routing(results, variant)}
-    return {key: _value(value) for key, value in _leaves(tree) if value is not None}
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    leaves = []
-    for key, value in tree.items():
-        leaves += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
-    return leaves
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return plain(value) if isinstance(value, int | float) else str(value)
+    return tree | {"routing": named | {"sizes": _sizes(results, variant), "datasets": _routing(results, variant)}}
 
 
 def _sizes(results: Results, variant: str) -> str:
