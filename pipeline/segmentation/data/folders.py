@@ -104,11 +104,9 @@ def _patterns(folder: Path, dataset: LabelledSet | None) -> tuple[str, str] | No
     if dataset is None or dataset.images is None or dataset.labels_at is None:
         return None
     names = _entries(folder)  # says what is wrong with the folder itself
-    if any(_by_pattern(folder, dataset.images, dataset.labels_at)) or not any(
-        images in names for images, _ in _FOLDERS
-    ):
-        return dataset.images, dataset.labels_at
-    return None
+    patterns = dataset.images, dataset.labels_at
+    usual = any(images in names for images, _ in _FOLDERS)
+    return patterns if any(_by_pattern(folder, *patterns)) or not usual else None
 
 
 def _layout(folder: Path, notes: list[str]) -> list[tuple[str, str]]:
@@ -222,9 +220,9 @@ def _listed(folder: Path, cases: set[str]) -> Iterator[str]:
     for entry in read_record(file, _Json, "fetch it again, or leave it out").training:
         image = entry.get("image") if isinstance(entry, dict) else None
         if isinstance(image, str) and not (folder / image).exists():
+            # The Decathlon's lists name by their case what nnU-Net calls by case and channel.
             stem = next((Path(image).name[: -len(end)] for end in SUFFIXES if image.endswith(end)), image)
-            # The Decathlon's lists name channels' images by their case.
-            if stem not in cases and _CHANNEL.sub("", stem) not in cases:
+            if stem not in cases:
                 yield f"{image}: {DATASET_JSON} lists it, but it is not there; fetch it"
 
 

@@ -104,7 +104,7 @@ def test_a_folder_with_nothing_of_the_set_says_so(tmp_path):
 
 
 def test_a_set_of_ones_own_says_how_its_files_are_called(tmp_path):
-    lay(tmp_path, "example_ct_sm.nii.gz", "example_seg.nii.gz", "scan-7-t1.nii.gz", "mask-7.nii.gz")
+    lay(tmp_path, "example_ct_sm.nii.gz", "example_seg.nii.gz", "scan-7-t1.nii.gz", "scan-7-t2.nii.gz", "mask-7.nii.gz")
     one = custom_set("mine", "ct", {"liver": 5}, images="example_ct_sm", labels_at="example_seg")
     (files,) = find_cases(tmp_path, one).cases
     assert (files.case, files.image, files.labels) == ("example_ct_sm", "example_ct_sm.nii.gz", "example_seg.nii.gz")
