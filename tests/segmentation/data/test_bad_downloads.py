@@ -327,6 +327,9 @@ def test_without_a_set_any_ids_will_do_and_are_counted(folder, monkeypatch, caps
     save(folder / LABELS, off(label_map(), 7))
     run(monkeypatch, folder)
     assert "labels: 1, 2, 7; not in every case: 7 1" in capsys.readouterr().out
+    save(folder / LABELS, off(label_map(np.int16), -1))
+    (line,) = check_folder(folder).problems
+    assert line.endswith("label -1 is negative; background is 0")
 
 
 def test_what_is_only_odd_is_said_and_accepted(folder, monkeypatch, capsys):
