@@ -35,8 +35,8 @@ ARRAYS = {"images": np.float16, "labels": np.uint8, "where": np.int32}
 class Recipe:
     """How scans become slices.
 
-    Of the slices that train, those without any organ are left out but for `empty_share` of them, drawn for each case
-    under `seed`, unless `slices` is `all`. Validation has all of its slices.
+    Of the slices that train, those without any organ are left out, but for as many as `empty_share` of those with one,
+    drawn for each case under `seed`; unless `slices` is `all`. Validation has all of its slices.
     """
 
     size: int
@@ -119,9 +119,9 @@ def _chosen(labels: NDArray[np.uint8], recipe: Recipe, *names: str) -> NDArray[n
     if recipe.slices == "all":
         return np.arange(len(labels))
     has = labels.any(axis=(1, 2))
-    empty = np.flatnonzero(~has)
+    full, empty = np.flatnonzero(has), np.flatnonzero(~has)
     order = torch.randperm(len(empty), generator=stream(recipe.seed, "empty slices", *names)).numpy()
-    return np.sort(np.concatenate([np.flatnonzero(has), empty[order[: round(recipe.empty_share * len(empty))]]]))
+    return np.sort(np.concatenate([full, empty[order[: round(recipe.empty_share * len(full))]]]))
 
 
 class _Rows:
