@@ -33,11 +33,11 @@ from pipeline.segmentation.datasets import LabelledSet
 Triple = tuple[float, float, float]
 Space = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]  # x, y, z in mm of each voxel
 
-FIELD = 344.0  # mm along x that a scan shows
-DEPTH = 0.75  # of the field, along y
-PLACE, SIZE = 6.0, 0.12  # how far organs stray from their place (mm) and from their size (share)
-WARP = 7.0  # mm by which space is bent, smoothly
-BUMPS = 0.25  # how far an organ's surface strays from an ellipsoid's
+FIELD = 288.0  # mm along x that a scan shows
+DEPTH = 0.875  # of the field, along y
+PLACE, SIZE = 3.0, 0.1  # how far organs stray from their place (mm) and from their size (share)
+WARP = 3.0  # mm by which space is bent, smoothly
+BUMPS = 0.15  # how far an organ's surface strays from an ellipsoid's
 NO_GALLBLADDER = 0.2  # of the patients
 MOST_TUMOURS = 3
 ABOVE_PELVIS = -58.0  # mm
@@ -53,29 +53,29 @@ class _Organ:
 
 # In the order in which they are painted: later ones cover earlier ones. A vessel is a long ellipsoid.
 _ANATOMY = {
-    "stomach": _Organ((-54, 36, 40), (44, 36, 40)),
-    "liver": _Organ((60, 10, 44), (70, 66, 48)),
-    "spleen": _Organ((-94, -34, 44), (32, 42, 42)),
-    "duodenum": _Organ((30, 24, -10), (21, 19, 30)),
-    "pancreas": _Organ((-10, 14, 4), (54, 17, 17)),
-    "right kidney": _Organ((60, -48, -12), (27, 25, 46)),
-    "left kidney": _Organ((-60, -48, -6), (27, 25, 46)),
-    "aorta": _Organ((-13, -38, -10), (13, 13, 400)),
-    "inferior vena cava": _Organ((17, -34, -10), (14, 13, 400)),
-    "right adrenal gland": _Organ((38, -40, 42), (14, 12, 17)),
-    "left adrenal gland": _Organ((-40, -40, 46), (14, 12, 17)),
-    "gallbladder": _Organ((50, 50, 10), (19, 22, 22)),
-    "oesophagus": _Organ((-4, -16, 90), (14, 13, 36)),
-    "bladder": _Organ((0, 32, -84), (38, 32, 26)),
-    "prostate or uterus": _Organ((0, -6, -94), (25, 20, 20)),
+    "stomach": _Organ((-54, 46, 40), (46, 48, 42)),
+    "liver": _Organ((58, 12, 44), (72, 82, 50)),
+    "spleen": _Organ((-92, -41, 44), (36, 55, 44)),
+    "duodenum": _Organ((30, 34, -12), (25, 28, 32)),
+    "pancreas": _Organ((-12, 19, 2), (56, 24, 20)),
+    "right kidney": _Organ((66, -55, -14), (33, 36, 48)),
+    "left kidney": _Organ((-66, -55, -8), (33, 36, 48)),
+    "aorta": _Organ((-17, -43, -10), (16, 19, 400)),
+    "inferior vena cava": _Organ((20, -41, -10), (17, 19, 400)),
+    "right adrenal gland": _Organ((46, -50, 44), (17, 18, 20)),
+    "left adrenal gland": _Organ((-48, -50, 46), (17, 18, 20)),
+    "gallbladder": _Organ((50, 65, 8), (22, 29, 24)),
+    "oesophagus": _Organ((-6, -10, 88), (18, 20, 38)),
+    "bladder": _Organ((0, 43, -84), (42, 43, 28)),
+    "prostate or uterus": _Organ((0, -5, -94), (28, 28, 22)),
 }
 _TUMOUR = "liver tumour"
 # Before any organ: tone, centre and half axes, layer upon layer.
 _GROUND = (
-    ("fat", _Organ((0, 0, 0), (154, 110, 400))),
-    ("muscle", _Organ((0, 0, 0), (142, 98, 400))),
-    ("fat", _Organ((0, 4, 0), (126, 84, 400))),
-    ("bone", _Organ((2, -72, 0), (24, 22, 400))),
+    ("fat", _Organ((0, 0, 0), (138, 122, 400))),
+    ("muscle", _Organ((0, 0, 0), (132, 115, 400))),
+    ("fat", _Organ((0, 4, 0), (122, 103, 400))),
+    ("bone", _Organ((2, -86, 0), (24, 26, 400))),
 )
 
 
@@ -102,21 +102,21 @@ def _tones(ground: tuple[float, float, float, float], organs: Sequence[float]) -
     return dict(zip(("air", "fat", "muscle", "bone", *_ANATOMY, _TUMOUR), (*ground, *organs), strict=True))
 
 
-# Of the stomach first, of tumours last.
-_HU = (35, 115, 135, 60, 90, 175, 175, 205, 155, 85, 85, 5, 45, 5, 50, 55)
-_T2 = (330, 430, 640, 300, 400, 720, 720, 120, 180, 330, 330, 980, 280, 990, 520, 600)
-_CE = (200, 640, 760, 260, 560, 850, 850, 980, 780, 480, 480, 120, 300, 150, 380, 390)
+# Of the stomach first, of tumours last; in HU, in T2, and with a contrast agent.
+_HU = (20, 100, 135, 45, 75, 190, 190, 230, 160, 110, 110, -20, 60, 0, 50, 50)
+_T2 = (270, 430, 620, 340, 500, 700, 700, 60, 140, 380, 380, 980, 220, 990, 540, 640)
+_CE = (180, 640, 900, 240, 480, 850, 850, 980, 780, 480, 480, 100, 290, 150, 380, 330)
 
 MODALITIES = {
-    "ct": _Modality("CT", 5, (1, 0.75), (-52, 103), "LAS", _tones((-1000, -100, 50, 350), _HU), 10, 12, 18),
+    "ct": _Modality("CT", 5, (1, 0.875), (-52, 103), "LAS", _tones((-1000, -100, 50, 350), _HU), 8, 8, 12),
     "mri": _Modality(
-        *("MRI", 6, (1, 0.75), (-112, 104), "LPS", _tones((10, 820, 220, 60), _T2), 35, 25, 28),
-        **{"gain": (0.6, 1.8), "bias": 0.25, "cropped": 0.35},
+        *("MRI", 6, (1, 0.875), (-112, 104), "LPS", _tones((10, 820, 220, 60), _T2), 25, 18, 22),
+        **{"gain": (0.6, 1.8), "bias": 0.15, "cropped": 0.35},
     ),
-    # Its voxels are shorter along y, by a seventh.
+    # Its voxels are shorter along y, by an eighth.
     "ce_mri": _Modality(
-        *("MRI", 8, (1, 0.875), (-36, 100), "RAS", _tones((10, 330, 300, 100), _CE), 35, 25, 30),
-        **{"gain": (0.3, 3), "bias": 0.3},
+        *("MRI", 8, (1, 1), (-36, 100), "RAS", _tones((10, 330, 300, 100), _CE), 25, 18, 25),
+        **{"gain": (0.3, 3), "bias": 0.2},
     ),
 }
 
@@ -177,7 +177,7 @@ def _place(rng: Generator, shape: Sequence[int], spacing: Triple, bottom: float)
     first = (-spacing[0] * (shape[0] - 1) / 2, -spacing[1] * (shape[1] - 1) / 2, bottom)
     axes = []
     for axis in range(3):
-        scale, shift = 1 + 0.08 * (2 * rng.random() - 1), 8 * (2 * rng.random() - 1)
+        scale, shift = 1 + 0.04 * (2 * rng.random() - 1), 4 * (2 * rng.random() - 1)
         along = (first[axis] + spacing[axis] * np.arange(shape[axis]) + shift) * scale
         straight = along.reshape([-1 if other == axis else 1 for other in range(3)])
         axes.append(straight + WARP * texture(rng, (4, 4, 3), shape))
@@ -210,7 +210,7 @@ def _paint(
         cover(name, _inside(space, centre, axes) * bumps)
         for _ in range(rng.integers(MOST_TUMOURS + 1) if name == "liver" else 0):
             within = [at + 0.5 * half * (2 * rng.random() - 1) for at, half in zip(centre, axes, strict=True)]
-            radius = 10 + 10 * rng.random()
+            radius = 14 + 12 * rng.random()
             # To a set without a label for it, a tumour is liver.
             cover(_TUMOUR, _inside(space, within, (radius,) * 3), _TUMOUR if _TUMOUR in class_of else "liver")
     return image, classes

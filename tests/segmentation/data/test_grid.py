@@ -86,6 +86,31 @@ def test_a_linear_ramp_stays_one_in_mm(shape, spacing, size, axis):
     assert np.abs(back - ramp)[known].max() < 1e-3 * spacing[axis]
 
 
+@pytest.mark.parametrize(("shape", "spacing", "size"), SHAPES)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_masks_lie_on_their_images(shape, spacing, size, axis):
+    x, y = _voxels(shape, spacing)
+    organ = np.hypot(x - 3 * spacing[0], y + 2 * spacing[1]) < 9 * spacing[0]
+    labels = np.repeat(organ[..., None].astype(np.uint8), 3, 2)
+    image, mask = to_grid(labels, spacing, size)[0], labels_to_grid(labels, spacing, size)[0]
+    along = _centres(Grid(shape, spacing, size))[axis]
+    pixel = Grid(shape, spacing, size).side_mm / size
+    assert (mask * along).sum() / mask.sum() == pytest.approx((image * along).sum() / image.sum(), abs=0.3 * pixel)
+    assert mask.sum() == pytest.approx(image.sum(), rel=0.1)
+
+
+def test_what_is_finer_than_a_pixel_is_averaged():
+    stripes = np.broadcast_to(np.arange(64) // 2 % 2, (64, 64))[..., None]
+    assert to_grid(stripes, (1, 1, 1), 16)[0, 2:-2, 2:-2] == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("spacing", [0.1, 0.3, 0.7, 0.78100001811, 1.1, 2.3])
+def test_the_longer_axis_fills_the_square_to_the_last_voxel(spacing):
+    for count in range(8, 80):
+        x, y = Grid((count, count - 3, 1), (spacing, spacing, 1), 32).axes
+        assert (x.side, y.side, x.padding, y.padding) == (count, count, (0, 0), (1, 2))
+
+
 def test_every_slice_stays_where_it_is():
     volume = np.broadcast_to(np.arange(7, dtype=np.int16), (20, 16, 7))
     slices = to_grid(np.ascontiguousarray(volume), (1, 1, 5), 20)
