@@ -1,4 +1,4 @@
-"""Describe a configuration without training it: parameters by component, tokens, FLOPs of a training step."""
+"""Describe a configuration without training it: parameters by component, and what computing takes."""
 
 import json
 from typing import Any
@@ -13,12 +13,19 @@ def main() -> None:
     """Print the description as a table or as JSON."""
     parser = Parser("describe", __doc__)
     parser.add_argument("--profile", help="describe params.yaml with profiles/<name>.yaml laid over it")
-    parser.add_argument("--variant", help="a name in ablation.variants; default: the first in ablation.run")
+    parser.add_argument(
+        "--task", choices=("classification", "segmentation"), default="classification", help="default: classification"
+    )
+    parser.add_argument("--variant", help="a name in the task's ablation.variants; default: the first in ablation.run")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     params = read_params(arguments.profile)
-    description = describe(params, arguments.variant or params.ablation.run[0])
-    print(json.dumps(description, indent=2) if arguments.json else as_table(description))
+    if arguments.task == "segmentation":
+        description, table = describe_segmentation(params, arguments.variant)
+    else:
+        description = describe(params, arguments.variant or params.ablation.run[0])
+        table = as_table(description)
+    print(json.dumps(description, indent=2) if arguments.json else table)
 
 
 def read_params(profile: str | None) -> Params:
@@ -29,6 +36,22 @@ def read_params(profile: str | None) -> Params:
     file = profile_file(profile)
     text = PARAMS_FILE.read_text(encoding="utf-8")
     return parse_params(overlay(text, read_profile(profile), str(file)), str(file))
+
+
+def describe_segmentation(params: Params, variant: str | None) -> tuple[dict[str, Any], str]:
+    """Return sizes and costs of a variant of segmentation, and the same as a table; no scan is needed for it.
+
+    Without a name it is the first that runs, or if none does the first there is.
+    """
+    from pipeline.segmentation import description
+    from pipeline.segmentation.config import resolve
+    from pipeline.segmentation.sources import find_set
+
+    section = params.segmentation
+    name = variant or next(iter((*section.ablation.run, *section.ablation.variants)))
+    sets = {each: find_set(section, each) for each in section.data.datasets}
+    described = description.describe(resolve(params, name, sets).for_seed(params.seeds[0]), name)
+    return described, description.as_table(described)
 
 
 def describe(params: Params, variant: str) -> dict[str, Any]:

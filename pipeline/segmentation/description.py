@@ -16,6 +16,7 @@ def describe(config: Config, variant: str) -> dict[str, Any]:
         model = M4oE(config)
     counts = model.parameter_counts()
     total = counts.pop("total")
+    del counts["trainable"]  # which is all
     # A dataset's classes are a few rows of the head, so one dataset stands for all.
     dataset, phases = next(iter(config.datasets)), ["experts", *(["gate"] if model.gates else [])]
     trained: dict[str, dict[str, int]] = {}
@@ -61,7 +62,7 @@ def as_table(description: dict[str, Any]) -> str:
         counts = sorted(set(description["trained_by_a_batch"][phase].values()))
         trained = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
         lines.append(
-            f"  {called[phase]}: {macs / 1e9:.2f} GMAC a slice, a training step of {description['batch_size']} "
-            f"{description['flops_per_step'][phase] / 1e12:.3f} TFLOP; a batch trains {trained} parameters"
+            f"  {called[phase]}: {macs / 1e9:.3g} GMAC a slice, a training step of {description['batch_size']} "
+            f"{description['flops_per_step'][phase] / 1e12:.3g} TFLOP; a batch trains {trained} parameters"
         )
     return "\n".join(lines)

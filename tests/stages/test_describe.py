@@ -12,7 +12,7 @@ from pipeline.config import resolve
 from pipeline.model.backbone import build_backbone
 from pipeline.model.mosaic import build_mosaic
 from pipeline.params import Params
-from stages.describe import as_table, describe
+from stages.describe import as_table, describe, describe_segmentation, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,3 +115,36 @@ def test_the_description_counts_what_is_trained(params):
     counts = model.parameter_counts()
     described = describe(params, "mosaic")
     assert described["components"] | {key: described[key] for key in ("trainable", "total")} == counts
+
+
+FULL_SIZE = {"dim": 96, "depths": (2, 2, 2, 2), "heads": (3, 6, 12, 24), "window": 7, "size": 224, "channels": 3}
+THREE = ("flare22", "atlas23", "amos22_mr")
+
+
+@pytest.mark.parametrize(
+    ("sets", "variant", "total"),
+    [
+        (THREE, None, 58_486_830),
+        (THREE, "hard", 58_474_116),
+        (THREE, "released", 60_432_132),
+        (THREE, "dense", 27_171_204),
+        (("flare22",), "m4oe", 27_169_380),
+    ],
+)
+def test_segmentation_at_full_size_is_described_with_the_published_counts(params, sets, variant, total):
+    tree = params.model_dump()
+    tree["segmentation"]["data"]["datasets"] = sets
+    tree["segmentation"]["model"] |= FULL_SIZE
+    description, table = describe_segmentation(Params.model_validate(tree), variant)
+    assert (description["variant"], description["total"]) == (variant or "m4oe", total)
+    assert table.startswith(f"{variant or 'm4oe'}, {len(sets)} dataset{'s' * (len(sets) > 1)}: flare22 (14 classes)")
+    assert f"{total:,}  100.00%" in table
+
+
+def test_a_task_is_asked_for_by_name(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["describe", "--task", "segmentation", "--variant", "hard", "--json"])
+    main()
+    assert json.loads(capsys.readouterr().out)["macs_per_slice"].keys() == {"experts"}
+    monkeypatch.setattr(sys, "argv", ["describe", "--task", "segmentation"])
+    main()
+    assert capsys.readouterr().out.startswith("m4oe, 3 datasets: ")

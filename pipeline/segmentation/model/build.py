@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.model.gate import Gate
 from pipeline.model.linear import use_pointwise
@@ -15,7 +15,7 @@ from pipeline.streams import stream
 if TYPE_CHECKING:
     from pipeline.segmentation.config import Config
 
-# As published. One over the root of the inputs, which is torch's, learned less on phantoms in the same steps.
+# As published. One over the root of the inputs, which is torch's, learned less inside of the trunk in the same steps.
 STD = 0.02
 
 
@@ -37,10 +37,13 @@ def assemble(config: "Config") -> M4oE:
 
 @torch.no_grad()
 def initialise(model: M4oE, seed: int) -> None:
-    """Fill every matrix, kernel and table of relative positions from a normal distribution; biases are zero.
+    """Fill every matrix and table of relative positions from a normal distribution; biases are zero.
 
-    Gates stay at the zero that they start from, norms at one.
+    What is a convolution in the public code, patches and heads, is uniform within one over the root of its inputs, as
+    there: at STD a mean DSC on toy organs of 0.59 after 150 steps was 0.44 (three seeds). Gates stay at the zero that
+    they start from, norms at one.
     """
+    edges = {*model.heads.modules(), *(trunk.patch_embed.proj for trunk in model.trunks.values())}
     gates = [module for module in model.modules() if isinstance(module, Gate)]
     still = {id(parameter) for gate in gates for parameter in gate.parameters()}
     for prefix, module in model.named_modules():
@@ -49,10 +52,17 @@ def initialise(model: M4oE, seed: int) -> None:
                 continue
             if name == "bias":
                 nn.init.zeros_(parameter)
-            elif isinstance(module, nn.Linear | nn.Conv2d | WindowAttention):
-                generator = stream(seed, "m4oe", f"{prefix}.{name}")
-                nn.init.trunc_normal_(parameter, std=STD, generator=generator)
+            elif module in edges:
+                _uniform(parameter, stream(seed, "m4oe", f"{prefix}.{name}"))
+            elif isinstance(module, nn.Linear | WindowAttention):
+                nn.init.trunc_normal_(parameter, std=STD, generator=stream(seed, "m4oe", f"{prefix}.{name}"))
     if isinstance(model.heads, UnionHead):
         # By organ, because one more dataset makes the matrix longer.
         for row, organ in zip(model.heads.union.weight, model.heads.classes, strict=True):
-            nn.init.trunc_normal_(row, std=STD, generator=stream(seed, "m4oe", "organ", organ))
+            _uniform(row[None], stream(seed, "m4oe", "organ", organ))
+
+
+def _uniform(weight: Tensor, generator: torch.Generator) -> None:
+    """Fill a weight [out, ...] within one over the root of its inputs."""
+    bound = weight[0].numel() ** -0.5
+    nn.init.uniform_(weight, -bound, bound, generator=generator)

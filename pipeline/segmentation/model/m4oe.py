@@ -112,7 +112,7 @@ class M4oE(nn.Module):
         """
         trunk_name, index = self._route_of[expert or self.config.experts.of[dataset]]
         trunk = self.trunks[trunk_name]
-        self.route.expert, self.route.gated = index, self.gated and expert is None and masked is None
+        self.route.expert, self.route.gated = index, self.gated and expert is None
         if trunk.drop_rates:
             set_kept(trunk.paths(), kept)
         x = trunk.embed(images[:, None].expand(-1, self.config.model.channels, -1, -1))

@@ -73,10 +73,14 @@ def test_weights_of_one_and_zeros_are_that_expert_to_the_bit(index):
 
 @pytest.mark.parametrize("kind", ["tokens", "image"])
 def test_a_mixture_is_the_sum_over_the_gates_weights(kind):
-    mlp, u = make_mlp(kind), tokens()
+    mlp, u = make_mlp(kind), tokens().requires_grad_()
     weights = mlp.gate(u).expand(2, 9, 3)
-    expected = torch.stack([expert(u) for expert in mlp.experts.values()], dim=-1)
-    torch.testing.assert_close(mlp(u), (expected * weights[:, :, None]).sum(dim=-1))
+    outputs = torch.stack([expert(u) for expert in mlp.experts.values()], dim=-1)
+    expected = (outputs * weights[:, :, None]).sum(dim=-1)
+    torch.testing.assert_close(mlp(u), expected)
+    # Also to the tokens, which reach it through the experts and through the gate.
+    gradients = [torch.autograd.grad(y.square().sum(), u)[0] for y in (mlp(u), expected)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_permuting_a_gates_rows_permutes_its_weights_and_with_the_experts_changes_nothing():

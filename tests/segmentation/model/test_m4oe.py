@@ -39,7 +39,7 @@ GATED = {"mix": "gated"}
 def test_full_models_have_the_published_numbers_of_parameters(datasets, experts, total):
     with torch.device("meta"):
         counts = M4oE(make_config(datasets, experts=experts, **FULL)).parameter_counts()
-    assert counts.pop("total") == total
+    assert counts.pop("total") == counts.pop("trainable") == total
     assert total == sum(counts.pop("experts").values()) + sum(counts.values())
 
 
@@ -174,13 +174,19 @@ def test_no_two_tensors_of_a_new_model_are_drawn_alike():
     assert len({tuple(values) for values in firsts}) == len(firsts)
 
 
-def test_a_new_model_has_weights_of_std_002_biases_of_zero_and_norms_of_one():
+def test_a_new_model_has_weights_of_std_002_biases_of_zero_and_norms_of_one_but_patches_and_heads_as_convolutions():
     model = build_m4oe(make_config(dim=32, heads=(1, 2)), seed=0)
+    edges = {"trunks.shared.patch_embed.proj.weight": 16, "heads.flare22.weight": 32, "heads.atlas23.weight": 32}
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             assert parameter.abs().max() == 0, name
         elif ".norm" in name:
             assert (parameter == 1).all(), name
+        elif name in edges:
+            bound = edges[name] ** -0.5
+            assert 0.9 * bound < parameter.abs().max() <= bound, name
+        elif name.startswith("heads."):
+            continue
         elif parameter.numel() > 1000:
             assert parameter.std().item() == pytest.approx(0.02, rel=0.1), name
             assert parameter.mean().item() == pytest.approx(0, abs=0.003), name
@@ -213,7 +219,13 @@ def test_branches_are_left_out_as_drawn_and_rows_of_a_split_batch_see_what_they_
         parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
     kept = model.draw_kept(4, torch.Generator().manual_seed(0))
     assert kept.shape == (4, 12)
-    assert set(kept[:, 2:].flatten().tolist()) > {0.0}
+    # Two branches a block, none of the first one's ever left out; what stays makes up for what does not.
+    shares = [1 - rate for rate in model.trunks["shared"].drop_rates]
+    assert all(
+        value in (0, pytest.approx(1 / s)) for row in kept.tolist() for value, s in zip(row, shares, strict=True)
+    )
+    assert (kept[:, :2] == 1).all()
+    assert (kept == 0).any()
     whole = model(images(4), "flare22", kept=kept)
     assert (whole - model(images(4), "flare22")).abs().max() > 0.01
     split = torch.cat([model(images(4)[rows], "flare22", kept=kept[rows]) for rows in (slice(1), slice(1, 4))])
