@@ -31,6 +31,7 @@ SEG_CONFIGS = Path("segmentation/configs")
 SEG_ROLES = Path("segmentation/roles")
 SEG_RESULTS = Path("segmentation/results")
 PREDICTIONS = Path("segmentation/predictions")
+SEG_REPORTS = REPORTS / "segmentation"
 
 
 def root() -> Path:

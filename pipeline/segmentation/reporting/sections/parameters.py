@@ -1,0 +1,68 @@
+"""Section: where the parameters are."""
+
+from typing import Any
+
+from pipeline.reporting.table import NONE, Cell, Table
+from pipeline.reporting.wording import count, short
+from pipeline.segmentation.reporting.records import Parameters
+from pipeline.segmentation.reporting.results import Results
+
+
+def build(results: Results) -> dict[str, Any]:
+    """Content of the section: the table, and each variant's components as (name, number, index of its colour)."""
+    parts = {variant: components(_of(results, variant)) for variant in results.variants}
+    names = list(dict.fromkeys(name for each in parts.values() for name in each))
+    bars = [(v, [(name, number, names.index(name) + 1) for name, number in each.items()]) for v, each in parts.items()]
+    largest = max(sum(each.values()) for each in parts.values())
+    return {"table": parameters_table(results), "bars": bars, "largest": largest, "names": names}
+
+
+def components(parameters: Parameters) -> dict[str, int]:
+    """Parameters by component, without those that are not there."""
+    table = {
+        "trunk": parameters.trunk,
+        "experts": sum(parameters.experts.values()),
+        "gates": parameters.gates,
+        "heads": parameters.heads,
+        "reconstruction": parameters.reconstruction,
+    }
+    return {name: number for name, number in table.items() if number}
+
+
+def _of(results: Results, variant: str) -> Parameters:
+    return results.runs[variant, results.seeds[0]].training.parameters
+
+
+def parameters_table(results: Results) -> Table:
+    """Rows: variants; columns: parameters by component, in total, and what one slice takes if that is known."""
+    found = {variant: _of(results, variant) for variant in results.variants}
+    names = list(dict.fromkeys(name for each in found.values() for name in components(each)))
+    known = {
+        title: attribute
+        for title, attribute in (("Active for one set", "active"), ("MAC for one slice", "macs"))
+        if any(getattr(each, attribute) is not None for each in found.values())
+    }
+    rows = []
+    for variant, each in found.items():
+        parts = components(each)
+        cells = [Cell(NONE if name not in parts else count(parts[name]), order=parts.get(name)) for name in names]
+        if "experts" in parts and len(each.experts) > 1:
+            own = ", ".join(f"{name} {short(number)}" for name, number in each.experts.items())
+            cells[names.index("experts")] = Cell(count(parts["experts"]), below=own, order=parts["experts"])
+        more = [getattr(each, attribute) for attribute in known.values()]
+        rows.append(
+            [
+                Cell(variant),
+                *cells,
+                Cell(count(each.total), order=each.total),
+                *(Cell(NONE if number is None else short(number), order=number) for number in more),
+            ]
+        )
+    return Table(
+        name="parameters",
+        caption=f"Parameters by component ({NONE}: the variant has none). With one MLP for all, that MLP is the only "
+        "expert.",
+        header=["Variant", *(name[0].upper() + name[1:] for name in names), "Total", *known],
+        rows=rows,
+        sortable=True,
+    )

@@ -1,0 +1,166 @@
+"""Section: what was run, on which files."""
+
+from typing import Any
+
+from pipeline.reporting.settings import compare_settings, short_revision
+from pipeline.reporting.table import Cell, Table
+from pipeline.reporting.wording import count, listing, plural
+from pipeline.segmentation.reporting.results import Results
+
+_TITLES = {
+    "model.dim": "Channels of the first stage",
+    "model.depths": "Blocks by stage",
+    "model.heads": "Attention heads by stage",
+    "model.window": "Window, tokens",
+    "model.patch": "Patch, px",
+    "model.size": "Slice, px",
+    "model.channels": "Input channels",
+    "model.drop_path": "Drop path",
+    "model.weights": "Starts from given weights",
+    "experts.routing": "Who shares an expert",
+    "experts.of": "Experts",
+    "experts.where": "Experts in",
+    "experts.mix": "Mixed by",
+    "experts.gate": "Gate looks at",
+    "experts.gate_start": "Gate starts",
+    "experts.gate_trains": "Gate's rounds train",
+    "experts.head": "Heads",
+    "experts.width": "Width of an expert, times its channels",
+    "train.pretrain_rounds": "Rounds of masked modelling",
+    "train.mask_ratio": "Masked share",
+    "train.expert_rounds": "Rounds of experts",
+    "train.gate_rounds": "Rounds with the gate",
+    "train.batch_size": "Batch size, slices",
+    "train.order": "Order of steps",
+    "train.tau": "Balance exponent",
+    "train.optimiser": "Optimiser",
+    "train.lr": "Learning rate, peak",
+    "train.schedule": "Schedule",
+    "train.warmup_rounds": "Warm-up, rounds",
+    "train.ce": "Weight of cross-entropy",
+    "train.dice": "Weight of Dice",
+    "train.dice_form": "Form of Dice",
+    "train.class_weight": "Exponent of class weights",
+    "train.augment.rotate": "Rotation, degrees, at most",
+    "train.augment.scale": "Scale, at most",
+    "train.augment.intensity": "Intensity, at most",
+    "train.augment.flip": "Mirrored",
+    "train.grad_clip": "Gradient norm, at most",
+    "train.weight_decay": "Weight decay",
+    "train.early_stopping_patience": "Patience, rounds",
+    "train.min_delta": "Smallest improvement",
+    "precision": "Precision",
+}
+
+
+def build(results: Results) -> dict[str, Any]:
+    """Content of the section."""
+    shared, differing = compare_settings({variant: _tree(results, variant) for variant in results.variants}, _TITLES)
+    return {
+        "shared": shared,
+        "differing": differing,
+        "regrouped": drawn(results),
+        "files": files_table(results),
+        "sources": data_table(results),
+        "licences": licences(results),
+    }
+
+
+def facts(results: Results, revision: str) -> list[tuple[str, str]]:
+    """What was run in a few (name, value)."""
+    training = results.main_run.training
+    weights = "random" if training.weights.random else training.weights.source
+    return [
+        ("Variants", ", ".join(results.variants)),
+        ("Sets", ", ".join(results.title(name) for name in results.datasets)),
+        ("Weights at the start", weights),
+        ("Seeds", ", ".join(map(str, results.seeds))),
+        ("Code revision", short_revision(revision)),
+    ]
+
+
+def _tree(results: Results, variant: str) -> dict[str, Any]:
+    tree = results.configs[variant].model_dump(exclude={"datasets"})
+    for key in ("depths", "heads"):
+        tree["model"][key] = ", ".join(map(str, tree["model"][key]))
+    experts = {key: value for key, value in tree["experts"].items() if key != "names"}
+    by_expert: dict[str, list[str]] = {}
+    for name, expert in experts["of"].items():
+        by_expert.setdefault(expert, []).append(name)
+    experts["of"] = "; ".join(f"{expert}: {', '.join(names)}" for expert, names in by_expert.items())
+    return tree | {"experts": experts}
+
+
+def drawn(results: Results) -> list[str]:
+    """For each variant that deals out experts at random: who shares one, seed by seed."""
+    said = []
+    for variant in results.variants:
+        if results.configs[variant].experts.routing != "random":
+            continue
+        for seed in results.seeds:
+            of = results.configs[variant].for_seed(seed).experts.of
+            groups = [[results.title(n) for n in of if of[n] == expert] for expert in dict.fromkeys(of.values())]
+            said.append(f"{variant}, seed {seed}: an expert each for {'; '.join(map(listing, groups))}.")
+    return said
+
+
+def licences(results: Results) -> str:
+    """Under which licence which of the scans are; generated ones are nobody's."""
+    told = [f"{each.title}: {each.licence or 'not said'}" for each in map(results.result, results.datasets)]
+    return f"Licences of scans and masks: {'; '.join(told)}."
+
+
+def data_table(results: Results) -> Table:
+    """Rows: sets; what they are, where from, and under which terms."""
+    rows = []
+    for name in results.datasets:
+        each = results.result(name)
+        cells = [
+            each.title,
+            each.source,
+            each.modality,
+            str(len(each.organs)),
+            count(each.train.cases),
+            count(each.train.slices),
+            count(len(each.cases)),
+            count(each.patients),
+            each.licence or "not said",
+            each.citation or "none",
+        ]
+        rows.append([Cell(text) for text in cells])
+    return Table(
+        name="sources",
+        caption="Sets: source, modality, annotated organs, scans and slices that trained, scans and patients that "
+        "test.",
+        header=["Set", "Source", "Modality", "Organs", "Train", "Slices", "Test", "Patients", "Licence", "Citation"],
+        rows=rows,
+        text_columns=(1, 2, 8, 9),
+    )
+
+
+def files_table(results: Results) -> Table:
+    """Rows: trainings; md5 of what went in and of what came out."""
+    kinds = ("config", "weights", "model")
+    rows = [
+        [Cell(f"{variant}, seed {seed}"), *(Cell(run.training.md5.get(kind, "none")) for kind in kinds)]
+        for (variant, seed), run in results.runs.items()
+    ]
+    return Table(
+        name="files",
+        caption="md5 of each training's configuration, weights to start from and trained model.",
+        header=["Variant", "Configuration", "Weights", "Model"],
+        rows=rows,
+        text_columns=(1, 2, 3),
+    )
+
+
+def trained_on(results: Results, dataset: str) -> str:
+    """Facts of a set in a line."""
+    each = results.result(dataset)
+    spacings = sorted({tuple(f"{side:.3g}" for side in case.spacing) for case in each.cases})
+    voxels = " x ".join(spacings[0]) + " mm" if len(spacings) == 1 else f"{len(spacings)} spacings"
+    return (
+        f"{each.modality}, {plural(len(each.organs), 'organ')}; trained on {plural(each.train.cases, 'scan')} "
+        f"({plural(each.train.slices, 'slice')}), tested on {plural(len(each.cases), 'scan')} of "
+        f"{plural(each.patients, 'patient')}; voxels of {voxels}"
+    )

@@ -1,0 +1,70 @@
+"""Stage `seg_report`: segmentation/results/ -> reports/segmentation/.
+
+index.html, <dataset>.html, ablation.md, ablation.tex, results.csv and summary.json; without any variant, index.html
+says that there is none.
+"""
+
+from pipeline.arguments import read_arguments
+from pipeline.command import run_command
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Render segmentation's report of the variants and seeds in params.yaml."""
+    read_arguments("segmentation.report", __doc__)
+    params = load_params()
+    section = params.segmentation
+
+    # Heavy imports wait until the parameters are known to be good.
+    import json
+
+    from pipeline.layout import SEG_REPORTS
+    from pipeline.reporting.wording import plural
+    from pipeline.segmentation.reporting.ablation import render_markdown
+    from pipeline.segmentation.reporting.latex import render_latex
+    from pipeline.segmentation.reporting.means import flat
+    from pipeline.segmentation.reporting.page import render_datasets, render_nothing, render_page
+    from pipeline.segmentation.reporting.results import load_results
+    from pipeline.segmentation.reporting.results_csv import results_csv
+    from pipeline.tracking import git_revision, tracked_run
+
+    revision = git_revision()
+    if not section.ablation.run:
+        _write({"index.html": render_nothing(revision), "summary.json": "{}\n"})
+        print(f"{SEG_REPORTS / 'index.html'}: no variant of segmentation runs")
+        return
+    results = load_results(
+        section.ablation.run, params.seeds, reasons=section.reasons(), analysed=section.ablation.analyse
+    )
+    means = flat(results)
+    what = {"variants": ", ".join(results.variants), "seeds": ", ".join(map(str, results.seeds))}
+    with tracked_run("seg_report", "seg_report", params.tracking, params=what, tags={"variant": results.main}) as run:
+        texts = {
+            "index.html": render_page(results, revision),
+            **{f"{name}.html": page for name, page in render_datasets(results, revision).items()},
+            "ablation.md": render_markdown(results, revision),
+            "ablation.tex": render_latex(results),
+            "results.csv": results_csv(results),
+            "summary.json": json.dumps(means, indent=2) + "\n",
+        }
+        _write(texts)
+        for name in texts:
+            run.log_artifact(SEG_REPORTS / name)
+        run.log_metrics({name: value for name, value in means.items() if value is not None})
+    print(f"{SEG_REPORTS / 'index.html'}: {', '.join(results.variants)} on {plural(len(results.datasets), 'set')}")
+
+
+def _write(texts: dict[str, str]) -> None:
+    """Write all files of the report or none, and take away those of sets that are there no more."""
+    from pipeline.atomic import write_texts
+    from pipeline.layout import SEG_REPORTS
+
+    # DVC leaves the last report where it is (`persist`), so that a failure costs nothing.
+    write_texts(SEG_REPORTS, texts)
+    for path in SEG_REPORTS.iterdir():
+        if path.is_file() and path.name not in texts:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    run_command(main)
