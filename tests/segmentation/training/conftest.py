@@ -32,6 +32,7 @@ def write_slices(folder, dataset, *, size=16, train=10, val=6, seed=0):
         splits[split] = {"n": n, "of": n, "cases": 2, "md5": md5}
         voxels[split] = np.bincount(labels.ravel(), minlength=dataset.num_classes).tolist()
     meta = {"dataset": folder.name, "form": dataset.form(), "size": size, "source": "made", "splits": splits}
+    meta |= {"intensity": {"window": [-1.0, 1.0]}}
     (folder / "meta.json").write_text(json.dumps(meta | {"class_voxels": voxels}))
 
 
