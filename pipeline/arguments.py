@@ -76,4 +76,4 @@ def read_arguments(stage: str, doc: str, *names: Name) -> list[Any]:
 def _of_dvc(stage: str) -> list[str]:
     """Return the parts of a matrix stage's key, which stand as `<file>:<stage>@<part>-<part>`, without the file."""
     own, _, key = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")
-    return key.split("-") if own == stage and key else []
+    return key.split("-") if own == stage.replace("segmentation.", "seg_") and key else []
