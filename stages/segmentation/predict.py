@@ -7,8 +7,6 @@ from pipeline.command import run_command
 from pipeline.errors import PipelineError, few
 from pipeline.params import load_params
 
-SLICES = 16  # through the model at once: a few hundred MB at 224 px
-
 
 def main() -> None:
     """Write a label map that lies on the scan voxel by voxel, and print the volume of each organ."""
@@ -19,7 +17,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: <image>_predicted.nii.gz, beside the image")
     parser.add_argument("--largest-component", action="store_true", help="keep only the largest piece of each organ")
     arguments = parser.parse_args()
-    compute = load_params().compute
+    params = load_params()
 
     # Heavy imports wait until the arguments are known to be good.
     from pipeline.atomic import try_places
@@ -36,7 +34,7 @@ def main() -> None:
         raise PipelineError(f"{out}: is the scan itself; say another file with --out")
     scan = read_image(image)
     try_places(out)
-    device = pick_device(compute)
+    device = pick_device(params.compute)
     trained = deployed.load_model(arguments.model, device)
     if arguments.dataset not in trained.datasets:
         raise PipelineError(
@@ -51,7 +49,7 @@ def main() -> None:
         intensity=trained.intensities[dataset.name],
         device=device,
         precision=trained.precision,
-        batch_size=SLICES,
+        batch_size=params.segmentation.evaluate.slice_batch,
         largest_component=arguments.largest_component,
     )
     write_prediction(out, classes, scan, dataset)

@@ -50,12 +50,12 @@ def monais(reference, prediction, spacing, nsd_mm):
     return {"dsc": float(monai.compute_dice(y_pred, y, **alone)), "nsd": float(nsd), "hd95": float(hd95)}
 
 
-def by_transform(reference, prediction, spacing):
+def by_transform(reference, prediction, spacing, percentile=95):
     """HD95 from distance transforms of the whole volume; its end is an end of organs too."""
     masks = [np.pad(mask, 1) for mask in (reference, prediction)]
     edges = [mask & ~ndimage.binary_erosion(mask) for mask in masks]
     there, back = (ndimage.distance_transform_edt(~edge, sampling=spacing) for edge in edges)
-    return max(np.percentile(there[edges[1]], 95), np.percentile(back[edges[0]], 95))
+    return max(np.percentile(there[edges[1]], percentile), np.percentile(back[edges[0]], percentile))
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
@@ -99,6 +99,15 @@ def test_hd95_is_that_of_a_distance_transform_however_near_the_surfaces_are(monk
     far = box((17, 20, 14), (0, 3), (0, 2), (0, 2)) | (blob(1) & box((17, 20, 14), (12, 17), (15, 20), (9, 14)))
     for spacing, (a, b) in itertools.product(SPACINGS, [(blob(1), blob(2)), (blob(4), far), (far, blob(4))]):
         assert of(a, b, spacing)["hd95"] == pytest.approx(by_transform(a, b, spacing), rel=1e-12)
+
+
+def test_the_few_voxels_that_are_far_do_not_change_hd95(monkeypatch):
+    for spacing, seed in itertools.product(SPACINGS, range(2, 6)):
+        a, b = blob(1), blob(seed)
+        expected = by_transform(a, b, spacing)
+        for percentile in (95, 95.5, 97, 99):
+            monkeypatch.setattr(surfaces, "NEAR", by_transform(a, b, spacing, percentile))
+            assert of(a, b, spacing)["hd95"] == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason=f"no {SHARED}, and MOSAIC_REAL_SCANS names no other")
