@@ -78,3 +78,8 @@ def test_records_are_json_and_come_back_as_they_were():
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["diagonal_mm"] == pytest.approx(math.hypot(10, 3.2, 20))
     assert json.loads(json.dumps(summary([record]), allow_nan=False)) == summary([record])
+
+
+def test_the_median_over_hits_is_one_and_forgets_misses():
+    found = [case_record(str(n), maps(2), maps(n), (1, 1, 1), ("liver",), 0.5) for n in (2, 3, 8, None)]
+    assert summary(found)["organs"]["liver"]["hd95_median_of_hits"] == 1.0
