@@ -4,6 +4,8 @@ Predictions go to segmentation/predictions/<variant>/<seed>/<dataset>/<case>.nii
 """
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from pipeline.arguments import SEED, SEG_VARIANT, read_arguments
 from pipeline.command import run_command
@@ -32,6 +34,7 @@ def main() -> None:
     from pipeline.segmentation.data.index import read_tested
     from pipeline.segmentation.data.slices import read_meta
     from pipeline.segmentation.deployed import load_trained
+    from pipeline.segmentation.evaluation.cases import summary
     from pipeline.segmentation.evaluation.metrics import METRICS, tolerances
     from pipeline.segmentation.evaluation.test_set import run_test
     from pipeline.segmentation.role import read_role
@@ -85,16 +88,24 @@ def main() -> None:
                     "findings": index.findings,
                 }
                 arrays |= {f"{name}/{key}": array for key, array in tested.arrays.items()}
-                means = tested.means()
-                run.log_metrics({f"test/{name}/{key}": value for key, value in means.items()}, dataset=name)
+                means = summary(tested.cases)
+                run.log_metrics(_values(name, means), dataset=name)
                 shown = ", ".join(f"{key.upper()} {means[key]:.4g}" for key in METRICS)
-                counts = ", ".join(f"{means[status]:.0f} organs {status}" for status in ("missed", "invented"))
-                print(f"{name}: {len(tested.cases)} cases, {shown} mm, {counts}", flush=True)
+                counts = ", ".join(f"{means['counts'][status]} {status}" for status in ("missed", "invented"))
+                print(f"{name}: {means['n']} cases, {shown} mm, organs {counts}", flush=True)
             if not role.predictions:
                 shutil.rmtree(predictions)
                 predictions.mkdir()
         head = {"variant": variant, "seed": seed, "main": role.main, "md5": md5}
         write_summary(path, head | {"datasets": records}, arrays)
+
+
+def _values(name: str, means: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return what MLflow gets of a dataset: means over organs and of each, and how often one was missed or invented."""
+    values = {f"test/{name}/{key}": means[key] for key in ("dsc", "nsd", "hd95")}
+    for organ, own in means["organs"].items():
+        values |= {f"test/{name}/{organ}/{key}": own[key] for key in ("dsc", "nsd", "hd95")}
+    return values | {f"test/{name}/{status}": means["counts"][status] for status in ("missed", "invented")}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from pipeline.segmentation.data.grid import ceiling
 from pipeline.segmentation.data.index import Case, Index
 from pipeline.segmentation.data.nifti import read_labels
 from pipeline.segmentation.deployed import Deployed
+from pipeline.segmentation.evaluation.cases import case_record
 from pipeline.segmentation.evaluation.inference import segment
-from pipeline.segmentation.evaluation.metrics import METRICS, case_metrics
 from pipeline.segmentation.evaluation.overlays import choose_overlays, overlay
 from pipeline.segmentation.evaluation.predictions import write_prediction
 
@@ -31,25 +30,6 @@ class Tested:
     cases: list[dict[str, Any]]
     overlays: list[dict[str, Any]]
     arrays: dict[str, NDArray[np.uint8]]
-
-    def means(self) -> dict[str, float]:
-        """Return the mean of each metric for each organ, over the cases in which it is not absent, and over organs.
-
-        Keys are `dsc` and `<organ>/dsc`; and `missed` and `invented`, how often one was, in all.
-        """
-        records = [record for case in self.cases for record in case["organs"]]
-        values: dict[str, float] = {}
-        for metric in METRICS:
-            by_organ: dict[str, list[float]] = {}
-            for record in records:
-                if record["status"] != "absent":
-                    by_organ.setdefault(record["organ"], []).append(record[metric])
-            of_organs = {organ: fmean(scores) for organ, scores in by_organ.items()}
-            values[metric] = fmean(of_organs.values())
-            values |= {f"{organ}/{metric}": mean for organ, mean in of_organs.items()}
-        for status in ("missed", "invented"):
-            values[status] = sum(record["status"] == status for record in records)
-        return values
 
 
 def run_test(
@@ -86,17 +66,10 @@ def run_test(
             largest_component=largest_component,
         )
         write_prediction(_file(predictions, case), found, scan, dataset)
+        record = case_record(case.case, reference, found, scan.spacing, dataset.organs, nsd_mm)
         best = ceiling(reference, scan.spacing, deployed.size, dataset.num_classes)
-        records.append(
-            {
-                "case": case.case,
-                "patient": case.patient,
-                "shape": list(case.shape),
-                "spacing": list(case.spacing),
-                "ceiling": {o: None if isnan(d) else d for o, d in zip(dataset.organs, best, strict=True)},
-                "organs": case_metrics(reference, found, scan.spacing, dataset.organs, nsd_mm),
-            }
-        )
+        of_grid = {o: None if isnan(d) else d for o, d in zip(dataset.organs, best, strict=True)}
+        records.append(record | {"patient": case.patient, "ceiling": of_grid})
     overlays, arrays = [], {}
     for shown in choose_overlays(records):
         case = tested[shown["case"]]
