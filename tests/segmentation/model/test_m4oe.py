@@ -143,6 +143,7 @@ def test_one_more_dataset_with_an_expert_changes_no_others_start(head):
     if head == "union":
         rows = [more.heads.classes.index(organ) for organ in few.heads.classes]
         assert torch.equal(few.heads.union.weight, more.heads.union.weight[rows])
+        assert few.heads.union.weight.abs().max() <= 8**-0.5
     else:
         assert {name for name in of_more if name not in few.trainable_state()} == {
             "heads.new.weight",
