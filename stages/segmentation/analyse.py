@@ -24,6 +24,7 @@ def main() -> None:
     # Heavy imports wait until it is known that there is something to do.
     from pipeline.atomic import try_places
     from pipeline.compute import pick_device
+    from pipeline.digest import md5_file
     from pipeline.layout import SLICES, segmentation_analysis
     from pipeline.segmentation.analysis.conflicts import conflicts
     from pipeline.segmentation.analysis.counterfactual import counterfactual
@@ -51,6 +52,8 @@ def main() -> None:
         tags={"variant": variant, "seed": str(seed)} | {f"md5.{name}": value for name, value in md5.items()},
         parent_model_md5=md5["model"],
     ) as run:
+        for name, split in validation.items():
+            run.log_dataset(name, split.meta.source, md5_file(SLICES / name / "meta.json"), "validation")
         results = {}
         analyses = (counterfactual, gate_weights, gate_maps, similarity, conflicts)
         for name, analyse in zip(ANALYSES, analyses, strict=True):

@@ -59,7 +59,7 @@ def gate_maps(subject: Subject) -> list[dict[str, Any]] | None:
         (batch,) = chosen.batches(consecutive(slice(best, best + 1), 1))
         with watching({layer: gates[layer] for layer in layers}) as watched:
             subject.run(name, batch.images)
-        image = ((batch.images[0].float() + 1) * 127.5).round().int().tolist()
+        image = ((batch.images[0].float() + 1) * 127.5).round().clamp(0, 255).int().tolist()
         for layer in layers:
             weights = watched.outputs[layer][0].double()
             side = math.isqrt(len(weights))
