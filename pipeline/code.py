@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from pipeline.digest import md5_file, md5_text
@@ -68,7 +69,8 @@ def _list(stage: str, todo: list[Path], root: Path) -> str:
     modules: set[Path] = set()
     while todo:
         module = todo.pop()
-        if module not in modules:
+        # What a module imports that decides nothing decides nothing by it either.
+        if module not in modules and _decides(module.relative_to(root).as_posix(), stage):
             modules.add(module)
             todo += _imported(module, root)
     files = modules | {file for module in modules for file in _beside(module)}
@@ -84,21 +86,30 @@ def _decides(name: str, stage: str) -> bool:
 
 def _imported(module: Path, root: Path) -> Iterator[Path]:
     """Yield the project's modules that one imports, wherever in it, but for what only types need."""
-    tree = ast.parse(module.read_text(encoding="utf-8"))
+    for name, parts in _imports(module.read_text(encoding="utf-8")):
+        folder = root.joinpath(*name.split("."))
+        for candidate in (folder, *(folder / part for part in parts)):
+            file = candidate.with_suffix(".py")
+            own = root / OWN in file.parents and root / OWN not in module.parents
+            if file.is_file() and not own:
+                yield file
+
+
+@cache  # most modules are those of many stages
+def _imports(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return what a module imports from where, wherever in it, but for what only types need."""
+    tree = ast.parse(text)
     for_types = {
         inner
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node not in for_types:
-            folder = root.joinpath(*node.module.split("."))
-            for candidate in (folder, *(folder / alias.name for alias in node.names)):
-                file = candidate.with_suffix(".py")
-                own = root / OWN in file.parents and root / OWN not in module.parents
-                if file.is_file() and not own:
-                    yield file
+    return tuple(
+        (node.module, tuple(alias.name for alias in node.names))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node not in for_types
+    )
 
 
 def _beside(module: Path) -> Iterator[Path]:
