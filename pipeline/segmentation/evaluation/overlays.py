@@ -25,7 +25,7 @@ def choose_overlays(cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         scores[case["case"]] = fmean(defined.values())
         for organ, dsc in defined.items():
             by_organ.setdefault(organ, {})[case["case"]] = dsc
-    hardest = min(by_organ, key=lambda organ: (fmean(sorted(by_organ[organ].values())), organ))
+    hardest = min(by_organ, key=lambda organ: (fmean(by_organ[organ].values()), organ))
     ranked, ranked_for_it = _ranked(scores), _ranked(by_organ[hardest])
     chosen = {"best": ranked[-1], "median": ranked[(len(ranked) - 1) // 2], "worst": ranked[0]}
     shown = [{"kind": kind, "case": case, "organ": None, "dsc": scores[case]} for kind, case in chosen.items()]

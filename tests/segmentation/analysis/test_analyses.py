@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.data.batches import Batch
 from pipeline.segmentation.analysis.conflicts import conflicts
 from pipeline.segmentation.analysis.counterfactual import counterfactual
 from pipeline.segmentation.analysis.gates import gate_maps, gate_weights
 from pipeline.segmentation.analysis.outputs import summarise
 from pipeline.segmentation.analysis.similarity import similarity
+from pipeline.segmentation.analysis.subject import Chosen
 from pipeline.segmentation.training.losses import class_weights, segmentation_loss
 from tests.segmentation.analysis.conftest import NAMES, all_of
 
@@ -116,7 +118,7 @@ def test_equal_experts_are_alike_and_scaled_ones_too_others_are_not(make_subject
 
 @pytest.mark.parametrize(("experts", "shared"), [({}, "trunk"), ({"routing": "shared"}, "all"), (GATED, "gates")])
 def test_conflicts_are_cosines_of_gradients_of_what_every_set_trains(make_subject, experts, shared):
-    subject = make_subject(experts=experts, train={"batch_size": 8})
+    subject = make_subject(experts=experts, train={"batch_size": 8}, limit=5)
     model = subject.model
     names = [name for name, _ in model.named_parameters() if not name.startswith("heads.")]
     if shared == "trunk":
@@ -138,7 +140,7 @@ def test_conflicts_are_cosines_of_gradients_of_what_every_set_trains(make_subjec
             model.zero_grad()
             loss.backward()
             own = dict(model.named_parameters())
-            total = total + torch.cat([own[each].grad.flatten() for each in names]).double() / 2
+            total = total + torch.cat([own[each].grad.flatten() for each in names]).double() * len(images[start::2])
         gradients.append(total)
     model.zero_grad()
     expected = [[float(torch.cosine_similarity(a, b, dim=0)) for b in gradients] for a in gradients]
@@ -190,6 +192,24 @@ def _numbers(tree):
     if isinstance(tree, list):
         return [number for value in tree for number in _numbers(value)]
     return [tree] if isinstance(tree, float) and not math.isnan(tree) else []
+
+
+class Stub:
+    """A split of ten slices, of which the odd ones have an organ."""
+
+    device, where = torch.device("cpu"), np.stack([np.zeros(10, int), np.arange(10)], axis=1)
+
+    def __len__(self):
+        return 10
+
+    def batches(self, positions, order=None):
+        labels = (torch.arange(10) % 2)[:, None, None].expand(10, 4, 4)
+        return (Batch(labels, labels[taken]) for taken in positions)
+
+
+def test_slices_without_an_organ_are_left_out():
+    assert Chosen.choose(Stub(), 3).where[:, 1].tolist() == [1, 5, 9]
+    assert Chosen.choose(Stub(), 9).where[:, 1].tolist() == [1, 3, 5, 7, 9]
 
 
 def test_slices_with_an_organ_are_chosen_evenly_and_the_same_each_time(make_subject):
