@@ -45,7 +45,7 @@ def main() -> None:
     what = {"variants": ", ".join(results.variants), "seeds": ", ".join(map(str, results.seeds))}
     with tracked_run("report", "report", params.tracking, params=what, tags={"variant": results.main}) as run:
         texts = {
-            "index.html": render_page(results, revision),
+            "index.html": render_page(results, revision, segmentation=bool(params.segmentation.ablation.run)),
             "ablation.md": render_markdown(results, revision),
             "ablation.tex": render_latex(results),
             "results.csv": results_csv(results),

@@ -53,8 +53,11 @@ SECTIONS = (
 )
 
 
-def render_page(results: Results, revision: str) -> str:
-    """Return index.html: the same text for the same results and code revision."""
+def render_page(results: Results, revision: str, *, segmentation: bool = False) -> str:
+    """Return index.html: the same text for the same results and code revision.
+
+    It leads to the report of `segmentation`, if there is to be one.
+    """
     sections = []
     for module, heading in SECTIONS:
         content = module.build(results)
@@ -64,7 +67,11 @@ def render_page(results: Results, revision: str) -> str:
         "page.html",
         results,
         contents=[(name, heading) for name, heading, _ in sections],
-        pages=[(f"specialists/{name}.html", f"Specialist {name}") for name in results.groups],
+        pages=[
+            *((f"specialists/{name}.html", f"Specialist {name}") for name in results.groups),
+            *([("segmentation/index.html", "Segmentation")] if segmentation else []),
+        ],
+        segmentation=segmentation,
         facts=setup.facts(results, revision),
         revision=revision,
         sections=sections,

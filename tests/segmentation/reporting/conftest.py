@@ -254,3 +254,8 @@ class Inputs:
 @pytest.fixture
 def inputs(tmp_path):
     return Inputs(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_inputs():
+    return Inputs

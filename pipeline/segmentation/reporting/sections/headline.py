@@ -11,6 +11,7 @@ from pipeline.segmentation.evaluation.statistics import Comparison
 from pipeline.segmentation.reporting.means import Mean, mean_over
 from pipeline.segmentation.reporting.origin import describe_origin
 from pipeline.segmentation.reporting.results import TESTED, TITLES, Results
+from pipeline.segmentation.reporting.sections.setup import modality
 from pipeline.segmentation.reporting.sentences import (
     FEW,
     compared,
@@ -89,7 +90,7 @@ def describe_run(results: Results) -> str:
     """Say in a sentence what was trained on what."""
     config = results.configs[results.main]
     sets = [
-        f"{each.title} ({each.modality}, {plural(len(each.organs), 'organ')})"
+        f"{each.title} ({modality(each.modality)}, {plural(len(each.organs), 'organ')})"
         for each in map(results.result, results.datasets)
     ]
     rounds = config.train.pretrain_rounds + config.train.expert_rounds + config.train.gate_rounds

@@ -118,7 +118,7 @@ def data_table(results: Results) -> Table:
         cells = [
             each.title,
             each.source,
-            each.modality,
+            modality(each.modality),
             str(len(each.organs)),
             count(each.train.cases),
             count(each.train.slices),
@@ -154,13 +154,18 @@ def files_table(results: Results) -> Table:
     )
 
 
+def modality(name: str) -> str:
+    """'ce_mri' -> 'CE-MRI'."""
+    return name.replace("_", "-").upper()
+
+
 def trained_on(results: Results, dataset: str) -> str:
     """Facts of a set in a line."""
     each = results.result(dataset)
     spacings = sorted({tuple(f"{side:.3g}" for side in case.spacing) for case in each.cases})
     voxels = " x ".join(spacings[0]) + " mm" if len(spacings) == 1 else f"{len(spacings)} spacings"
     return (
-        f"{each.modality}, {plural(len(each.organs), 'organ')}; trained on {plural(each.train.cases, 'scan')} "
-        f"({plural(each.train.slices, 'slice')}), tested on {plural(len(each.cases), 'scan')} of "
-        f"{plural(each.patients, 'patient')}; voxels of {voxels}"
+        f"{modality(each.modality)}, {plural(len(each.organs), 'organ')}; trained on "
+        f"{plural(each.train.cases, 'scan')} ({plural(each.train.slices, 'slice')}), tested on "
+        f"{plural(len(each.cases), 'scan')} of {plural(each.patients, 'patient')}; voxels of {voxels}"
     )
