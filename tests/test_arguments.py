@@ -12,7 +12,9 @@ from pipeline.arguments import DATASET, SEED, SPECIALIST, VARIANT, read_argument
 from pipeline.errors import PipelineError
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
+COMMANDS = sorted(
+    ".".join(path.relative_to(ROOT / "stages").with_suffix("").parts) for path in (ROOT / "stages").rglob("[a-z]*.py")
+)
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
@@ -33,7 +35,7 @@ def refused(*names) -> str:
 
 
 def test_every_stage_is_a_command():
-    assert set(STAGES) <= set(COMMANDS)
+    assert {stage.replace("seg_", "segmentation.") for stage in STAGES} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -151,7 +153,7 @@ def test_a_wrong_number_of_arguments_is_one_line_with_the_usage(monkeypatch, arg
 
 def test_no_command_of_dvc_yaml_holds_a_name_out_of_params_yaml():
     for stage, definition in STAGES.items():
-        assert definition["cmd"] == f"python -m stages.{stage}"
+        assert definition["cmd"] == f"python -m stages.{stage.replace('seg_', 'segmentation.')}"
 
 
 def test_the_check_comes_before_whatever_works_on_a_name():

@@ -40,7 +40,7 @@ def test_every_stage_depends_on_its_code_and_on_no_other():
     assert PIPELINE["code"]["outs"] == [f"code/{stage}.txt" for stage in STAGES]
     assert PIPELINE["code"]["deps"] == [".cache/checked", "pipeline", "stages"]
     for stage in STAGES:
-        assert f"python -m stages.{stage}" in PIPELINE[stage]["cmd"]
+        assert PIPELINE[stage]["cmd"] == f"python -m stages.{stage.replace('seg_', 'segmentation.')}"
         of_code = [path for path in PIPELINE[stage]["deps"] if path.startswith(("code", "pipeline", "stages"))]
         assert of_code == [f"code/{stage}.txt"]
 
@@ -56,7 +56,10 @@ def test_every_stage_depends_on_its_code_and_on_no_other():
         ("pipeline/data/own/dicom.py", {"declare"}),
         ("pipeline/own.py", {"declare", "configure"}),
         ("pipeline/model/bottleneck.py", {"tune", "train", *OF_A_MODEL}),
-        ("pipeline/training/schedule.py", {"tune", "train"}),
+        ("pipeline/training/schedule.py", {"tune", "train", "seg_train"}),
+        ("pipeline/segmentation/model/m4oe.py", {"seg_weights", "seg_train", "seg_evaluate", "seg_analyse"}),
+        ("pipeline/segmentation/data/nifti.py", {"seg_index", "seg_cache", "seg_configure", "seg_evaluate"}),
+        ("pipeline/segmentation/params.py", set()),
         ("pipeline/evaluation/brier.py", {"evaluate"}),
         ("pipeline/evaluation/metrics.py", {"tune", "train", *OF_A_MODEL, "report"}),
         ("pipeline/evaluation/head.py", {"transfer"}),
@@ -64,7 +67,7 @@ def test_every_stage_depends_on_its_code_and_on_no_other():
         ("pipeline/candidates.py", {"configure", "tune"}),
         ("pipeline/params.py", {"declare", "configure"}),  # what counts of it is in the configurations
         ("pipeline/lineage.py", OF_A_MODEL),
-        ("pipeline/reporting/templates/style.css", {"report"}),
+        ("pipeline/reporting/templates/style.css", {"report", "seg_report"}),
         ("pipeline/tracking/store.py", set()),
         ("pipeline/command.py", set()),
         ("stages/describe.py", set()),
@@ -91,6 +94,16 @@ def test_the_digest_of_what_reads_own_files_is_of_all_that_decides_what_they_bec
     path = copy / file
     path.write_text(path.read_text() + "\n", encoding="utf-8")
     assert (own_digest(copy) != before) == another
+
+
+def test_no_task_depends_on_the_code_of_the_other():
+    own = ("pipeline/model/mosaic.py", "pipeline/training/trainer.py", "pipeline/reporting/page.py")
+    for stage in STAGES:
+        listed = list_code(stage)
+        if stage.startswith("seg_"):
+            assert not [file for file in own if file in listed], stage
+        else:
+            assert "pipeline/segmentation" not in listed, stage
 
 
 def test_what_only_types_need_decides_nothing(copy):

@@ -24,7 +24,7 @@ TREE = yaml.safe_load(PARAMS)
 def leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """All values that `-S` can set, by dotted key: those of variants have dots in their own keys."""
     for key, value in tree.items():
-        if path + key == "ablation.variants":
+        if path + key in ("ablation.variants", "segmentation.ablation.variants"):
             continue
         if isinstance(value, dict) and path + key != "ablation.tune.grid":
             yield from leaves(value, f"{path}{key}.")
