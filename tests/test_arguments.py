@@ -56,7 +56,7 @@ def test_help_says_what_a_stage_does_and_where_it_writes(monkeypatch, capsys, tm
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_waits_for_no_heavy_import(command):
     heavy = {"torch", "torchvision", "timm", "mlflow", "pandas", "scipy", "safetensors", "matplotlib", "requests"}
-    todo, seen = [ROOT / f"stages/{command}.py"], set()
+    todo, seen = [ROOT / "stages" / f"{command.replace('.', '/')}.py"], set()
     while todo:
         path = todo.pop()
         if path in seen:
