@@ -1,6 +1,7 @@
 """Contours, marks and scale bar on slices of scans."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,8 +114,9 @@ def test_what_was_missed_and_what_was_invented_is_said_and_drawn_apart():
 
 
 def test_pictures_are_made_smaller_until_they_fit():
-    noise = np.random.default_rng(0).integers(0, 3, (3, 300, 300)).astype(np.uint8)
-    large = {"one": [overlay(noise), overlay(noise, kind="best")]}
+    noise = np.random.default_rng(0).integers(0, 256, (3, 300, 300)).astype(np.uint8)
+    classes = patch((300, 300), (slice(10, 290), slice(10, 290)), count=3)
+    large = {"one": [replace(overlay(classes, kind=kind), image=noise) for kind in ("worst", "best")]}
     organs = {"one": ORGANS}
     whole = draw_all(large, organs, budget=10**9)
     size = sum(len(part) for picture in whole["one"] for part in picture.slices)
