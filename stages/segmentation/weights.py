@@ -2,8 +2,6 @@
 
 import json
 
-from safetensors.numpy import save
-
 from pipeline.arguments import read_arguments
 from pipeline.atomic import atomic
 from pipeline.command import run_command
@@ -20,6 +18,8 @@ def main() -> None:
 
     if model.weights is None:
         # Without torch, whose import takes longer than all of this.
+        from safetensors.numpy import save
+
         with atomic(SWIN) as temporary:
             temporary.write_bytes(save({}, {PROVENANCE: json.dumps({"source": "random"})}))
         print(f"{SWIN}: none, each training starts from random ones")
