@@ -33,6 +33,9 @@ VARIANT_GROUPS = ("model.", "experts.", "train.")
 # The key of a variant that is no override: its reason.
 WHY = "why"
 
+# Hidden width of a Swin Transformer's MLPs, as a multiple of its channels.
+SWIN_WIDTH = 4
+
 Share = Annotated[Number, Field(gt=0, lt=1)]
 
 
@@ -238,6 +241,10 @@ class Segmentation(Section):
         if line := self.model.clash():
             return f"model.{line}"
         train, experts = self.train, self.experts
+        if self.model.weights and experts.width != SWIN_WIDTH:
+            return (
+                f"experts.width: {experts.width}, but model.weights has MLPs {SWIN_WIDTH} times as wide as their input"
+            )
         gated = experts.mix == "gated" and experts.routing not in ("shared", "single")
         if train.expert_rounds + (train.gate_rounds if gated else 0) == 0:
             return "train.expert_rounds: 0, and no round with a gate: nothing would be segmented"

@@ -35,7 +35,7 @@ def main() -> None:
         folder,
         dataset,
         splitter(section, name),
-        source=f"phantoms of {dataset.title}" if section.data.source == "phantom" else dataset.title,
+        source=section.data.source,
         case_limit=section.data.case_limit,
         progress=lambda cases: tqdm(cases, desc=name, unit="case", disable=not sys.stderr.isatty()),
     )

@@ -47,6 +47,10 @@ def parse(changes):
         ({"experts/gate": "token"}, "segmentation.experts.gate = 'token'"),
         ({"train/ce": 0.0, "train/dice": 0.0}, "segmentation.train.ce: 0, and so is dice"),
         ({"train/expert_rounds": 0, "train/gate_rounds": 0}, "segmentation.train.expert_rounds: 0"),
+        (
+            {"model/weights": "swin.pth", "experts/width": 2},
+            "segmentation.experts.width: 2, but model.weights",
+        ),
         ({"train/warmup_rounds": 9}, "segmentation.train.warmup_rounds: 9 must be at most the 4 rounds"),
         ({"train/patience": 3}, "segmentation.train.patience: unknown key"),
         ({"ablation/run": ["m4o"]}, "segmentation.ablation.run: 'm4o' is not one of segmentation.ablation.variants"),
