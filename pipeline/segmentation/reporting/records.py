@@ -77,7 +77,7 @@ class DatasetResult(Record):
     organs: list[str] = Field(min_length=1)
     licence: str
     citation: str
-    source: str
+    source: Literal["phantom", "folder"]  # what is generated must never be taken for scans
     size: Count
     nsd_mm: dict[str, Positive]
     cases: list[CaseResult] = Field(min_length=1)

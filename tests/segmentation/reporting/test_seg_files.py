@@ -56,6 +56,7 @@ CASES = [
     (EVALUATION, change("md5", "model", value="other"), "of another model than train.json speaks of"),
     (EVALUATION, change("datasets", "three", value={}), "datasets.three"),
     (EVALUATION, change("datasets", "one", "organs", value=["liver"]), "case one_000: not of the set's organs"),
+    (EVALUATION, change("datasets", "one", "source", value="phantoms of one"), "datasets.one.source"),
     (EVALUATION, change(*FIRST, "case", value="one_001"), "case one_001 is there twice"),
     (EVALUATION, change(*FIRST, "spacing", value=[1.0, 0.0, 1.0]), "spacing"),
     (EVALUATION, change(*ORGAN, "dsc", value=1.5), "dsc = 1.5"),
