@@ -44,6 +44,9 @@ def repository(tmp_path_factory) -> Repository:
 def put(repository: Repository, datasets: list, run: list, seeds: list) -> None:
     tree = COMMITTED | {"data": COMMITTED["data"] | {"datasets": datasets}, "seeds": seeds}
     tree["ablation"] = COMMITTED["ablation"] | {"run": run, "analyse": []}
+    # Without segmentation: of such a seed DVC finds outputs of two of its stages to be the same, and runs nothing.
+    section = COMMITTED["segmentation"]
+    tree["segmentation"] = section | {"ablation": section["ablation"] | {"run": [], "analyse": []}}
     tree["ablation"]["variants"] = tree["ablation"]["variants"] | {name: {"why": "any"} for name in run}
     (repository.folder / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     (repository.folder / HARMED).write_text("here")
