@@ -29,20 +29,17 @@ from pipeline.fields import (
     Threads,
     VariantName,
     WholeNumber,
-    breaks,
     distinct,
     written_as,
 )
 from pipeline.own import Letter, Own
 from pipeline.segmentation import params as segmentation
+from pipeline.variants import Variants
 
 PARAMS_FILE = Path("params.yaml")
 
 # The groups a variant may override. Data, seeds and compute are common to all variants of a comparison.
 VARIANT_GROUPS = ("model.", "backbone.", "tokenizer_3d.", "adapter.", "train.", "ema.", "compute.precision")
-
-# The key of a variant that is no override: its reason.
-WHY = "why"
 
 # What the validation score means: candidates that differ in it could not be compared.
 SCORE_KEYS = ("train.monitor", "train.grade_tolerance")
@@ -317,28 +314,14 @@ class Tune(Section):
         return self
 
 
-class Ablation(Section):
+class Ablation(Variants):
     """Which variants exist, which of them run, and which of those are analysed or tuned."""
 
     run: tuple[str, ...] = Field(min_length=1)
-    analyse: tuple[str, ...]
-    analyse_cases: Count
     tune: Tune
-    variants: dict[VariantName, dict[str, Any]]
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        distinct("run", self.run)
-        distinct("analyse", self.analyse)
-        for key, names in (("run", self.run), ("analyse", self.analyse), ("tune.variants", self.tune.variants)):
-            for name in names:
-                if name not in self.variants:
-                    raise ValueError(f"{key}: '{name}' is not one of ablation.variants: {', '.join(self.variants)}")
-        for name, overrides in self.variants.items():
-            why = overrides.get(WHY)
-            if not isinstance(why, str) or not why.strip() or breaks(why.strip()):
-                raise ValueError(f"variants: {name}: {WHY}: say in one line what the variant is for")
-        return self
+    def _lists(self) -> dict[str, tuple[str, ...]]:
+        return super()._lists() | {"tune.variants": self.tune.variants}
 
 
 class Report(Section):
@@ -449,10 +432,6 @@ class Params(Section):
         """Whether no dataset trains what another one uses."""
         return self.adapter.routing == "per_dataset" and self.backbone.frozen
 
-    def reasons(self) -> dict[str, str]:
-        """Return what each variant is for, one line each."""
-        return {name: overrides[WHY].strip() for name, overrides in self.ablation.variants.items()}
-
     def variant(self, name: str, where: str = str(PARAMS_FILE), values: Mapping[str, Any] | None = None) -> "Params":
         """Return what variant `name` runs with: `overridden`, whose arguments and errors these are too.
 
@@ -483,7 +462,7 @@ class Params(Section):
         if values is not None:
             here = f"{where}: ablation.tune.grid: {name}"
         tree = self.model_dump()
-        for key, value in (self._overrides(name) | dict(values or {})).items():
+        for key, value in (self.ablation.overrides(name) | dict(values or {})).items():
             if not key.startswith(VARIANT_GROUPS):
                 allowed = ", ".join(group.rstrip(".") for group in VARIANT_GROUPS)
                 raise PipelineError(f"{here}: {key}: variants may differ in {allowed} only (dotted keys)")
@@ -513,7 +492,7 @@ class Params(Section):
         if name not in section.ablation.variants:
             raise PipelineError(f"{here}: no such variant; the variants are {', '.join(section.ablation.variants)}")
         tree = self.model_dump()
-        for key, value in section.overrides(name).items():
+        for key, value in section.ablation.overrides(name).items():
             if not key.startswith(segmentation.VARIANT_GROUPS):
                 allowed = ", ".join(group.rstrip(".") for group in segmentation.VARIANT_GROUPS)
                 raise PipelineError(f"{here}: {key}: variants may differ in {allowed} only (dotted keys)")
@@ -553,16 +532,13 @@ class Params(Section):
 
     def combinations(self, name: str) -> list[dict[str, Any]]:
         """Return what tuning tries for a variant: values by dotted key, its own override of a key before the grid's."""
-        own, overrides = self.overridden(name), self._overrides(name)
+        own, overrides = self.overridden(name), self.ablation.overrides(name)
         tried = dict(self.ablation.tune.grid)
         for key, values in tried.items():
             if key in overrides:
                 group, _, leaf = key.partition(".")
                 tried[key] = tuple(dict.fromkeys((getattr(getattr(own, group), leaf), *values)))
         return [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
-
-    def _overrides(self, name: str) -> dict[str, Any]:
-        return {key: value for key, value in self.ablation.variants[name].items() if key != WHY}
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:

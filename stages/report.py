@@ -34,7 +34,7 @@ def main() -> None:
         params.seeds,
         params.specialists,
         published,
-        reasons=params.reasons(),
+        reasons=params.ablation.reasons(),
         analysed=params.ablation.analyse,
         margin=params.report.margin,
         corruptions=params.data.corruptions,

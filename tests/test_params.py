@@ -59,7 +59,7 @@ def test_the_committed_params_and_all_their_variants_are_legal():
     assert params.variant("mosaic").model_dump(exclude={"ablation"}) == params.model_dump(exclude={"ablation"})
     assert params.variant("shared").adapter.routing == "shared"
     assert params.variant("linear_probe").adapter.kind == "none"
-    assert all(params.reasons().values())
+    assert all(params.ablation.reasons().values())
 
 
 AT_LEAST_1 = "should be greater than or equal to 1"

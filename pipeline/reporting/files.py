@@ -11,6 +11,7 @@ from pipeline.arrays import ReadMember, open_arrays
 from pipeline.datasets import Dataset
 from pipeline.reading import number, read_record, read_table, reading
 from pipeline.reporting.record import check_datasets, check_names
+from pipeline.reporting.record import read_analyses as read_alike
 from pipeline.reporting.records import Analysis, ConflictFile, Conflicts, DatasetResult, Evaluation, Training, Tuning
 
 METRICS = ("acc", "auc")
@@ -132,17 +133,12 @@ def read_conflicts(path: Path, variant: str, seed: int, datasets: Sequence[str])
 
 def read_analyses(paths: Mapping[int, Path], variant: str, datasets: Sequence[str]) -> tuple[Analysis, ...]:
     """Read the analyses of a variant by seed; they are shown by their mean, so all have to hold the same."""
-    analyses: list[Analysis] = []
-    for seed, path in paths.items():
-        analysis = read_record(path, Analysis)
-        with reading(path):
-            check_names(analysis, variant=variant, seed=seed)
-            if other := sorted(analysis.datasets - set(datasets)):
-                raise ValueError(f"of {other[0]}, which is not configured")
-            if analyses and _form(analysis.model_dump()) != _form(analyses[0].model_dump()):
-                raise ValueError(f"not of the same cases, layers or specialists as that of seed {analyses[0].seed}")
-        analyses.append(analysis)
-    return tuple(analyses)
+    return read_alike(paths, Analysis, variant, datasets, _check_alike)
+
+
+def _check_alike(analysis: Analysis, first: Analysis) -> None:
+    if _form(analysis.model_dump()) != _form(first.model_dump()):
+        raise ValueError(f"not of the same cases, layers or specialists as that of seed {first.seed}")
 
 
 def _form(tree: Any) -> Any:

@@ -6,29 +6,16 @@ from pipeline.reporting.comparisons import ALPHA, Comparison, compare_all
 from pipeline.reporting.means import Mean, mean_over
 from pipeline.reporting.origin import describe_origin
 from pipeline.reporting.results import METRICS, Results
-from pipeline.reporting.tex import escape
+from pipeline.reporting.tex import escape, table
 from pipeline.reporting.wording import MINUS, UNDEFINED, bounds, percent, plural, signed
 
 
 def render_latex(results: Results) -> str:
     r"""Return a LaTeX `table` to \input into a document that uses booktabs; no other package is needed."""
     compared = {metric: compare_all(results, metric) for metric in METRICS}
-    lines = [
-        r"% Needs \usepackage{booktabs}.",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape(_caption(results))}}}",
-        r"\label{tab:ablation}",
-        r"\begin{tabular}{lrrrrr}",
-        r"\toprule",
-        r"Variant & Trainable & ACC & $\Delta$ACC & AUC & $\Delta$AUC \\",
-        r"\midrule",
-        *(_row(results, variant, compared) for variant in results.variants),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    header = ("Variant", "Trainable", "ACC", r"$\Delta$ACC", "AUC", r"$\Delta$AUC")
+    rows = [_row(results, variant, compared) for variant in results.variants]
+    return table("ablation", _caption(results), header, rows)
 
 
 def _caption(results: Results) -> str:

@@ -2,7 +2,7 @@
 
 from pipeline.reporting.cards import build_card
 from pipeline.reporting.origin import describe_origin
-from pipeline.reporting.rendering import render
+from pipeline.reporting.rendering import build_sections, render
 from pipeline.reporting.results import Results
 from pipeline.reporting.sections import (
     branch,
@@ -58,11 +58,7 @@ def render_page(results: Results, revision: str, *, segmentation: bool = False) 
 
     It leads to the report of `segmentation`, if there is to be one.
     """
-    sections = []
-    for module, heading in SECTIONS:
-        content = module.build(results)
-        if content is not None:
-            sections.append((module.__name__.rpartition(".")[2], heading, content))
+    sections = build_sections(SECTIONS, results)
     return _render(
         "page.html",
         results,

@@ -1,10 +1,15 @@
 """What all records that a report reads have in common, and how one is held against where it lies."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.reading import read_record, reading
+
+A = TypeVar("A")
 
 Count = Annotated[int, Field(ge=1)]
 WholeNumber = Annotated[int, Field(ge=0)]
@@ -45,6 +50,26 @@ def check_names(record: Any, **expected: str | int) -> None:
     found = {key: getattr(record, key) for key in expected}
     if found != expected:
         raise ValueError(f"of {', '.join(f'{key} {value}' for key, value in found.items())}")
+
+
+def read_analyses(
+    paths: Mapping[int, Path],
+    kind: type[A],
+    variant: str,
+    datasets: Sequence[str],
+    check: Callable[[A, A], None] = lambda analysis, first: None,
+) -> tuple[A, ...]:
+    """Read the analyses of a variant by seed; `check` holds each against that of the first seed (ValueError)."""
+    analyses: list[A] = []
+    for seed, path in paths.items():
+        analysis = read_record(path, kind)
+        with reading(path):
+            check_names(analysis, variant=variant, seed=seed)
+            if other := sorted(analysis.datasets - set(datasets)):
+                raise ValueError(f"of {other[0]}, which is not configured")
+            check(analysis, analyses[0] if analyses else analysis)
+        analyses.append(analysis)
+    return tuple(analyses)
 
 
 def check_datasets(found: Mapping[str, Any] | Sequence[str], expected: Sequence[str]) -> None:

@@ -1,7 +1,10 @@
 """Pages from templates: HTML files that need nothing else, each with the label of its data."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -19,6 +22,12 @@ class Origin:
     brief: str
     sentence: str
     warning: bool
+
+
+def build_sections(modules: Iterable[tuple[ModuleType, str]], results: Any) -> list[tuple[str, str, Any]]:
+    """Return name, heading and content of each section that has any: what its module's `build` makes of the results."""
+    built = ((module.__name__.rpartition(".")[2], heading, module.build(results)) for module, heading in modules)
+    return [section for section in built if section[2] is not None]
 
 
 def render(template: str, origin: Origin, *folders: Path, **content: object) -> str:

@@ -1,5 +1,7 @@
 """Text in LaTeX."""
 
+from collections.abc import Iterable, Sequence
+
 from pipeline.reporting.wording import MINUS
 
 SPECIAL = {
@@ -20,6 +22,29 @@ SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     **{character: f"{{{character}}}" for character in "[*"},  # after the end of a row they would be its arguments
 }
+
+
+def table(label: str, caption: str, header: Sequence[str], rows: Iterable[str]) -> str:
+    r"""Return a `table` to \input into a document that uses booktabs; no other package is needed.
+
+    The first column is of names, the others of numbers; header and rows are LaTeX, the caption is text.
+    """
+    lines = [
+        r"% Needs \usepackage{booktabs}.",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape(caption)}}}",
+        rf"\label{{tab:{label}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\toprule",
+        rf"{' & '.join(header)} \\",
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def escape(text: str) -> str:

@@ -1,7 +1,7 @@
 """The resolved configuration of one variant of segmentation: all that determines its training, and nothing else."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +23,19 @@ class Values(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def misfit(dim: int, depths: Sequence[int], heads: Sequence[int], patch: int, size: int) -> str | None:
+    """Say in one line, which starts with the key, why no trunk has this shape, if that is so."""
+    if len(heads) != len(depths):
+        return f"heads: {len(heads)} stages, but depths has {len(depths)}"
+    for stage, count in enumerate(heads):
+        if dim * 2**stage % count:
+            return f"heads: stage {stage} has {dim * 2**stage} channels, no multiple of {count}"
+    step = patch * 2 ** (len(depths) - 1)
+    if size % step:
+        return f"size: {size} is not a multiple of {step}, which is patch x 2^(stages - 1)"
+    return None
+
+
 class Architecture(Values):
     """Shape of the trunk; `weights` is True where it starts from what the weights stage wrote."""
 
@@ -38,14 +51,8 @@ class Architecture(Values):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if len(self.heads) != len(self.depths):
-            raise ValueError(f"heads: {len(self.heads)} stages, but depths has {len(self.depths)}")
-        for stage, heads in enumerate(self.heads):
-            if self.dim * 2**stage % heads:
-                raise ValueError(f"heads: stage {stage} has {self.dim * 2**stage} channels, no multiple of {heads}")
-        step = self.patch * 2 ** (len(self.depths) - 1)
-        if self.size % step:
-            raise ValueError(f"size: {self.size} is no multiple of {step}, patch x 2^(stages - 1)")
+        if line := misfit(self.dim, self.depths, self.heads, self.patch, self.size):
+            raise ValueError(line)
         return self
 
     @property

@@ -68,14 +68,6 @@ def organ(name: str) -> Organ:
     return ORGANS.get(name) or Organ(name, _colour(name))
 
 
-def other_side(name: str) -> str | None:
-    """Return the name of the organ on the other side, None for one that is there once."""
-    side = organ(name).side
-    if side == "none":
-        return None
-    return name.replace(side, "left" if side == "right" else "right")
-
-
 def _colour(name: str) -> str:
     """Take three bytes of the name's hash, none of them dark: drawn on scans, which are."""
     return "#" + "".join(f"{96 + byte % 160:02x}" for byte in hashlib.sha256(name.encode()).digest()[:3])

@@ -3,8 +3,7 @@
 Seeds, compute and tracking are those of the whole file.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -21,17 +20,16 @@ from pipeline.fields import (
     Text,
     VariantName,
     WholeNumber,
-    breaks,
     distinct,
     written_as,
 )
+from pipeline.segmentation.config import misfit
 from pipeline.segmentation.custom import Custom
 from pipeline.segmentation.datasets import NAMED, PHANTOM_SETS
+from pipeline.variants import Variants
 
 # The groups that a variant may override, below `segmentation.`; data and evaluation are common to all.
 VARIANT_GROUPS = ("model.", "experts.", "train.")
-# The key of a variant that is no override: its reason.
-WHY = "why"
 
 # Hidden width of a Swin Transformer's MLPs, as a multiple of its channels.
 SWIN_WIDTH = 4
@@ -121,15 +119,7 @@ class Model(Section):
 
     def clash(self) -> str | None:
         """Say in one line what cannot be built, if anything."""
-        if len(self.heads) != len(self.depths):
-            return f"heads: {len(self.heads)} stages, but depths has {len(self.depths)}"
-        for stage, heads in enumerate(self.heads):
-            if self.dim * 2**stage % heads:
-                return f"heads: stage {stage} has {self.dim * 2**stage} channels, no multiple of {heads}"
-        step = self.patch * 2 ** (len(self.depths) - 1)
-        if self.size % step:
-            return f"size: {self.size} is not a multiple of {step}, which is patch x 2^(stages - 1)"
-        return None
+        return misfit(self.dim, self.depths, self.heads, self.patch, self.size)
 
 
 class Experts(Section):
@@ -194,28 +184,10 @@ class Evaluate(Section):
     slice_batch: Count
 
 
-class Ablation(Section):
+class Ablation(Variants):
     """Which variants exist, which of them run (none: no segmentation), and which are analysed."""
 
-    run: tuple[str, ...]
-    analyse: tuple[str, ...]
-    analyse_cases: Count
-    variants: dict[VariantName, dict[str, Any]]
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        distinct("run", self.run)
-        distinct("analyse", self.analyse)
-        for key in ("run", "analyse"):
-            for name in getattr(self, key):
-                if name not in self.variants:
-                    known = ", ".join(self.variants)
-                    raise ValueError(f"{key}: '{name}' is not one of segmentation.ablation.variants: {known}")
-        for name, overrides in self.variants.items():
-            why = overrides.get(WHY)
-            if not isinstance(why, str) or not why.strip() or breaks(why.strip()):
-                raise ValueError(f"variants: {name}: {WHY}: say in one line what the variant is for")
-        return self
+    SECTION = "segmentation.ablation"
 
 
 class Segmentation(Section):
@@ -260,11 +232,3 @@ class Segmentation(Section):
                 f"params.yaml: segmentation.data.datasets: {dataset} is not among {', '.join(self.data.datasets)}; "
                 "add it there"
             )
-
-    def reasons(self) -> dict[str, str]:
-        """Return what each variant is for, one line each."""
-        return {name: overrides[WHY].strip() for name, overrides in self.ablation.variants.items()}
-
-    def overrides(self, name: str) -> Mapping[str, Any]:
-        """Return by dotted key, below `segmentation.`, what a variant changes."""
-        return {key: value for key, value in self.ablation.variants[name].items() if key != WHY}

@@ -13,7 +13,7 @@ def main() -> None:
     """Write which variants run, the main one first, and why each."""
     read_arguments("segmentation.declare", __doc__)
     section = load_params().segmentation
-    reasons = section.reasons()
+    reasons = section.ablation.reasons()
     variants = {name: reasons[name] for name in section.ablation.run}
     write_text(variants_file(), json.dumps(variants, indent=1, ensure_ascii=False) + "\n")
     print(f"{variants_file()}: {', '.join(variants) or 'no segmentation'}")

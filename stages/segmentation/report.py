@@ -34,7 +34,7 @@ def main() -> None:
         print(f"{SEG_REPORTS / 'index.html'}: no variant of segmentation runs")
         return
     results = load_results(
-        section.ablation.run, params.seeds, reasons=section.reasons(), analysed=section.ablation.analyse
+        section.ablation.run, params.seeds, reasons=section.ablation.reasons(), analysed=section.ablation.analyse
     )
     means = flat(results)
     what = {"variants": ", ".join(results.variants), "seeds": ", ".join(map(str, results.seeds))}

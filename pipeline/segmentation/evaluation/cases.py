@@ -1,4 +1,4 @@
-"""What the records of cases come to: means over cases within an organ, organs within a dataset, and datasets.
+"""What the records of cases come to: means over cases within an organ, and over organs within a dataset.
 
 Background is in none of them, nor is an organ where there is none and none was found. Beside each mean stands what it
 would be by MONAI's convention, and for HD95 the median over hits with the number of misses and inventions, so that
@@ -59,12 +59,6 @@ def summary(cases: Sequence[Record]) -> Record:
         "worst_case": _worst({case["case"]: mean(each["dsc"] for each in case["organs"]) for case in cases}),
         "organs": organs,
     }
-
-
-def over_datasets(summaries: Iterable[Record]) -> dict[str, float | None]:
-    """Return the mean of each metric over datasets, of those that have it."""
-    summaries = list(summaries)
-    return {metric: mean(each[metric] for each in summaries) for metric in METRICS}
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -27,7 +27,6 @@ DEFINITIONS = {
     "nsd": "normalised surface Dice, the share of both surfaces within the tolerance, weighed by area (subvoxel)",
     "hd95": "95 % Hausdorff distance in mm, the larger of both directed 95th percentiles over surface voxels",
 }
-HIGHER_IS_BETTER = {"dsc": True, "nsd": True, "hd95": False}
 
 
 def case_metrics(

@@ -124,14 +124,6 @@ def mean_estimate(scores: Scores, variant: str, datasets: Sequence[str]) -> Esti
     return _estimate(scores, (variant,), (1.0,), datasets)
 
 
-def mean_over_cases(scores: Scores, variant: str, dataset: str, organ: int | None = None) -> tuple[float, float] | None:
-    """Return the bootstrap's 95 % interval of the mean of the trainings at hand, over all organs or of one."""
-    values = scores.of(variant, dataset)
-    if organ is not None:
-        values = values[..., organ : organ + 1]
-    return _percentiles(dataset_mean(values, resample_cases(dataset, values.shape[1])).mean(axis=0))
-
-
 def compare(scores: Scores, main: str, datasets: Sequence[str]) -> dict[str, Comparison]:
     """Compare every other variant with the main one over these datasets, by name."""
     others = [variant for variant in scores.variants if variant != main]

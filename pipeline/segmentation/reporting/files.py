@@ -1,6 +1,6 @@
 """The files that the report of segmentation reads, each held against the configuration and the others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pipeline.arrays import open_arrays
 from pipeline.reading import number, read_record, read_table, reading
 from pipeline.reporting.record import check_datasets, check_names
 from pipeline.segmentation.datasets import LabelledSet
-from pipeline.segmentation.reporting.records import Analysis, DatasetResult, Evaluation, Training
+from pipeline.segmentation.reporting.records import DatasetResult, Evaluation, Training
 
 History = dict[str, list[float]]
 
@@ -101,16 +101,3 @@ def read_overlays(path: Path, evaluation: Evaluation) -> dict[str, tuple[Overlay
                 )
             found[name] = tuple(overlays)
     return found
-
-
-def read_analyses(paths: Mapping[int, Path], variant: str, datasets: Sequence[str]) -> tuple[Analysis, ...]:
-    """Read the analyses of a variant by seed."""
-    analyses = []
-    for seed, path in paths.items():
-        analysis = read_record(path, Analysis)
-        with reading(path):
-            check_names(analysis, variant=variant, seed=seed)
-            if other := sorted(analysis.datasets - set(datasets)):
-                raise ValueError(f"of {other[0]}, which is not configured")
-        analyses.append(analysis)
-    return tuple(analyses)

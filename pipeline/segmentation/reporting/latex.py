@@ -1,6 +1,6 @@
 """ablation.tex: the table of variants for a paper, with booktabs."""
 
-from pipeline.reporting.tex import escape
+from pipeline.reporting.tex import escape, table
 from pipeline.reporting.wording import MINUS, bounds, percent, plural, short, signed
 from pipeline.segmentation.evaluation.statistics import Comparison
 from pipeline.segmentation.reporting.means import Mean, mean_over
@@ -11,22 +11,8 @@ from pipeline.segmentation.reporting.sentences import interval_of, is_called
 
 def render_latex(results: Results) -> str:
     r"""Return a LaTeX `table` to \input into a document that uses booktabs; no other package is needed."""
-    lines = [
-        r"% Needs \usepackage{booktabs}.",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape(_caption(results))}}}",
-        r"\label{tab:segmentation}",
-        r"\begin{tabular}{lrrrrrr}",
-        r"\toprule",
-        r"Variant & Parameters & DSC & $\Delta$DSC & NSD & $\Delta$NSD & HD95 \\",
-        r"\midrule",
-        *(_row(results, variant) for variant in results.variants),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    header = ("Variant", "Parameters", "DSC", r"$\Delta$DSC", "NSD", r"$\Delta$NSD", "HD95")
+    return table("segmentation", _caption(results), header, [_row(results, variant) for variant in results.variants])
 
 
 def _caption(results: Results) -> str:

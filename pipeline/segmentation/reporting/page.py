@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.reporting.rendering import Origin, render
+from pipeline.reporting.rendering import Origin, build_sections, render
 from pipeline.segmentation.reporting.figures.cases import case_dots, cases_shown
 from pipeline.segmentation.reporting.figures.volumes import volume_plot
 from pipeline.segmentation.reporting.origin import describe_origin
@@ -50,11 +50,7 @@ SECTIONS = (
 
 def render_page(results: Results, revision: str) -> str:
     """Return index.html: the same text for the same results and code revision."""
-    sections = []
-    for module, heading in SECTIONS:
-        content = module.build(results)
-        if content is not None:
-            sections.append((module.__name__.rpartition(".")[2], heading, content))
+    sections = build_sections(SECTIONS, results)
     return _render(
         "segmentation.html",
         results,

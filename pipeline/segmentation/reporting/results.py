@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.layout import segmentation_analysis, segmentation_config, segmentation_evaluation, segmentation_run
+from pipeline.reporting.record import read_analyses
 from pipeline.segmentation.config import Config, load_config
 from pipeline.segmentation.evaluation.metrics import METRICS
 from pipeline.segmentation.evaluation.statistics import Comparison, Scores, collect, compare
@@ -128,7 +129,9 @@ def load_results(
         overlays=files.read_overlays(pictures, runs[variants[0], seeds[0]].evaluation),
         reasons=dict(reasons),
         analyses={
-            name: files.read_analyses({seed: root / segmentation_analysis(name, seed) for seed in seeds}, name, first)
+            name: read_analyses(
+                {seed: root / segmentation_analysis(name, seed) for seed in seeds}, Analysis, name, first
+            )
             for name in analysed
             if name in variants
         },

@@ -1,7 +1,5 @@
 """What the numbers say, in sentences made from them; nothing is claimed that they do not carry."""
 
-from collections.abc import Sequence
-
 from pipeline.evaluation.verdict import ALPHA
 from pipeline.reporting.wording import bounds, listing, p_value, plural, points
 from pipeline.segmentation.config import Config
@@ -167,8 +165,3 @@ def limits(results: Results) -> list[str]:
     said.append("Published numbers are shown only for the same split, grid and definitions, so here are none.")
     said.append("Slices are segmented one by one, in 2D: nothing holds neighbouring slices together.")
     return said
-
-
-def names_of(results: Results, datasets: Sequence[str]) -> str:
-    """Titles of sets, in words."""
-    return listing([results.title(name) for name in datasets])

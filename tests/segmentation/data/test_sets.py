@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.segmentation.datasets import NAMED, PHANTOM_SETS, custom_set, phantom_set, read_form
-from pipeline.segmentation.organs import ORGANS, organ, other_side
+from pipeline.segmentation.organs import ORGANS, organ
 
 
 def cube(*ids: int, dtype: type = np.uint8) -> np.ndarray:
@@ -117,11 +117,13 @@ def test_a_phantom_has_the_labels_and_no_licence_of_its_set():
 
 
 def test_organs_have_sides_and_colours_of_their_own():
-    assert other_side("left adrenal gland") == "right adrenal gland"
-    assert other_side("kidney_right") == "kidney_left"
-    assert other_side("liver") is None
+    assert organ("left adrenal gland").side == "left"
+    assert organ("kidney_right").side == "right"
+    assert organ("liver").side == "none"
     colours = [known.colour for known in ORGANS.values()]
     assert len(set(colours)) == len(colours)
     assert organ("vertebra").colour == organ("vertebra").colour != organ("rib").colour
-    paired = {name for name in ORGANS if other_side(name)} - {"left atrium"}  # no set has the right one
-    assert {other_side(name) for name in paired} == paired
+    # No set has the right atrium.
+    paired = {name for name, known in ORGANS.items() if known.side != "none"} - {"left atrium"}
+    swapped = {"left": "right", "right": "left"}
+    assert {name.replace(ORGANS[name].side, swapped[ORGANS[name].side]) for name in paired} == paired

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.segmentation.evaluation.cases import case_record, over_datasets, summary
+from pipeline.segmentation.evaluation.cases import case_record, summary
 
 ORGANS = ("liver", "spleen", "lump")
 
@@ -38,8 +38,6 @@ def test_means_are_over_cases_then_organs_then_datasets():
     # Not over all organs of all cases at once, which is 2 / 5, nor with an organ that is nowhere.
     assert found["dsc"] == pytest.approx((1 / 3 + 1 / 2) / 2)
     assert found["hd95"] == pytest.approx(((2 + DIAGONAL) / 3 + DIAGONAL / 2) / 2)
-    one, other = {"dsc": 0.2, "nsd": 0.4, "hd95": 3.0}, {"dsc": 0.6, "nsd": None, "hd95": 5.0}
-    assert over_datasets([one, other]) == {"dsc": pytest.approx(0.4), "nsd": 0.4, "hd95": 4.0}
 
 
 def test_beside_our_convention_stand_monais_and_what_the_penalty_hides():
@@ -69,7 +67,6 @@ def test_errors_of_volume_are_over_the_cases_that_have_one():
 def test_a_dataset_in_which_nothing_is_and_nothing_was_found_has_no_mean():
     found = summary([case_record("a", maps(), maps(), (1, 1, 1), ORGANS, 0.5)])
     assert [found[key] for key in ("dsc", "nsd", "hd95", "worst_organ", "worst_case")] == [None] * 5
-    assert over_datasets([found]) == {"dsc": None, "nsd": None, "hd95": None}
 
 
 def test_records_are_json_and_come_back_as_they_were():
