@@ -25,8 +25,8 @@ def main() -> None:
     config = resolve(params, variant, {index.dataset: index.labelled_set for index in indices})
     write_role(params.segmentation, variant)
     write_text(segmentation_config(variant), dump_config(config))
-    experts = ", ".join(config.experts.names)
-    print(f"{segmentation_config(variant)}: {len(config.datasets)} sets, experts {experts}, {config.experts.mix}")
+    sets, experts = f"{len(indices)} set{'s' * (len(indices) > 1)}", ", ".join(config.experts.names)
+    print(f"{segmentation_config(variant)}: {sets}, experts {experts}, {config.experts.mix}")
 
 
 if __name__ == "__main__":
