@@ -36,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    """Let what a test draws from torch's global generator, such as a random backbone, be the same in every run."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def params() -> Params:
     """The committed parameters."""
