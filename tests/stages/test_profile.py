@@ -161,15 +161,15 @@ def test_the_command_writes_params_in_place_and_prints_the_diff(profile, tmp_pat
 def test_without_a_name_the_command_lists_the_profiles_and_changes_nothing(profile, tmp_path):
     result = profile()
     assert result.returncode == 0, result.stderr
-    assert [line.split(":")[0] for line in result.stdout.splitlines()] == ["paper", "pretrained", "real"]
+    assert [line.split(":")[0] for line in result.stdout.splitlines()] == ["hippocampus", "paper", "pretrained", "real"]
     assert (tmp_path / "params.yaml").read_text() == PARAMS
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("papre", "error: papre: no such profile; the profiles are broken, paper, pretrained, real\n"),
-        ("../params", "error: ../params: no such profile; the profiles are broken, paper, pretrained, real\n"),
+        ("papre", "error: papre: no such profile; the profiles are broken, hippocampus, paper, pretrained, real\n"),
+        ("../params", "error: ../params: no such profile; the profiles are broken, hippocampus, paper, pretrained, real\n"),
         ("broken", "error: profiles/broken.yaml: train.lr = 0: should be greater than 0\n"),
     ],
 )
