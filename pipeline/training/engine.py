@@ -56,10 +56,14 @@ class Taken(Protocol):
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a training, of so many rounds at most: it has a schedule, patience and best round of its own."""
+    """A part of a training, of so many rounds at most: it has a schedule, patience and best round of its own.
+
+    Its rounds train all datasets, or those that it names.
+    """
 
     rounds: int
     warmup_rounds: float = 0
+    datasets: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -115,7 +119,8 @@ class Engine(ABC):
 
         images = {name: len(train[name]) for name in config.datasets}
         epochs = {name: math.ceil(count / config.train.batch_size) for name, count in images.items()}
-        self.steps = steps_of_round(config.train.order, config.train.tau, images, epochs)
+        # Of a round on all datasets; a phase that trains some of them takes as many steps on each of those.
+        self._steps_of_all = steps_of_round(config.train.order, config.train.tau, images, epochs)
         # Where training stands: rounds finished, the round in which each phase began, steps done in this round and
         # overall, and of each step of this round loss, gradient norm and number of images.
         self.round = 0
@@ -154,6 +159,11 @@ class Engine(ABC):
         return self.stopping.exhausted and self.round_in_phase < self.phase.rounds
 
     @property
+    def steps(self) -> dict[str, int]:
+        """Steps of a round of the current phase, by dataset, in the order of the configuration."""
+        return self._steps_in(self.phase)
+
+    @property
     def student(self) -> Any:
         """The model that is trained."""
         return next(iter(self.trained.values()))
@@ -161,6 +171,13 @@ class Engine(ABC):
     @property
     def _moments(self) -> tuple[str, ...]:
         return MOMENTS[type(self.optimizer)]
+
+    def _steps_in(self, phase: Phase) -> dict[str, int]:
+        return {
+            name: count
+            for name, count in self._steps_of_all.items()
+            if phase.datasets is None or name in phase.datasets
+        }
 
     def _enter_phase(self) -> None:
         """Begin the next phase; what was best in the one before is no candidate any more."""
@@ -184,9 +201,9 @@ class Engine(ABC):
         dataset, when `state` is worth keeping. Raises StoppedByRequest when `stop_requested` says so after a step.
         """
         progress = Progress(
-            images_per_round=sum(share.batch for name in self.steps for share in self._shares(name)),
+            images=sum(phase.rounds * self._images_in(phase) for phase in self.phases),
+            done=self._images_done(),
             num_rounds=self.num_rounds,
-            done_rounds=self.round,
             hidden=not self.processes.leads,
         )
 
@@ -288,6 +305,16 @@ class Engine(ABC):
             self._clock(started)
         self.position = 0
 
+    def _images_in(self, phase: Phase) -> int:
+        """Images of a round of a phase."""
+        return sum(share.batch for name in self._steps_in(phase) for share in self._shares(name))
+
+    def _images_done(self) -> int:
+        """Images of all rounds that are finished."""
+        ends = [*self.phases_from[1:], self.round]
+        done = zip(self.phases, self.phases_from, ends, strict=False)
+        return sum((end - start) * self._images_in(phase) for phase, start, end in done)
+
     def _clock(self, started: float) -> None:
         """Count the time since `started` as training."""
         elapsed = time.perf_counter() - started
@@ -297,8 +324,9 @@ class Engine(ABC):
     def _shares(self, name: str) -> list[Share]:
         """Return this process's part of each of the round's steps on a dataset, in order."""
         shares = self.processes.shares(len(self.train[name]), self.config.train.batch_size)
-        first = self.round * self.steps[name]
-        return [shares[step % len(shares)] for step in range(first, first + self.steps[name])]
+        count = self._steps_of_all[name]
+        first = self.round * count
+        return [shares[step % len(shares)] for step in range(first, first + count)]
 
     def _feed(self, name: str, done: int) -> "Iterator[tuple[Share, Batch, Any]]":
         """Yield batches and augmentation of the round's steps on a dataset, after the `done` first ones.
@@ -358,11 +386,11 @@ class Engine(ABC):
 
     def _row(self) -> dict[str, float]:
         """Validate after a round, keep what is the best, and return the round's row of the history."""
-        name = list(self.config.datasets)[-1]
+        name = list(self.steps)[-1]
         row = {
             "round": self.round + 1,
             "lr": self._learning_rate(name, self.steps[name] - 1, sum(self.steps.values()) - 1),
-            "train_loss": float(np.mean([self.losses[name] for name in self.config.datasets])),
+            "train_loss": float(np.mean([self.losses[name] for name in self.steps])),
         }
         self.round += 1
         return row | self._validated()

@@ -8,13 +8,13 @@ from tqdm import tqdm
 class Progress:
     """Round, dataset, loss, images/s and time left, counted in images over the whole training."""
 
-    def __init__(self, *, images_per_round: int, num_rounds: int, done_rounds: int = 0, hidden: bool = False) -> None:
-        """Start at `done_rounds` of `num_rounds`; the bar appears only if stderr is a terminal, `hidden` nothing."""
+    def __init__(self, *, images: int, num_rounds: int, done: int = 0, hidden: bool = False) -> None:
+        """Start at `done` of all rounds' `images`; the bar appears only if stderr is a terminal, `hidden` nothing."""
         self.num_rounds = num_rounds
         self._hidden = hidden
         self._bar = tqdm(
-            total=images_per_round * num_rounds,
-            initial=images_per_round * done_rounds,
+            total=images,
+            initial=done,
             unit="img",
             unit_scale=True,
             dynamic_ncols=True,
