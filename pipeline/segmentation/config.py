@@ -62,7 +62,10 @@ class Architecture(Values):
 
 
 class Experts(Values):
-    """Which expert serves which dataset, where experts are, and what mixes them; None is what the variant has not."""
+    """Which expert serves which dataset, where experts are, and what mixes them; None is what the variant has not.
+
+    So many `added` ones, the last by name, join when all else is trained.
+    """
 
     routing: Literal["modality", "dataset", "shared", "random", "single"]
     of: dict[str, str] = Field(min_length=1)
@@ -74,6 +77,7 @@ class Experts(Values):
     gate_trains: Literal["all", "gates_heads_norms"] | None
     head: Literal["dataset", "union"]
     width: Count
+    added: Count | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -81,6 +85,8 @@ class Experts(Values):
             raise ValueError(f"of: routed to {sorted(set(self.of.values()))}, but names are {sorted(self.names)}")
         if self.mix == "gated" and (self.gate is None or len(self.names) < 2 or self.routing == "single"):
             raise ValueError("mix: gated needs a gate, and several experts in one network")
+        if self.added and (self.mix == "gated" or self.head == "union" or self.added >= len(self.names)):
+            raise ValueError("added: takes hard experts, a head for each dataset, and one expert that is there before")
         return self
 
 
@@ -149,6 +155,19 @@ class Config(Values):
             raise ValueError(f"experts.of: {', '.join(self.experts.of)} are not those of datasets")
         return self
 
+    @property
+    def rounds(self) -> dict[str, int]:
+        """Rounds of each phase that there is, in order; an expert that joins gets as many as the others had."""
+        recipe = self.train
+        rounds = {"pretrain": recipe.pretrain_rounds, "experts": recipe.expert_rounds, "gate": recipe.gate_rounds}
+        rounds["adapt"] = recipe.expert_rounds if self.experts.added else 0
+        return {phase: count for phase, count in rounds.items() if count}
+
+    def datasets_in(self, phase: str) -> tuple[str, ...]:
+        """Return the datasets that a phase trains: before `adapt` all but those of the experts that join there."""
+        joining = self.experts.names[-self.experts.added :] if self.experts.added else ()
+        return tuple(name for name in self.datasets if (self.experts.of[name] in joining) == (phase == "adapt"))
+
     def for_seed(self, seed: int) -> "Config":
         """Return the configuration of one training: who shares an expert at random is drawn by its seed."""
         if self.experts.routing != "random":
@@ -208,6 +227,7 @@ def resolve(params: "Params", variant: str, sets: Mapping[str, LabelledSet]) -> 
             "gate": experts.gate if gated else None,
             "gate_start": experts.gate_start if gated and experts.gate != "released" else None,
             "gate_trains": experts.gate_trains if gated else None,
+            "added": experts.added or None,
         },
         train=recipe,
         precision=params.compute.precision,

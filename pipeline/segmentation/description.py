@@ -17,12 +17,14 @@ def describe(config: Config, variant: str) -> dict[str, Any]:
     counts = model.parameter_counts()
     total = counts.pop("total")
     del counts["trainable"]  # which is all
-    # A dataset's classes are a few rows of the head, so one dataset stands for all.
-    dataset, phases = next(iter(config.datasets)), ["experts", *(["gate"] if model.gates else [])]
+    # A dataset's classes are a few rows of the head, so one dataset stands for all of a phase.
+    phases = {phase: config.datasets_in(phase)[0] for phase in config.rounds if phase != "pretrain"}
     trained: dict[str, dict[str, int]] = {}
     for phase in phases:
         model.enter(phase)
-        trained[phase] = {name: sum(p.numel() for _, p in model.active_parameters(name)) for name in config.datasets}
+        trained[phase] = {
+            name: sum(p.numel() for _, p in model.active_parameters(name)) for name in config.datasets_in(phase)
+        }
     return {
         "variant": variant,
         "datasets": {name: each.num_classes for name, each in config.datasets.items()},
@@ -34,8 +36,10 @@ def describe(config: Config, variant: str) -> dict[str, Any]:
         "components": counts,
         "trained_by_a_batch": trained,
         "batch_size": config.train.batch_size,
-        "macs_per_slice": {phase: slice_macs(model, dataset, phase) for phase in phases},
-        "flops_per_step": {phase: step_flops(model, dataset, phase, config.train.batch_size) for phase in phases},
+        "macs_per_slice": {phase: slice_macs(model, dataset, phase) for phase, dataset in phases.items()},
+        "flops_per_step": {
+            phase: step_flops(model, dataset, phase, config.train.batch_size) for phase, dataset in phases.items()
+        },
     }
 
 
@@ -57,7 +61,7 @@ def as_table(description: dict[str, Any]) -> str:
         *(f"  {name:<{width}}{count:>14,}  {count / description['total']:>7.2%}" for name, count in rows),
         "",
     ]
-    called = {"experts": "one expert", "gate": "all experts, gated"}
+    called = {"experts": "one expert", "gate": "all experts, gated", "adapt": "an expert that joins"}
     for phase, macs in description["macs_per_slice"].items():
         counts = sorted(set(description["trained_by_a_batch"][phase].values()))
         trained = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))

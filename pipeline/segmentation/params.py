@@ -133,6 +133,7 @@ class Experts(Section):
     gate_trains: Literal["all", "gates_heads_norms"]
     head: Literal["dataset", "union"]
     width: Count
+    added: WholeNumber
 
 
 class Augment(Section):
@@ -218,11 +219,28 @@ class Segmentation(Section):
                 f"experts.width: {experts.width}, but model.weights has MLPs {SWIN_WIDTH} times as wide as their input"
             )
         gated = experts.mix == "gated" and experts.routing not in ("shared", "single")
+        if experts.added and (problem := self._keeps_from_adding(gated)):
+            return f"experts.added: {experts.added}, but {problem}"
         if train.expert_rounds + (train.gate_rounds if gated else 0) == 0:
             return "train.expert_rounds: 0, and no round with a gate: nothing would be segmented"
         first = train.expert_rounds or train.gate_rounds
         if train.warmup_rounds > first:
             return f"train.warmup_rounds: {train.warmup_rounds:g} must be at most the {first} rounds of the first phase"
+        return None
+
+    def _keeps_from_adding(self, gated: bool) -> str | None:
+        """Say why no expert can join those that are trained, if that is so."""
+        experts, named = self.experts, self.data.datasets
+        if experts.routing not in ("modality", "dataset"):
+            return f"experts.routing is {experts.routing}; it takes modality or dataset to know whose an expert is"
+        if gated:
+            return "experts.mix is gated, and a gate that was trained has no weight for one more; set that to hard"
+        if experts.head == "union":
+            return "experts.head is union, one head for all, which may not stay as it is; set that to dataset"
+        known = NAMED | self.data.custom
+        count = len(named if experts.routing == "dataset" else {known[name].modality for name in named})
+        if experts.added >= count:
+            return f"there {'is 1 expert' if count == 1 else f'are {count} experts'}, and one has to be there before"
         return None
 
     def check_listed(self, dataset: str) -> None:

@@ -8,7 +8,7 @@ import yaml
 
 from pipeline.errors import PipelineError
 from pipeline.params import parse_params
-from pipeline.segmentation.config import draw_experts, dump_config, load_config, resolve
+from pipeline.segmentation.config import draw_experts, dump_config, load_config, parse_config, resolve
 from pipeline.segmentation.datasets import NAMED, phantom_set
 
 TREE = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
@@ -16,6 +16,11 @@ VARIANTS = tuple(TREE["segmentation"]["ablation"]["variants"])
 GATED = {
     *("m4oe", "encoder_only", "decoder_only", "gate_image", "gate_own", "gate_frozen", "soft_only", "released"),
     *("pretrained", "union_head", "no_class_weight"),
+}
+# Another number of experts that join, in the one variant that has any, and in one that has not.
+ADDING = {
+    "new_modality": {"why": "x", "experts.mix": "hard", "experts.added": 2},
+    "hard": {"why": "x", "experts.mix": "hard", "experts.added": 1},
 }
 
 
@@ -48,6 +53,7 @@ def dumps(**changes):
         ({"train__tau": 0.7}, set()),
         ({"train__order": "balanced", "train__tau": 0.7}, set(VARIANTS)),
         ({"train__dice": 0.0}, set(VARIANTS) - {"released"}),
+        ({"ablation__variants": TREE["segmentation"]["ablation"]["variants"] | ADDING}, {"new_modality", "hard"}),
         ({"train__lr": 2e-3}, set(VARIANTS)),
         ({"model__size": 96}, set(VARIANTS)),
         ({"data__datasets": ["flare22", "atlas23"]}, set(VARIANTS)),
@@ -76,14 +82,42 @@ def test_without_a_gate_its_rounds_are_rounds_of_the_experts():
     assert {sum(pair) for variant, pair in rounds.items() if variant != "soft_only"} == {7}
 
 
-def test_sets_of_one_modality_share_an_expert():
+def of_folders(variant, *names):
     tree = copy.deepcopy(TREE)
-    names = ["amos22_ct", "flare22", "amos22_mr"]
-    tree["segmentation"]["data"] |= {"source": "folder", "root": "scans", "datasets": names}
+    tree["segmentation"]["data"] |= {"source": "folder", "root": "scans", "datasets": list(names)}
     changed = parse_params(yaml.safe_dump(tree, sort_keys=False), "params.yaml")
-    experts = resolve(changed, "m4oe", {name: NAMED[name] for name in names}).experts
+    return resolve(changed, variant, {name: NAMED[name] for name in names})
+
+
+def test_sets_of_one_modality_share_an_expert():
+    experts = of_folders("m4oe", "amos22_ct", "flare22", "amos22_mr").experts
     assert experts.of == {"amos22_ct": "ct", "flare22": "ct", "amos22_mr": "mri"}
     assert experts.names == ("ct", "mri")
+
+
+def test_with_an_expert_its_sets_join_for_as_many_rounds_as_the_others_had():
+    config = of_folders("new_modality", "flare22", "amos22_mr", "chaos_mr", "amos22_ct")
+    assert config.rounds == {"experts": 5, "adapt": 5}
+    assert config.datasets_in("experts") == ("flare22", "amos22_ct")
+    assert config.datasets_in("adapt") == ("amos22_mr", "chaos_mr")
+    config = of_folders("pretrained", "flare22", "amos22_mr")
+    assert config.rounds == {"pretrain": 2, "experts": 4, "gate": 1}
+    assert all(config.datasets_in(phase) == ("flare22", "amos22_mr") for phase in config.rounds)
+    assert config.datasets_in("adapt") == ()
+
+
+def test_a_variant_without_experts_that_join_has_no_key_for_them():
+    assert {variant for variant, text in dumps().items() if "added" in text} == {"new_modality"}
+
+
+@pytest.mark.parametrize("changes", [{"added": 3}, {"head": "union"}, {"mix": "gated", "gate": "tokens"}])
+def test_a_configuration_in_which_none_can_join_is_refused(changes):
+    sets = {name: phantom_set(name) for name in TREE["segmentation"]["data"]["datasets"]}
+    tree = yaml.safe_load(dump_config(resolve(params(), "new_modality", sets)))
+    parse_config(tree)
+    tree["experts"] |= changes
+    with pytest.raises(ValueError, match="added: takes hard experts"):
+        parse_config(tree)
 
 
 def test_a_gate_needs_two_experts():

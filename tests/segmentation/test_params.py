@@ -51,6 +51,30 @@ def parse(changes):
             {"model/weights": "swin.pth", "experts/width": 2},
             "segmentation.experts.width: 2, but model.weights",
         ),
+        ({"experts/added": -1}, "segmentation.experts.added = -1"),
+        ({"experts/added": 1}, "segmentation.experts.added: 1, but experts.mix is gated"),
+        (
+            {"ablation/run": ["random_experts"], "experts/added": 1},
+            "segmentation.ablation.variants.random_experts: experts.added: 1, but experts.routing is random",
+        ),
+        (
+            {"ablation/run": ["new_modality"], "experts/head": "union"},
+            "segmentation.ablation.variants.new_modality: experts.added: 1, but experts.head is union",
+        ),
+        (
+            {"ablation/run": ["new_modality"], "ablation/variants/new_modality/experts.added": 3},
+            "experts.added: 3, but there are 3 experts, and one has to be there before",
+        ),
+        (
+            {
+                "ablation/run": ["new_modality"],
+                "data/source": "folder",
+                "data/root": "scans",
+                "data/datasets": ["mine", "flare22"],
+                "data/custom": {"mine": {"modality": "ct"}},
+            },
+            "segmentation.ablation.variants.new_modality: experts.added: 1, but there is 1 expert",
+        ),
         ({"train/warmup_rounds": 9}, "segmentation.train.warmup_rounds: 9 must be at most the 4 rounds"),
         ({"train/patience": 3}, "segmentation.train.patience: unknown key"),
         ({"ablation/run": ["m4o"]}, "segmentation.ablation.run: 'm4o' is not one of segmentation.ablation.variants"),

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # The trunk of all datasets; where nothing is shared there is one by the name of each.
 SHARED = "shared"
-# Masked modelling through each dataset's own expert; supervised, hard-routed; all experts mixed by gates; and an expert
-# and a head that join what is trained already.
+# Masked modelling through each dataset's own expert; supervised, hard-routed; all experts mixed by gates; and experts
+# and heads that join what is trained already, and stays as it is.
 Phase = Literal["pretrain", "experts", "gate", "adapt"]
 
 
@@ -85,6 +85,8 @@ class M4oE(nn.Module):
             raise ValueError("no gates")
         if phase == "pretrain" and not self.reconstructions:
             raise ValueError("nothing to reconstruct with")
+        if phase == "adapt" and not self.config.experts.added:
+            raise ValueError("no expert joins")
         self.phase = phase
         trained = {name for dataset in self.datasets for name, _ in self.active_parameters(dataset)}
         frozen = phase == "adapt" or self._gates_heads_norms
@@ -125,26 +127,35 @@ class M4oE(nn.Module):
         rates = next(iter(self.trunks.values())).drop_rates
         return draw_kept(rates, count, generator) if rates else None
 
-    def active_parameters(self, dataset: str) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield what a batch of `dataset` trains in the phase at hand."""
+    def computing_parameters(self, dataset: str) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield what a batch of `dataset` goes through in the phase at hand."""
         for name, parameter in self.named_parameters():
-            if self._is_active(self._parts[name], dataset):
+            if self._computes(self._parts[name], dataset):
                 yield name, parameter
 
-    def _is_active(self, part: Part, dataset: str) -> bool:
+    def active_parameters(self, dataset: str) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield what a batch of `dataset` trains in the phase at hand."""
+        for name, parameter in self.computing_parameters(dataset):
+            if self._is_trained(self._parts[name], dataset):
+                yield name, parameter
+
+    def _computes(self, part: Part, dataset: str) -> bool:
         expert = self.config.experts.of[dataset]
         trunk, _ = self._route_of[expert]
         if part.kind == "head":
             return self.phase != "pretrain" and part.of in (dataset, None)
         if part.kind == "expert":
-            return (self.gated and not self._gates_heads_norms) or (part.of == expert and not self.gated)
+            return self.gated or part.of == expert
         if part.kind == "gate":
             return self.gated
-        if part.of != trunk or self.phase == "adapt":
-            return False
-        if part.kind == "reconstruction":
-            return self.phase == "pretrain"
-        return part.norm or not self._gates_heads_norms
+        return part.of == trunk and (part.kind == "trunk" or self.phase == "pretrain")
+
+    def _is_trained(self, part: Part, dataset: str) -> bool:
+        if self._gates_heads_norms:
+            return part.kind in ("gate", "head") or part.norm
+        if self.phase == "adapt":
+            return part.kind in ("expert", "head") and dataset in self.config.datasets_in("adapt")
+        return True
 
     def is_trainable(self, name: str) -> bool:
         """Whether the parameter of that name is trained in some phase and saved: all are."""

@@ -27,6 +27,8 @@ def questions(results: Results) -> list[str]:
     found = []
     for other in results.others:
         experts = results.configs[other].experts
+        if experts.added != main.added:
+            continue
         if experts.routing == "shared" and experts.width == main.width and experts.head == main.head:
             found.insert(0, other)
         elif main.mix == "gated" and experts.mix == "hard" and experts.of == main.of and experts.where == main.where:
@@ -54,6 +56,9 @@ def what(config: Config, main: Config) -> str:
         return "a network for each set"
     if experts.routing == "shared":
         return "one MLP for all" if experts.width <= main.experts.width else "one wide MLP for all"
+    if experts.added:
+        last = "the last" if experts.added == 1 else f"the last {experts.added}"
+        return f"experts without a gate, {last} of which joined when the others were trained"
     return "experts mixed by a gate" if experts.mix == "gated" else "experts without a gate"
 
 

@@ -1,4 +1,7 @@
-"""The training of M4oE: masked modelling if asked for, experts by hard routing, then the gate that mixes them."""
+"""The training of M4oE: masked modelling if asked for, experts by hard routing, then the gate that mixes them.
+
+Or, in the place of the gate, experts that join while all else stays as it is.
+"""
 
 import math
 from collections.abc import Mapping
@@ -64,9 +67,11 @@ class SegmentationTrainer(Engine):
     ) -> None:
         """Take a model on `device` and the slices of every set in `config`."""
         recipe = config.train
-        rounds = {"pretrain": recipe.pretrain_rounds, "experts": recipe.expert_rounds, "gate": recipe.gate_rounds}
-        self.phase_names = [name for name, count in rounds.items() if count]
-        phases = [Phase(rounds[name], 0 if name == "gate" else recipe.warmup_rounds) for name in self.phase_names]
+        self.phase_names = list(config.rounds)
+        phases = [
+            Phase(rounds, 0 if name == "gate" else recipe.warmup_rounds, config.datasets_in(name))
+            for name, rounds in config.rounds.items()
+        ]
         self.network = processes.wrap(model, partly_used=True)
         self.eval_batch_size = eval_batch_size
         self._class_weights = {
@@ -91,7 +96,7 @@ class SegmentationTrainer(Engine):
 
     @property
     def phase_name(self) -> str:
-        """`pretrain`, `experts` or `gate`."""
+        """`pretrain`, `experts`, `gate` or `adapt`."""
         return self.phase_names[len(self.phases_from) - 1]
 
     def _set_up(self, phase: int) -> None:
@@ -125,8 +130,10 @@ class SegmentationTrainer(Engine):
 
     def _validated(self) -> dict[str, float]:
         row = {f"{name}/train_loss": loss for name, loss in self.losses.items()}
+        # Of a set that joins later, expert and head have learned nothing yet.
+        begun = {name for phase in self.phase_names[: len(self.phases_from)] for name in self.config.datasets_in(phase)}
         scores = {}
-        for name in self.config.datasets:
+        for name in (name for name in self.config.datasets if name in begun):
             found = self.processes.agree(self._validate(name))
             row |= {f"{name}/{key}": value for key, value in found.items()}
             scores[name] = found["score"]

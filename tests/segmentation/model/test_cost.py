@@ -28,6 +28,19 @@ def test_the_full_model_takes_what_was_counted_for_it_by_hand_and_soft_twice_tha
     assert "a batch trains 27,168,324 to 27,169,572 parameters" in table
 
 
+def test_an_expert_that_joins_costs_its_own_step_and_no_trunk_s():
+    config = make_config(experts={"added": 1})
+    description = describe(config, "new_modality")
+    trained = description["trained_by_a_batch"]
+    assert {phase: list(sets) for phase, sets in trained.items()} == {
+        "experts": ["flare22", "atlas23"],
+        "adapt": ["amos22_mr"],
+    }
+    assert trained["adapt"]["amos22_mr"] == description["components"]["experts"]["amos22_mr"] + 16 * 8
+    assert description["flops_per_step"]["adapt"] < description["flops_per_step"]["experts"]
+    assert "  an expert that joins: " in as_table(description)
+
+
 def test_products_of_a_small_model_by_hand():
     # One block a stage of one window each, 4 x 4 and 2 x 2 tokens of 8 and 16 channels.
     config = {"size": 16, "depths": (1, 1), "heads": (1, 1), "window": 4}

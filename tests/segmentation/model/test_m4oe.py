@@ -87,7 +87,7 @@ PHASES = [
     ({}, {"pretrain_rounds": 1, "mask_ratio": 0.5}, "pretrain"),
     ({"routing": "single"}, {"pretrain_rounds": 1, "mask_ratio": 0.5}, "pretrain"),
     ({}, {"pretrain_rounds": 1, "mask_ratio": 0.5}, "experts"),
-    ({}, {}, "adapt"),
+    ({"added": 1}, {}, "experts"),
 ]
 
 
@@ -109,13 +109,24 @@ def test_phases_train_what_they_are_for():
     model.enter("gate")
     kinds = {name.split(".")[-3 if ".mlp." in name else -2] for name in names(model, "flare22")}
     assert kinds == {"gate", "flare22", "norm", "norm1", "norm2", "norm_up"}
-    model.enter("adapt")
-    assert {"experts.flare22" in name or name.startswith("heads.flare22.") for name in names(model, "flare22")} == {
-        True
-    }
     model.enter("experts")
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert not any(name.startswith("reconstructions.") or ".gate." in name for name in names(model, "flare22"))
+
+
+def test_an_expert_that_joins_trains_with_its_head_and_nothing_else_has_a_gradient():
+    model = build_m4oe(make_config(experts={"added": 1}), seed=0)
+    model.enter("adapt")
+    model(images(), "amos22_mr").square().mean().backward()
+    joining = {name for name in model.trainable_state() if ".experts.amos22_mr." in name or "heads.amos22_mr" in name}
+    assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == joining
+    assert names(model, "amos22_mr") == joining
+    # A batch of those that were there before computes, and could not train anything.
+    assert not model(images(), "flare22").requires_grad
+    assert names(model, "flare22") == set()
+    assert {name for name, _ in model.computing_parameters("flare22")} == {
+        name for name in model.trainable_state() if ".experts." not in name and not name.startswith("heads.")
+    } | {name for name in model.trainable_state() if ".experts.flare22." in name or name.startswith("heads.flare22.")}
 
 
 def test_a_phase_that_the_model_has_nothing_for_is_refused():
@@ -124,6 +135,8 @@ def test_a_phase_that_the_model_has_nothing_for_is_refused():
         model.enter("gate")
     with pytest.raises(ValueError, match="nothing to reconstruct with"):
         model.enter("pretrain")
+    with pytest.raises(ValueError, match="no expert joins"):
+        model.enter("adapt")
     assert model.phase == "experts"
 
 

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +173,8 @@ class Inputs:
 
     def _write_run(self, variant: str, seed: int, config: Config) -> None:
         folder, recipe = segmentation_run(variant, seed), config.train
-        rounds = recipe.expert_rounds + recipe.gate_rounds
-        phases = {"experts": 0} | ({"gate": recipe.expert_rounds} if recipe.gate_rounds else {})
+        rounds, ends = sum(config.rounds.values()), list(accumulate(config.rounds.values()))
+        phases = dict(zip(config.rounds, (0, *ends), strict=False))
         experts = dict.fromkeys(config.experts.names, 300_000)
         parts = {"trunk": 500_000, "experts": experts, "gates": 3_000 if recipe.gate_rounds else 0, "heads": 9_000}
         total = 509_000 + sum(experts.values()) + parts["gates"]
@@ -200,7 +201,7 @@ class Inputs:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
             for number in range(1, rounds + 1):
-                phase = 1 + (recipe.gate_rounds > 0 and number > recipe.expert_rounds)
+                phase = 1 + sum(number > end for end in ends)
                 score = 0.55 * (1 - math.exp(-number / 2)) if number < rounds else 0.55
                 writer.writerow([number, 1e-3, 1 / number, phase, score, *(1 / number for _ in self.sets)])
 

@@ -7,6 +7,7 @@ from pipeline.segmentation.reporting.means import mean_over
 from pipeline.segmentation.reporting.results import TESTED, load_results
 from pipeline.segmentation.reporting.sections.differences import build as differences
 from pipeline.segmentation.reporting.sections.headline import caveats, variants_table
+from pipeline.segmentation.reporting.sections.training import runs_table
 from pipeline.segmentation.reporting.sentences import compared, lead, limits, questions
 
 SEEDS = (1, 2, 3, 4)
@@ -89,6 +90,18 @@ def test_fewer_cases_than_could_ever_be_called_are_said(inputs):
 def test_the_first_questions_are_what_experts_and_what_the_gate_bring(inputs):
     inputs.variants = ("m4oe", "single", "hard", "dense_wide", "dense")
     assert questions(load(inputs)) == ["dense", "hard"]
+
+
+def test_an_expert_that_joined_later_answers_no_question_of_the_gate_and_is_said_to_have(inputs):
+    inputs.variants = ("m4oe", "new_modality", "hard")
+    results = load(inputs)
+    assert questions(results) == ["hard"]
+    joined = "new_modality (experts without a gate, the last of which joined when the others were trained)"
+    assert joined in compared(results, "new_modality")
+    table = runs_table(results)
+    rounds = ["4 of experts, 1 of gate", "5 of experts, 5 of added experts", "5 of experts"]
+    assert [row[1].text for row in table.rows] == rounds
+    assert table.notes == ["new_modality: in the rounds before Set two joined, the score is of the other sets."]
 
 
 def test_without_other_variants_nothing_is_compared(inputs):

@@ -1,5 +1,6 @@
 """What a training writes is all that using its model takes."""
 
+import pytest
 import torch
 
 from pipeline.lineage import Lineage
@@ -8,8 +9,11 @@ from pipeline.segmentation.training.outputs import write_outputs
 from pipeline.training.model_file import MODEL
 
 
-def test_a_model_as_written_predicts_as_it_did(make_trainer, tmp_path):
-    trainer = make_trainer(experts={"mix": "gated"}, train={"expert_rounds": 0, "gate_rounds": 1})
+@pytest.mark.parametrize(
+    ("experts", "train"), [({"mix": "gated"}, {"expert_rounds": 0, "gate_rounds": 1}), ({"added": 1}, {})]
+)
+def test_a_model_as_written_predicts_as_it_did(make_trainer, tmp_path, experts, train):
+    trainer = make_trainer(experts=experts, train=train)
     trainer.run()
     write_outputs(tmp_path, trainer, "m4oe", 3, {}, Lineage({"config": "c"}, {}, {}, {}))
     found = load_model(tmp_path / MODEL, torch.device("cpu"))

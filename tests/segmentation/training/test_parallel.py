@@ -47,13 +47,17 @@ def train_as_one_of_two(rank: int, folder: Path, *inputs) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"mix": "gated"}, {"mix": "gated", "gate_trains": "gates_heads_norms", "head": "union"}, {"pretrain": True}],
-    ids=["gated", "frozen-union", "pretrained"],
+    [
+        {"mix": "gated"},
+        {"mix": "gated", "gate_trains": "gates_heads_norms", "head": "union"},
+        {"pretrain": True, "added": 1},
+    ],
+    ids=["gated", "frozen-union", "pretrained-added"],
 )
 def test_two_processes_train_what_one_does(options, cached, tmp_path, monkeypatch):
     options = dict(options)
     recipe = RECIPE | ({"pretrain_rounds": 1, "mask_ratio": 0.5} if options.pop("pretrain", False) else {})
-    recipe |= {} if options else {"gate_rounds": 0}
+    recipe |= {} if "mix" in options else {"gate_rounds": 0}
     config = make_config(("flare22", "atlas23"), experts=options, train=recipe, drop_path=0.2)
     alone = train(config, cached, Processes())
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")

@@ -10,6 +10,7 @@ from pipeline.segmentation.training.trainer import build_optimizer
 from pipeline.segmentation.training.validation import organ_dsc
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.engine import StoppedByRequest
+from pipeline.training.schedule import learning_rate
 
 GATED = {"experts": {"mix": "gated"}}
 ALL_PHASES = GATED | {
@@ -21,6 +22,9 @@ ALL_PHASES = GATED | {
         "early_stopping_patience": 9,
     }
 }
+
+THREE = ("flare22", "atlas23", "amos22_mr")
+ADDED = {"experts": {"added": 1}, "train": {"expert_rounds": 2, "early_stopping_patience": 9, "weight_decay": 0.5}}
 
 
 def copies(model):
@@ -89,21 +93,91 @@ def test_phases_follow_each_other_each_from_the_best_round_of_the_one_before(mak
     assert (trainer.phases_from, trainer.best.round) == ([0, 1, 3], 4)
 
 
+def is_of_the_new(name):
+    return ".experts.amos22_mr." in name or name.startswith("heads.amos22_mr.")
+
+
+@torch.no_grad()
+def predictions(trainer):
+    """What the network makes of the validation slices of the sets that were there first."""
+    trainer.student.eval()
+    images = {name: next(trainer.val[name].batches([slice(0, 6)])).images.float() for name in ("flare22", "atlas23")}
+    return {name: trainer.student(each, name) for name, each in images.items()}
+
+
+def test_an_expert_that_joins_leaves_all_that_was_trained_bitwise_alone(make_trainer, monkeypatch):
+    trainer = make_trainer(*THREE, **ADDED, drop_path=0.2)
+    start, entered, enter = copies(trainer.student), [], trainer._enter_phase
+
+    def watched():
+        entered.append((copies(trainer.student), predictions(trainer)))
+        enter()
+
+    monkeypatch.setattr(trainer, "_enter_phase", watched)
+    trainer.run()
+    ((before, predicted),) = entered
+    assert {name for name in start if torch.equal(start[name], before[name])} == set(filter(is_of_the_new, start))
+    after = trainer.models["model"]
+    assert {name for name in after if not torch.equal(before[name], after[name])} == set(filter(is_of_the_new, after))
+    trainer.student.load_trainable_state(after)
+    assert all(torch.equal(each, predicted[name]) for name, each in predictions(trainer).items())
+
+
+def test_a_set_that_joins_counts_from_then_on_and_the_others_go_on_counting(make_trainer):
+    trainer = make_trainer(*THREE, **ADDED)
+    trainer.run()
+    first, second = ([row for row in trainer.history if row["phase"] == phase] for phase in (1, 2))
+    old = THREE[:2]
+    for row in first:
+        assert row["score"] == np.mean([row[f"{name}/score"] for name in old])
+        assert row["train_loss"] == np.mean([row[f"{name}/train_loss"] for name in old])
+        assert not any(key.startswith("amos22_mr/") for key in row)
+    best = max(first, key=lambda row: row["score"])
+    for row in second:
+        assert row["score"] == np.mean([row[f"{name}/score"] for name in THREE])
+        assert row["train_loss"] == row["amos22_mr/train_loss"]
+        assert not any(f"{name}/train_loss" in row for name in old)
+        assert all(row[f"{name}/score"] == best[f"{name}/score"] for name in old)
+    assert trainer.best.score == max(row["score"] for row in second)
+
+
+def test_every_set_has_as_many_steps_as_where_none_joins_and_each_phase_a_schedule_of_its_own(make_trainer):
+    images = {}
+    for added in (None, 1):
+        trainer = make_trainer(*THREE, **ADDED | {"experts": {"added": added}})
+        traces = []
+        trainer.run(on_round=lambda row, trainer=trainer, traces=traces: traces.append(trainer.trace[:, 2].sum()))
+        images[added] = (trainer.step, int(sum(traces)))
+        # What the bar counts to.
+        assert trainer._images_done() == images[added][1]
+    assert images[1] == images[None]
+    assert trainer.phases_from == [0, 2]
+    # The last row has the rate of the last of the two rounds' steps on the set that joined.
+    last = 2 * trainer.steps["amos22_mr"] - 1
+    assert trainer.history[-1]["lr"] == learning_rate(last, peak=4e-3, warmup_steps=0, total_steps=last + 1)
+
+
 def stopped_after(trainer, steps):
     with pytest.raises(StoppedByRequest):
         trainer.run(stop_requested=lambda: trainer.step == steps)
     return trainer
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_a_training_stopped_after_any_step_ends_like_an_uninterrupted_one(make_trainer, tmp_path, optimiser):
-    options = ALL_PHASES | {"train": ALL_PHASES["train"] | {"optimiser": optimiser, "lr": 1e-2}, "drop_path": 0.2}
-    whole = make_trainer(**options)
+@pytest.mark.parametrize(
+    ("sets", "phases", "optimiser"),
+    [(THREE[:2], ALL_PHASES, "adamw"), (THREE[:2], ALL_PHASES, "sgd"), (THREE, ADDED, "adamw")],
+    ids=["adamw", "sgd", "added"],
+)
+def test_a_training_stopped_after_any_step_ends_like_an_uninterrupted_one(
+    make_trainer, tmp_path, sets, phases, optimiser
+):
+    options = phases | {"train": phases["train"] | {"optimiser": optimiser, "lr": 1e-2}, "drop_path": 0.2}
+    whole = make_trainer(*sets, **options)
     whole.run()
     for steps in range(1, whole.step, 5):
         checkpoints = Checkpoints(tmp_path / str(steps))
-        checkpoints.save(*stopped_after(make_trainer(**options), steps).state())
-        resumed = make_trainer(**options)
+        checkpoints.save(*stopped_after(make_trainer(*sets, **options), steps).state())
+        resumed = make_trainer(*sets, **options)
         saved = checkpoints.load(resumed.check_state)
         assert saved is not None
         resumed.restore(*saved)

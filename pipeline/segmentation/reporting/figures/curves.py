@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.reporting.svg import DASHES, INK, SERIES, dots, inline_svg, styled
 from pipeline.segmentation.reporting.results import Results, Run
 
-PHASES = {"pretrain": "masked modelling", "experts": "experts", "gate": "gate"}
+PHASES = {"pretrain": "masked modelling", "experts": "experts", "gate": "gate", "adapt": "added experts"}
 
 
 def dsc_by_round(run: Run) -> list[float]:

@@ -93,7 +93,7 @@ def describe_run(results: Results) -> str:
         f"{each.title} ({modality(each.modality)}, {plural(len(each.organs), 'organ')})"
         for each in map(results.result, results.datasets)
     ]
-    rounds = config.train.pretrain_rounds + config.train.expert_rounds + config.train.gate_rounds
+    rounds = sum(config.rounds.values())
     return (
         f"Here {plural(len(results.variants), 'variant')} trained on {'; '.join(sets)}, on slices of "
         f"{config.model.size} px, for at most {plural(rounds, 'round')} each, "

@@ -26,6 +26,7 @@ _TITLES = {
     "experts.gate_trains": "Gate's rounds train",
     "experts.head": "Heads",
     "experts.width": "Width of an expert, times its channels",
+    "experts.added": "Experts that join last",
     "train.pretrain_rounds": "Rounds of masked modelling",
     "train.mask_ratio": "Masked share",
     "train.expert_rounds": "Rounds of experts",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.reporting.table import Cell, Table
-from pipeline.reporting.wording import count, percent
+from pipeline.reporting.wording import count, listing, percent
 from pipeline.segmentation.reporting.figures.curves import PHASES, training_curves
 from pipeline.segmentation.reporting.results import Results
 
@@ -44,4 +44,16 @@ def runs_table(results: Results) -> Table:
         header=["Variant", "Rounds", "Stopped", "Best round", "Score", "Steps", "Precision"],
         rows=rows,
         text_columns=(1, 2, 6),
+        notes=joined_later(results),
     )
+
+
+def joined_later(results: Results) -> list[str]:
+    """Say of each variant with sets that joined later what its scores were of before."""
+    later = {variant: results.configs[variant].datasets_in("adapt") for variant in results.variants}
+    return [
+        f"{variant}: in the rounds before {listing([results.title(name) for name in names])} joined, the score is of "
+        "the other sets."
+        for variant, names in later.items()
+        if names
+    ]
