@@ -7,13 +7,9 @@ from pipeline.segmentation.config import Config
 
 def describe(config: Config, variant: str) -> dict[str, Any]:
     """Return sizes and costs of a variant; the model is built on the meta device, where tensors have no storage."""
-    import torch
+    from pipeline.segmentation.model.cost import on_meta, slice_macs, step_flops
 
-    from pipeline.segmentation.model.cost import slice_macs, step_flops
-    from pipeline.segmentation.model.m4oe import M4oE
-
-    with torch.device("meta"):
-        model = M4oE(config)
+    model = on_meta(config)
     counts = model.parameter_counts()
     total = counts.pop("total")
     del counts["trainable"]  # which is all

@@ -48,15 +48,15 @@ def main() -> None:
         if not processes.leads:
             follow(trainer, stop)
             return
-        counts, folder = trainer.student.parameter_counts(), segmentation_run(variant, seed)
-        try_places(*(folder / name for name in FILES), size=4 * counts["total"])
+        folder = segmentation_run(variant, seed)
+        try_places(*(folder / name for name in FILES), size=4 * trainer.student.parameter_counts()["total"])
         lineage = read_lineage(md5_file(segmentation_config(variant)), config)
         checkpoints = Checkpoints(checkpoint_folder(lineage.determinants | {"seed": seed}, "seg_train"))
         name = f"{variant}-{seed}"
         with tracked_training(
             "seg_train", name, trainer, checkpoints, stop, params.tracking, variant=variant, lineage=lineage
         ) as run:
-            write_outputs(folder, trainer, variant, seed, counts, lineage)
+            write_outputs(folder, trainer, variant, seed, lineage)
             run.log_model(name, md5_file(folder / "model.safetensors"))
 
 

@@ -1,9 +1,35 @@
-"""What a model costs: products of a slice, and of a training step."""
+"""What a model costs: parameters and products of a slice, and products of a training step."""
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.segmentation.model.m4oe import M4oE, Phase
+
+if TYPE_CHECKING:
+    from pipeline.segmentation.config import Config
+
+
+def on_meta(config: "Config") -> M4oE:
+    """Build a model whose tensors have no storage."""
+    with torch.device("meta"):
+        return M4oE(config)
+
+
+def slice_costs(config: "Config") -> dict[str, dict[str, int]]:
+    """Return how many parameters a slice goes through (`active`) and their products (`macs`), by routing.
+
+    With one expert (`experts`) and with all, mixed (`gate`), each where some round trains so; the last is what is
+    deployed. Of the first dataset: the classes of another are a few rows of its head more or less.
+    """
+    model, dataset = on_meta(config), next(iter(config.datasets))
+    active, macs = {}, {}
+    for phase in ("experts", "gate"):
+        if phase in config.rounds:
+            macs[phase] = slice_macs(model, dataset, phase)
+            active[phase] = sum(parameter.numel() for _, parameter in model.computing_parameters(dataset))
+    return {"active": active, "macs": macs}
 
 
 def slice_macs(model: M4oE, dataset: str, phase: Phase) -> int:

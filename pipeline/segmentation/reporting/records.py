@@ -117,7 +117,10 @@ class Evaluation(Record):
 
 
 class Parameters(Record):
-    """Number of parameters by component; `active` compute for one set, `macs` are multiplications of one slice."""
+    """Number of parameters by component, and what a slice takes: of those that compute, and of multiplications.
+
+    It is with one expert and with all that a gate mixes, each where some round trains so; the last is deployed.
+    """
 
     trunk: WholeNumber
     experts: dict[str, WholeNumber]
@@ -126,8 +129,8 @@ class Parameters(Record):
     reconstruction: WholeNumber = 0
     trainable: WholeNumber
     total: Count
-    active: WholeNumber | None = None
-    macs: WholeNumber | None = None
+    active: dict[Literal["experts", "gate"], Count] = Field(min_length=1)
+    macs: dict[Literal["experts", "gate"], Count] = Field(min_length=1)
 
 
 class Training(Record):

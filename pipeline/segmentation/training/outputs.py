@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from pipeline.atomic import write_text
 from pipeline.digest import md5_file
+from pipeline.segmentation.model.cost import slice_costs
 from pipeline.training.model_file import MODEL, save_model
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ def write_outputs(
     trainer: "SegmentationTrainer",
     variant: str,
     seed: int,
-    parameters: dict[str, Any],
     lineage: "Lineage",
 ) -> None:
     """Write the model, the history and, last, train.json, which has the model's md5 beside those of its inputs.
@@ -43,7 +43,7 @@ def write_outputs(
         "stopped": "early" if trainer.stopped_early else "complete",
         "score": trainer.best.score,
         "steps": trainer.step,
-        "parameters": parameters,
+        "parameters": trainer.student.parameter_counts() | slice_costs(trainer.config),
         "precision": trainer.config.precision,
         "weights": lineage.weights,
         "md5": lineage.md5 | {"model": md5_file(folder / MODEL)},

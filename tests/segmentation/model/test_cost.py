@@ -3,7 +3,7 @@ import torch
 from nets import FULL, make_config
 
 from pipeline.segmentation.description import as_table, describe
-from pipeline.segmentation.model.cost import slice_macs, step_flops
+from pipeline.segmentation.model.cost import slice_costs, slice_macs, step_flops
 from pipeline.segmentation.model.m4oe import M4oE
 
 
@@ -26,6 +26,26 @@ def test_the_full_model_takes_what_was_counted_for_it_by_hand_and_soft_twice_tha
     assert "  total                58,486,830  100.00%" in table
     assert "  one expert: 6.13 GMAC a slice" in table
     assert "a batch trains 27,168,324 to 27,169,572 parameters" in table
+
+
+@pytest.mark.parametrize("experts", [{}, {"routing": "shared"}, {"routing": "single"}, {"added": 1}])
+def test_without_a_gate_a_slice_goes_through_a_plain_network_whatever_else_there_is(experts):
+    costs = slice_costs(make_config(experts=experts, **FULL))
+    assert costs == {"active": {"experts": 27_169_380}, "macs": {"experts": pytest.approx(6.13e9, rel=1e-3)}}
+
+
+@pytest.mark.parametrize("gate_trains", ["all", "gates_heads_norms"])
+def test_with_a_gate_a_slice_goes_through_all_experts_whether_they_train_or_not(gate_trains):
+    costs = slice_costs(make_config(experts={"mix": "gated", "gate_trains": gate_trains}, **FULL))
+    assert costs["active"] == {"experts": 27_169_380, "gate": 58_486_830 - (3 + 16) * 96}
+    assert costs["macs"] == {"experts": pytest.approx(6.13e9, rel=1e-3), "gate": pytest.approx(12.61e9, rel=1e-3)}
+    assert list(costs["macs"]) == ["experts", "gate"]  # the last one is deployed
+
+
+def test_what_no_round_trains_is_no_cost():
+    gated = {"experts": {"mix": "gated"}}
+    assert slice_costs(make_config(**gated, train={"expert_rounds": 0}))["macs"].keys() == {"gate"}
+    assert slice_costs(make_config(**gated, train={"gate_rounds": 0}))["macs"].keys() == {"experts"}
 
 
 def test_an_expert_that_joins_costs_its_own_step_and_no_trunk_s():

@@ -178,6 +178,8 @@ class Inputs:
         experts = dict.fromkeys(config.experts.names, 300_000)
         parts = {"trunk": 500_000, "experts": experts, "gates": 3_000 if recipe.gate_rounds else 0, "heads": 9_000}
         total = 509_000 + sum(experts.values()) + parts["gates"]
+        active = {"experts": 809_000} | ({"gate": total} if recipe.gate_rounds else {})
+        costs = {"active": active, "macs": {phase: 30 * count for phase, count in active.items()}}
         self._json(
             folder / "train.json",
             {
@@ -189,7 +191,7 @@ class Inputs:
                 "stopped": "complete",
                 "score": 0.55,
                 "steps": 375,
-                "parameters": parts | {"reconstruction": 0, "trainable": total, "total": total},
+                "parameters": parts | {"reconstruction": 0, "trainable": total, "total": total} | costs,
                 "precision": "fp32",
                 "weights": {"source": "random"},
                 "md5": {"config": "c", "model": f"md5 of {variant} {seed}"},

@@ -7,6 +7,7 @@ from pipeline.segmentation.reporting.means import mean_over
 from pipeline.segmentation.reporting.results import TESTED, load_results
 from pipeline.segmentation.reporting.sections.differences import build as differences
 from pipeline.segmentation.reporting.sections.headline import caveats, variants_table
+from pipeline.segmentation.reporting.sections.parameters import parameters_table
 from pipeline.segmentation.reporting.sections.training import runs_table
 from pipeline.segmentation.reporting.sentences import compared, lead, limits, questions
 
@@ -102,6 +103,15 @@ def test_an_expert_that_joined_later_answers_no_question_of_the_gate_and_is_said
     rounds = ["4 of experts, 1 of gate", "5 of experts, 5 of added experts", "5 of experts"]
     assert [row[1].text for row in table.rows] == rounds
     assert table.notes == ["new_modality: in the rounds before Set two joined, the score is of the other sets."]
+
+
+def test_what_a_slice_takes_is_that_of_what_is_deployed(inputs):
+    inputs.variants = ("m4oe", "hard")
+    table = parameters_table(load(inputs))
+    assert table.header[-3:] == ["Total", "Active", "MAC"]
+    gated, hard = ([(cell.text, cell.below) for cell in row[-2:]] for row in table.rows)
+    assert gated == [("1.11\u00a0M", "one expert 809\u00a0k"), ("33.4\u00a0M", "one expert 24.3\u00a0M")]
+    assert hard == [("809\u00a0k", ""), ("24.3\u00a0M", "")]
 
 
 def test_without_other_variants_nothing_is_compared(inputs):

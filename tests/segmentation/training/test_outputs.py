@@ -1,12 +1,16 @@
 """What a training writes is all that using its model takes."""
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline.lineage import Lineage
 from pipeline.segmentation.deployed import load_model
+from pipeline.segmentation.reporting.files import read_history, read_training
 from pipeline.segmentation.training.outputs import write_outputs
 from pipeline.training.model_file import MODEL
+
+LINEAGE = Lineage({"config": "c"}, {}, {"source": "random"}, {})
 
 
 @pytest.mark.parametrize(
@@ -15,10 +19,25 @@ from pipeline.training.model_file import MODEL
 def test_a_model_as_written_predicts_as_it_did(make_trainer, tmp_path, experts, train):
     trainer = make_trainer(experts=experts, train=train)
     trainer.run()
-    write_outputs(tmp_path, trainer, "m4oe", 3, {}, Lineage({"config": "c"}, {}, {}, {}))
+    write_outputs(tmp_path, trainer, "m4oe", 3, LINEAGE)
     found = load_model(tmp_path / MODEL, torch.device("cpu"))
     images = torch.rand(1, 16, 16)
     trainer.student.eval()
     assert torch.equal(found.model(images, "atlas23"), trainer.student(images, "atlas23"))
     assert found.intensities["atlas23"].window == (-1, 1)
     assert found.datasets == trainer.config.datasets
+
+
+def test_the_report_can_read_what_a_training_says_of_itself(make_trainer, tmp_path):
+    trainer = make_trainer("flare22", "atlas23", "amos22_mr", experts={"added": 1})
+    trainer.run()
+    write_outputs(tmp_path, trainer, "new_modality", 3, LINEAGE)
+    training = read_training(tmp_path / "train.json", "new_modality", 3)
+    assert training.phases == {"experts": 0, "adapt": 1}
+    trainer.student.enter("experts")
+    active = sum(parameter.numel() for _, parameter in trainer.student.active_parameters("flare22"))
+    assert training.parameters.active == {"experts": active}
+    assert training.parameters.macs["experts"] > active
+    history = read_history(tmp_path / "history.csv", training.rounds)
+    assert np.isnan(history["amos22_mr/score"]).tolist() == [True, False]
+    assert not np.isnan(history["flare22/score"] + history["score"]).any()

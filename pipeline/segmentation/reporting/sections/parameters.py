@@ -1,5 +1,6 @@
 """Section: where the parameters are."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.reporting.table import NONE, Cell, Table
@@ -34,14 +35,9 @@ def _of(results: Results, variant: str) -> Parameters:
 
 
 def parameters_table(results: Results) -> Table:
-    """Rows: variants; columns: parameters by component, in total, and what one slice takes if that is known."""
+    """Rows: variants; columns: parameters by component, in total, and what one slice takes."""
     found = {variant: _of(results, variant) for variant in results.variants}
     names = list(dict.fromkeys(name for each in found.values() for name in components(each)))
-    known = {
-        title: attribute
-        for title, attribute in (("Active for one set", "active"), ("MAC for one slice", "macs"))
-        if any(getattr(each, attribute) is not None for each in found.values())
-    }
     rows = []
     for variant, each in found.items():
         parts = components(each)
@@ -49,20 +45,25 @@ def parameters_table(results: Results) -> Table:
         if "experts" in parts and len(each.experts) > 1:
             own = ", ".join(f"{name} {short(number)}" for name, number in each.experts.items())
             cells[names.index("experts")] = Cell(count(parts["experts"]), below=own, order=parts["experts"])
-        more = [getattr(each, attribute) for attribute in known.values()]
-        rows.append(
-            [
-                Cell(variant),
-                *cells,
-                Cell(count(each.total), order=each.total),
-                *(Cell(NONE if number is None else short(number), order=number) for number in more),
-            ]
-        )
+        total = Cell(count(each.total), order=each.total)
+        rows.append([Cell(variant), *cells, total, _of_a_slice(each.active, short), _of_a_slice(each.macs, millions)])
     return Table(
         name="parameters",
         caption=f"Parameters by component ({NONE}: the variant has none). With one MLP for all, that MLP is the only "
-        "expert.",
-        header=["Variant", *(name[0].upper() + name[1:] for name in names), "Total", *known],
+        "expert. Active: those that a slice of the first set goes through; MAC: its multiplications, each with an "
+        "addition, in products and convolutions alone; both as deployed.",
+        header=["Variant", *(name[0].upper() + name[1:] for name in names), "Total", "Active", "MAC"],
         rows=rows,
         sortable=True,
     )
+
+
+def millions(number: int) -> str:
+    """12610359296 -> '12,610.4 M'."""
+    return f"{number / 1e6:,.1f}\u00a0M"
+
+
+def _of_a_slice(costs: Mapping[str, int], written: Callable[[int], str]) -> Cell:
+    """What a slice takes as deployed, and below it what it takes with one expert, where that is another."""
+    *before, deployed = costs.values()
+    return Cell(written(deployed), below=f"one expert {written(before[0])}" if before else "", order=deployed)
