@@ -64,6 +64,7 @@ def test_every_organ_of_every_test_case_is_measured_on_predictions_that_lie_on_t
         assert own == {o: pytest.approx(np.mean(values)) if values else None for o, values in there.items()}
         defined = [value for value in own.values() if value is not None]
         assert logged.metrics[f"test/{name}/dsc"] == pytest.approx(np.mean(defined))
+        assert logged.metrics[f"test/{name}/seconds_per_case"] > 0
     assert logged.datasets == [(name, "testing") for name in SETS]
 
 
