@@ -1,18 +1,14 @@
 """Training that is killed, as a user meets it: the same command goes on, and ends with the same files."""
 
 import contextlib
-import hashlib
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import psutil
 import pytest
+from interrupted import Training, start
 from small import Repository, copied, read_until
 
 # Random kills; MOSAIC_KILLS=20 looks harder than a test run has time for.
@@ -32,105 +28,69 @@ def prepared(tmp_path_factory) -> Repository:
 
 
 @pytest.fixture(scope="module")
-def whole(prepared) -> dict[str, str]:
+def training(prepared) -> Training:
+    """The training of one variant and seed in that pipeline."""
+    stage = ("stages.train", "mosaic", "42")
+    return Training(prepared.folder, prepared.environment, stage, prepared.folder / "runs/mosaic/42", OUTPUTS)
+
+
+@pytest.fixture(scope="module")
+def whole(training) -> dict[str, str]:
     """The md5s of an uninterrupted training's files."""
-    found = trained(prepared)
-    assert not checkpoints(prepared)
-    return found
-
-
-def trained(repository: Repository) -> dict[str, str]:
-    """Run the training to its end and return the md5 of each of its files."""
-    repository.run("python", "-m", "stages.train", "mosaic", "42")
-    return digests(repository)
-
-
-def digests(repository: Repository) -> dict[str, str]:
-    folder = repository.folder / "runs/mosaic/42"
-    return {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in OUTPUTS}
-
-
-def start(repository: Repository, *command: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        command,
-        cwd=repository.folder,
-        env=repository.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def interrupted(repository: Repository, signum: int, after: str | None = None, delay: float = 0) -> tuple[int, str]:
-    """Start the training and send a signal, `delay` seconds after a line that starts so; return status and output.
-
-    Without `after`, send it once there is a new checkpoint: an interrupted training writes its first before any step.
-    """
-    before = checkpoints(repository)
-    process = start(repository, sys.executable, "-m", "stages.train", "mosaic", "42")
-    printed = ""
-    if after:
-        printed = read_until(process, after)
-    else:
-        while process.poll() is None and checkpoints(repository) <= before:
-            time.sleep(0.01)
-    time.sleep(delay)
-    process.send_signal(signum)
-    rest, _ = process.communicate()
-    return process.returncode, printed + rest
-
-
-def checkpoints(repository: Repository) -> set[Path]:
-    return set((repository.folder / ".cache/checkpoints").glob("*/[0-9]*.safetensors"))
+    training.finish()
+    assert not training.checkpoints()
+    return training.digests()
 
 
 def test_a_training_killed_at_random_moments_and_terminated_once_ends_with_the_files_of_an_uninterrupted_one(
-    prepared, whole
+    prepared, training, whole
 ):
     earlier = {run.info.run_id for run in prepared.runs(stage="train")}
     moments = random.Random(0)
     # The first one is before the first visit is over, when the run in MLflow has just begun.
-    assert interrupted(prepared, signal.SIGKILL)[0] == -signal.SIGKILL
-    assert [int(file.stem) for file in checkpoints(prepared)] == [0]
+    assert training.interrupt(signal.SIGKILL)[0] == -signal.SIGKILL
+    assert [int(file.stem) for file in training.checkpoints()] == [0]
     for _ in range(2):
         line, delay = moments.choice(("continuing in round", "round")), moments.uniform(0, 0.1)
-        code, printed = interrupted(prepared, signal.SIGKILL, line, delay)
+        code, printed = training.interrupt(signal.SIGKILL, line, delay)
         assert code == -signal.SIGKILL
         assert "continuing in round" in printed
-    code, printed = interrupted(prepared, signal.SIGTERM, "continuing in round")
+    code, printed = training.interrupt(signal.SIGTERM, "continuing in round")
     assert code == 128 + signal.SIGTERM
     assert "the same command continues" in printed
     assert "Traceback" not in printed
     (run,) = [run for run in prepared.runs(stage="train") if run.info.run_id not in earlier]
     assert run.info.status == "FAILED"
-    assert sorted(checkpoints(prepared))[-1].stat().st_size > 0
+    assert sorted(training.checkpoints())[-1].stat().st_size > 0
 
-    newest = sorted(checkpoints(prepared))[-1]
+    newest = sorted(training.checkpoints())[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
-    assert trained(prepared) == whole
+    training.finish()
+    assert training.digests() == whole
     # The run was continued rather than doubled, and nothing is left that another training could pick up.
     assert {each.info.run_id: each.info.status for each in prepared.runs(stage="train")} == {
         **dict.fromkeys(earlier, "FINISHED"),
         run.info.run_id: "FINISHED",
     }
-    assert not checkpoints(prepared)
+    assert not training.checkpoints()
 
 
-def test_whatever_the_moment_of_a_kill_the_next_training_ends_with_the_same_files(prepared, whole):
+def test_whatever_the_moment_of_a_kill_the_next_training_ends_with_the_same_files(training, whole):
     moments = random.Random(KILLS)
     for _ in range(KILLS):
-        code, _ = interrupted(prepared, signal.SIGKILL, "mosaic, seed 42", moments.uniform(0, 3))
+        code, _ = training.interrupt(signal.SIGKILL, "mosaic, seed 42", moments.uniform(0, 3))
         if code == 0:  # it was faster
-            assert digests(prepared) == whole
-    assert trained(prepared) == whole
-    assert not checkpoints(prepared)
+            assert training.digests() == whole
+    training.finish()
+    assert training.digests() == whole
+    assert not training.checkpoints()
 
 
-def test_a_killed_experiment_in_a_temporary_copy_continues_when_it_is_run_again(prepared, whole):
+def test_a_killed_experiment_in_a_temporary_copy_continues_when_it_is_run_again(prepared, training, whole):
     """It runs in another copy then, which has none of the first one's files."""
     earlier = {run.info.run_id for run in prepared.runs(stage="train")}
     experiment = ("dvc", "exp", "run", "--temp", "train@mosaic-42")
-    process = start(prepared, *experiment)
+    process = start(prepared.folder, prepared.environment, *experiment)
     read_until(process, "round 1/")
     for child in psutil.Process(process.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):  # a short one of DVC's own
@@ -138,7 +98,7 @@ def test_a_killed_experiment_in_a_temporary_copy_continues_when_it_is_run_again(
                 child.kill()
     printed, _ = process.communicate()
     assert process.returncode != 0, printed
-    assert checkpoints(prepared)
+    assert training.checkpoints()
     assert not list((prepared.folder / ".dvc/tmp").rglob("*.safetensors"))
 
     printed = prepared.run(*experiment)
@@ -148,25 +108,26 @@ def test_a_killed_experiment_in_a_temporary_copy_continues_when_it_is_run_again(
     md5 = run.data.tags["md5.model"]
     assert md5 == whole["model.safetensors"]
     assert (prepared.folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).is_file()
-    assert not checkpoints(prepared)
+    assert not training.checkpoints()
 
 
-def test_another_configuration_continues_from_nothing_that_other_trainings_left(prepared, whole):
+def test_another_configuration_continues_from_nothing_that_other_trainings_left(prepared, training, whole):
     """Neither from what a finished one left (`whole`) nor from an interrupted one's checkpoints."""
-    interrupted(prepared, signal.SIGKILL)
-    assert checkpoints(prepared)
-    assert digests(prepared) == whole
+    training.interrupt(signal.SIGKILL)
+    assert training.checkpoints()
+    assert training.digests() == whole
     config = prepared.folder / "configs/mosaic.yaml"
     text = config.read_text()
     os.replace(config, config.with_suffix(".kept"))
     config.write_text(text.replace("lr: 0.001", "lr: 0.002").replace(f"num_rounds: {ROUNDS}", "num_rounds: 1"))
-    printed = prepared.run("python", "-m", "stages.train", "mosaic", "42")
+    printed = training.finish()
     assert "continuing" not in printed
     assert "round 1/1" in printed
-    after_others = digests(prepared)
+    after_others = training.digests()
     assert after_others != whole
 
     for left in ("runs", ".cache/checkpoints"):
         shutil.rmtree(prepared.folder / left)
-    assert trained(prepared) == after_others
+    training.finish()
+    assert training.digests() == after_others
     os.replace(config.with_suffix(".kept"), config)
