@@ -25,8 +25,8 @@ from pipeline.training.trainer import CyclicTrainer
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 
-# Their fixtures run the whole pipeline.
-LONGEST = ("test_pipeline.py", "test_resume.py", "test_parallel.py")
+# They run the whole pipeline, or one stage again and again.
+LONGEST = ("test_pipeline.py", "test_resume.py", "test_killed.py", "test_parallel.py")
 # One dataset of every specialist, and a second one of B.
 ONE_OF_EACH = ("retinamnist", "breastmnist", "chestmnist", "nodulemnist3d")
 

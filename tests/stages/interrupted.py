@@ -10,6 +10,8 @@ from pathlib import Path
 
 from small import read_until
 
+KILL = Path(__file__).parent / "kill.py"
+
 
 def start(folder: Path, environment: Mapping[str, str], *command: str) -> subprocess.Popen:
     """Start a command in a folder; all that it prints is its `stdout`."""
@@ -33,7 +35,7 @@ class Training:
 
     def finish(self) -> str:
         """Run it to its end and return what it printed."""
-        process = self._start()
+        process = self._start("-m")
         printed, _ = process.communicate()
         assert process.returncode == 0, printed
         return printed
@@ -45,7 +47,7 @@ class Training:
         step.
         """
         before = self.checkpoints()
-        process = self._start()
+        process = self._start("-m")
         printed = ""
         if after:
             printed = read_until(process, after)
@@ -57,6 +59,15 @@ class Training:
         rest, _ = process.communicate()
         return process.returncode, printed + rest
 
+    def kill(self, checkpoints: int) -> tuple[int, str]:
+        """Start it, and have it killed by SIGKILL as soon as it has written so many checkpoints, one after each visit.
+
+        Return status and output.
+        """
+        process = self._start(str(KILL), str(checkpoints))
+        printed, _ = process.communicate()
+        return process.returncode, printed
+
     def digests(self) -> dict[str, str]:
         """Return the md5 of each output."""
         return {name: hashlib.md5((self.results / name).read_bytes()).hexdigest() for name in self.outputs}
@@ -65,5 +76,5 @@ class Training:
         """Return the checkpoints that are there, of this training or any."""
         return set((self.folder / ".cache/checkpoints").glob("*/[0-9]*.safetensors"))
 
-    def _start(self) -> subprocess.Popen:
-        return start(self.folder, self.environment, sys.executable, "-m", *self.stage)
+    def _start(self, *how: str) -> subprocess.Popen:
+        return start(self.folder, self.environment, sys.executable, *how, *self.stage)
