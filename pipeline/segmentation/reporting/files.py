@@ -1,8 +1,8 @@
-"""The files that the report of segmentation reads, each held against the configuration and the others."""
+"""The files that the report of segmentation reads, each held against the others."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pipeline.arrays import open_arrays
 from pipeline.reading import number, read_record, read_table, reading
 from pipeline.reporting.record import check_datasets, check_names
-from pipeline.segmentation.datasets import LabelledSet
 from pipeline.segmentation.reporting.records import DatasetResult, Evaluation, Training
 
 History = dict[str, list[float]]
@@ -32,12 +31,20 @@ class Overlay:
     prediction: NDArray[np.uint8]
 
 
-def read_training(path: Path, variant: str, seed: int) -> Training:
-    """Read train.json of a variant and seed."""
+def read_training(path: Path, variant: str, seed: int, like: Training | None) -> Training:
+    """Read train.json of a variant and seed: on the sets of `like`, and, of one variant, by the same configuration."""
     training = read_record(path, Training)
     with reading(path):
         check_names(training, variant=variant, seed=seed)
+        if like and _forms(training) != _forms(like):
+            raise ValueError(f"not of the sets that {like.variant} has")
+        if like and like.variant == variant and training.md5.get("config") != like.md5.get("config"):
+            raise ValueError(f"of another configuration than that of seed {like.seed}")
     return training
+
+
+def _forms(training: Training) -> list[dict[str, Any]]:
+    return [each.form() for each in training.config.datasets.values()]
 
 
 def read_history(path: Path, rounds: int) -> History:
@@ -50,11 +57,9 @@ def read_history(path: Path, rounds: int) -> History:
     return columns
 
 
-def read_evaluation(
-    path: Path, training: Training, datasets: Mapping[str, LabelledSet], like: Evaluation | None
-) -> Evaluation:
-    """Read the JSON of an evaluation: of this training's model, these sets, and the cases that `like` has."""
-    found = read_record(path, Evaluation)
+def read_evaluation(path: Path, training: Training, like: Evaluation | None) -> Evaluation:
+    """Read the JSON of an evaluation: of this training's model and sets, and the cases that `like` has."""
+    found, datasets = read_record(path, Evaluation), training.config.datasets
     with reading(path):
         check_names(found, variant=training.variant, seed=training.seed)
         check_datasets(found.datasets, list(datasets))

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from pipeline.reporting.record import Cosine, Count, NonNegative, Record, Share, Weights, WholeNumber
+from pipeline.segmentation.config import Config, parse_config
 from pipeline.segmentation.evaluation.metrics import METRICS
 
 Positive = Annotated[float, Field(gt=0)]
@@ -134,7 +135,10 @@ class Parameters(Record):
 
 
 class Training(Record):
-    """Content of segmentation/runs/<variant>/<seed>/train.json; `phases` are the rounds done before each began."""
+    """Content of segmentation/results/<variant>/<seed>/train.json.
+
+    `phases` are the rounds done before each began; `config` is what was trained, experts dealt out by seed included.
+    """
 
     variant: str
     seed: int
@@ -144,6 +148,7 @@ class Training(Record):
     stopped: Literal["early", "complete"]
     score: Share
     steps: Count
+    config: Annotated[Config, BeforeValidator(parse_config)]
     parameters: Parameters
     precision: str
     weights: Weights

@@ -1,14 +1,13 @@
-"""What the report is made from: configurations, trainings, evaluations and analyses, read and checked."""
+"""What the report is made from: trainings, evaluations and analyses, read and checked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.errors import PipelineError
-from pipeline.layout import segmentation_analysis, segmentation_config, segmentation_evaluation, segmentation_run
+from pipeline.layout import segmentation_analysis, segmentation_evaluation, segmentation_run
 from pipeline.reporting.record import read_analyses
-from pipeline.segmentation.config import Config, load_config
+from pipeline.segmentation.config import Config
 from pipeline.segmentation.evaluation.metrics import METRICS
 from pipeline.segmentation.evaluation.statistics import Comparison, Scores, collect, compare
 from pipeline.segmentation.reporting import files
@@ -38,7 +37,6 @@ class Results:
 
     variants: tuple[str, ...]
     seeds: tuple[int, ...]
-    configs: dict[str, Config]
     runs: dict[tuple[str, int], Run]
     overlays: Mapping[str, tuple[Overlay, ...]] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +56,11 @@ class Results:
     def main_run(self) -> Run:
         """First seed of the main variant; single cases are shown from here."""
         return self.runs[self.main, self.seeds[0]]
+
+    @cached_property
+    def configs(self) -> dict[str, Config]:
+        """By variant, what its first seed was trained by: another's differs in experts dealt out at random alone."""
+        return {variant: self.runs[variant, self.seeds[0]].training.config for variant in self.variants}
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -105,34 +108,34 @@ def load_results(
 
     Raises PipelineError naming a file that is missing, is not what its stage writes, or does not go with the others.
     """
-    configs = {variant: load_config(root / segmentation_config(variant)) for variant in variants}
-    first = configs[variants[0]].datasets
     runs: dict[tuple[str, int], Run] = {}
-    like: Evaluation | None = None
     for variant in variants:
-        path = root / segmentation_config(variant)
-        if [each.form() for each in configs[variant].datasets.values()] != [each.form() for each in first.values()]:
-            raise PipelineError(f"{path}: not of the sets that {variants[0]} has; `dvc repro seg_configure` mends that")
         for seed in seeds:
-            folder = root / segmentation_run(variant, seed)
-            training = files.read_training(folder / "train.json", variant, seed)
-            history = files.read_history(folder / "history.csv", training.rounds)
-            found = files.read_evaluation(root / segmentation_evaluation(variant, seed), training, first, like)
-            like = like or found
-            runs[variant, seed] = Run(training, history, found)
+            like = runs.get((variant, seeds[0])) or runs.get((variants[0], seeds[0]))
+            runs[variant, seed] = _read_run(root, variant, seed, like)
+    first = runs[variants[0], seeds[0]]
+    datasets = list(first.training.config.datasets)
     pictures = (root / segmentation_evaluation(variants[0], seeds[0])).with_suffix(".npz")
     return Results(
         variants=tuple(variants),
         seeds=tuple(seeds),
-        configs=configs,
         runs=runs,
-        overlays=files.read_overlays(pictures, runs[variants[0], seeds[0]].evaluation),
+        overlays=files.read_overlays(pictures, first.evaluation),
         reasons=dict(reasons),
         analyses={
             name: read_analyses(
-                {seed: root / segmentation_analysis(name, seed) for seed in seeds}, Analysis, name, first
+                {seed: root / segmentation_analysis(name, seed) for seed in seeds}, Analysis, name, datasets
             )
             for name in analysed
             if name in variants
         },
     )
+
+
+def _read_run(root: Path, variant: str, seed: int, like: Run | None) -> Run:
+    """Read what one training left; it has to go with `like`, of the same variant if there is one yet."""
+    folder = root / segmentation_run(variant, seed)
+    training = files.read_training(folder / "train.json", variant, seed, like and like.training)
+    history = files.read_history(folder / "history.csv", training.rounds)
+    evaluation = root / segmentation_evaluation(variant, seed)
+    return Run(training, history, files.read_evaluation(evaluation, training, like and like.evaluation))

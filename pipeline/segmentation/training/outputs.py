@@ -28,7 +28,7 @@ def write_outputs(
     """Write the model, the history and, last, train.json, which has the model's md5 beside those of its inputs.
 
     The model says whose it is, and carries its configuration and how scans are scaled for it, so that it can be used
-    wherever it is copied to.
+    wherever it is copied to. train.json has the configuration too: the report tells what was trained from there.
     """
     head = {"variant": variant, "seed": seed}
     config = trainer.config.model_dump(mode="json", exclude_none=True)
@@ -43,6 +43,7 @@ def write_outputs(
         "stopped": "early" if trainer.stopped_early else "complete",
         "score": trainer.best.score,
         "steps": trainer.step,
+        "config": config,
         "parameters": trainer.student.parameter_counts() | slice_costs(trainer.config),
         "precision": trainer.config.precision,
         "weights": lineage.weights,

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.layout import segmentation_analysis, segmentation_config, segmentation_evaluation, segmentation_run
+from pipeline.layout import segmentation_analysis, segmentation_evaluation, segmentation_run
 from pipeline.npz import write_npz
 from pipeline.params import Params
-from pipeline.segmentation.config import Config, dump_config, resolve
+from pipeline.segmentation.config import Config, resolve
 from pipeline.segmentation.datasets import LabelledSet
 from pipeline.segmentation.evaluation.metrics import diagonal
 
@@ -59,9 +59,8 @@ class Inputs:
 
     def write(self) -> Path:
         for variant in self.variants:
-            config = self.config(variant)
-            self._text(segmentation_config(variant), dump_config(config))
             for seed in self.seeds:
+                config = self.config(variant).for_seed(seed)
                 self._write_run(variant, seed, config)
                 self._write_evaluation(variant, seed)
                 if variant in self.analysed:
@@ -191,10 +190,11 @@ class Inputs:
                 "stopped": "complete",
                 "score": 0.55,
                 "steps": 375,
+                "config": config.model_dump(mode="json", exclude_none=True),
                 "parameters": parts | {"reconstruction": 0, "trainable": total, "total": total} | costs,
                 "precision": "fp32",
                 "weights": {"source": "random"},
-                "md5": {"config": "c", "model": f"md5 of {variant} {seed}"},
+                "md5": {"config": f"md5 of {variant}", "model": f"md5 of {variant} {seed}"},
             },
         )
         columns = ["round", "lr", "train_loss", "phase", "score", *(f"{name}/train_loss" for name in self.sets)]

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.layout import segmentation_analysis, segmentation_config, segmentation_evaluation, segmentation_run
+from pipeline.layout import segmentation_analysis, segmentation_evaluation, segmentation_run
 from pipeline.npz import write_npz
 from pipeline.segmentation.reporting.results import load_results
 
 EVALUATION = segmentation_evaluation("m4oe", 42)
 OTHERS = segmentation_evaluation("dense", 42)
 TRAINING = segmentation_run("m4oe", 42) / "train.json"
+OTHER_TRAINING = segmentation_run("dense", 42) / "train.json"
 HISTORY = segmentation_run("m4oe", 42) / "history.csv"
 ANALYSIS = segmentation_analysis("m4oe", 42)
 
@@ -84,7 +85,13 @@ CASES = [
     (ANALYSIS, change("gates", "layers", value=["only"]), "not 2 experts in each of 1 layers"),
     (ANALYSIS, change("maps", 0, "weights", value=[[[0.5]], [[0.5, 0.5]]]), "maps of several shapes"),
     (ANALYSIS, change("similarity", "cka", value=[[[1.0]]]), "not a table of 2 by 2 experts"),
-    (segmentation_config("dense"), text("model: 1\n"), "not a configuration; `dvc repro seg_configure` mends that"),
+    (TRAINING, change("config", value={"model": 1}), "config: not a configuration; `dvc repro seg_train` mends that"),
+    (TRAINING, change("config", "model", "dim", value=0), "config: model.dim = 0: Input should be greater"),
+    (
+        OTHER_TRAINING,
+        change("config", "datasets", "two", "labels", "gallbladder", value=3),
+        "not of the sets that m4oe has",
+    ),
 ]
 
 
@@ -110,13 +117,9 @@ def test_what_was_written_is_read(inputs):
     assert results.analyses["m4oe"][0].gates
 
 
-def test_a_variant_of_other_sets_is_refused(inputs):
-    inputs.variants, inputs.cases = ("m4oe", "dense"), 2
+def test_seeds_of_one_variant_that_were_trained_by_different_configurations_are_refused(inputs):
+    inputs.variants, inputs.cases, inputs.seeds = ("m4oe", "dense"), 2, (1, 2)
     root = inputs.write()
-    inputs.sets = {"one": inputs.sets["one"], "two": inputs.sets["one"]}
-    (root / segmentation_config("dense")).write_text(
-        (root / segmentation_config("dense")).read_text(encoding="utf-8").replace("gallbladder: 2", "gallbladder: 3"),
-        encoding="utf-8",
-    )
-    with pytest.raises(PipelineError, match=r"dense\.yaml: not of the sets that m4oe has"):
+    change("md5", "config", value="another")(root / segmentation_run("dense", 2) / "train.json")
+    with pytest.raises(PipelineError, match=r"dense/2/train\.json: of another configuration than that of seed 1; "):
         load_results(inputs.variants, inputs.seeds, root)

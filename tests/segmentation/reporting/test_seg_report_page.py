@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.segmentation.config import draw_experts
+from pipeline.segmentation.datasets import LabelledSet
 from pipeline.segmentation.reporting.ablation import render_markdown
 from pipeline.segmentation.reporting.latex import render_latex
 from pipeline.segmentation.reporting.overlays import KINDS
@@ -192,6 +194,23 @@ def test_without_pictures_and_analyses_the_page_does_without_their_sections(make
     ids = [each["id"] for each in Page(pages["index"]).all("section")]
     assert not {"worst", "experts", "gates", "differences"} & set(ids)
     assert "svg class" not in pages["one"]
+
+
+def test_who_shares_an_expert_at_random_is_said_seed_by_seed_as_it_was_trained(make_inputs, tmp_path):
+    inputs = make_inputs(tmp_path, cases=2, variants=("m4oe", "random_experts"), seeds=(1, 2, 3), pictures=False)
+    inputs.sets |= {"three": LabelledSet("three", "Set three", "mri", {1: "liver"})}
+    found = Page(render_page(load_results(inputs.variants, inputs.seeds, inputs.write()), "abc")).text
+    own, titles = inputs.config("random_experts").experts.of, {name: each.title for name, each in inputs.sets.items()}
+    told = []
+    for seed in inputs.seeds:
+        of = draw_experts(own, seed)
+        shared = [titles[name] for name in of if list(of.values()).count(of[name]) == 2]
+        alone = [titles[name] for name in of if titles[name] not in shared]
+        told.append({" and ".join(shared), *alone})
+        (line,) = re.findall(rf"random_experts, seed {seed}: an expert each for ([^.]*)\.", found)
+        assert set(line.split("; ")) == told[-1]
+    assert told[0] != told[1]
+    assert "dealt out by seed" in found
 
 
 def test_where_segmentation_is_off_the_page_says_so():

@@ -1,4 +1,4 @@
-"""What a training writes is all that using its model takes."""
+"""What a training writes is all that using its model takes, and all that the report has to know of it."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_the_report_can_read_what_a_training_says_of_itself(make_trainer, tmp_pa
     trainer = make_trainer("flare22", "atlas23", "amos22_mr", experts={"added": 1})
     trainer.run()
     write_outputs(tmp_path, trainer, "new_modality", 3, LINEAGE)
-    training = read_training(tmp_path / "train.json", "new_modality", 3)
+    training = read_training(tmp_path / "train.json", "new_modality", 3, None)
     assert training.phases == {"experts": 0, "adapt": 1}
     trainer.student.enter("experts")
     active = sum(parameter.numel() for _, parameter in trainer.student.active_parameters("flare22"))
@@ -41,3 +41,12 @@ def test_the_report_can_read_what_a_training_says_of_itself(make_trainer, tmp_pa
     history = read_history(tmp_path / "history.csv", training.rounds)
     assert np.isnan(history["amos22_mr/score"]).tolist() == [True, False]
     assert not np.isnan(history["flare22/score"] + history["score"]).any()
+
+
+def test_the_report_reads_from_it_by_what_it_was_trained(make_trainer, tmp_path):
+    trainer = make_trainer(experts={"mix": "gated"}, train={"expert_rounds": 1, "gate_rounds": 1})
+    trainer.run()
+    write_outputs(tmp_path, trainer, "m4oe", 3, LINEAGE)
+    found = read_training(tmp_path / "train.json", "m4oe", 3, None)
+    assert found.config == trainer.config
+    assert list(found.config.datasets) == ["flare22", "atlas23"]  # in order of heads

@@ -88,7 +88,9 @@ def _tree(results: Results, variant: str) -> dict[str, Any]:
     by_expert: dict[str, list[str]] = {}
     for name, expert in experts["of"].items():
         by_expert.setdefault(expert, []).append(name)
-    experts["of"] = "; ".join(f"{expert}: {', '.join(names)}" for expert, names in by_expert.items())
+    # Dealt out at random they are each seed's own: see `drawn`.
+    told = "; ".join(f"{expert}: {', '.join(names)}" for expert, names in by_expert.items())
+    experts["of"] = "dealt out by seed" if experts["routing"] == "random" else told
     return tree | {"experts": experts}
 
 
@@ -99,7 +101,7 @@ def drawn(results: Results) -> list[str]:
         if results.configs[variant].experts.routing != "random":
             continue
         for seed in results.seeds:
-            of = results.configs[variant].for_seed(seed).experts.of
+            of = results.runs[variant, seed].training.config.experts.of
             groups = [[results.title(n) for n in of if of[n] == expert] for expert in dict.fromkeys(of.values())]
             said.append(f"{variant}, seed {seed}: an expert each for {'; '.join(map(listing, groups))}.")
     return said
