@@ -80,6 +80,17 @@ def test_the_stage_writes_files_that_agree_and_logs_them(workspace, run):
     assert shown in (workspace / "reports/ablation.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("variants", [["m4oe"], []])
+def test_the_first_page_leads_to_the_report_of_segmentation_where_there_is_one(workspace, run, variants):
+    tree = yaml.safe_load((workspace / "params.yaml").read_text(encoding="utf-8"))
+    tree["segmentation"]["ablation"] |= {"run": variants, "analyse": variants}
+    (workspace / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    main()
+    page = (workspace / "reports/index.html").read_text(encoding="utf-8")
+    links = page.count('href="segmentation/index.html"')
+    assert links == (2 if variants else 0)  # among the pages, and in a sentence
+
+
 def test_without_an_evaluation_the_last_report_stays(workspace, run):
     main()
     files = [*FILES, *(f"specialists/{name}" for name in PAGES)]
