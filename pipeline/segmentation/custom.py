@@ -51,13 +51,15 @@ class Custom(Section):
 
     `layout` is how its files are called, None (`auto`) as `data.folders.find_cases` finds out. `labels` are organ ->
     id, None (`auto`) those of its dataset.json. `ignore` are ids that count as background, `others` all that are no
-    organ's, None those that dataset.json ignores.
+    organ's, None those that dataset.json ignores. `split_by` slices has parts of every scan in all splits, for a set of
+    one or two patients, and no number of it means anything.
     """
 
     modality: Modality
     layout: Annotated[Layout | None, BeforeValidator(_auto)] = None
     labels: Annotated[dict[Text, LabelId] | None, BeforeValidator(_auto)] = None
     ignore: Annotated[tuple[int, ...] | Literal["others"] | None, PlainValidator(_ignored)] = None
+    split_by: Literal["patient", "slices"] = "patient"
     title: Text | None = None
     licence: Annotated[str, Field(max_length=1000)] = ""
 

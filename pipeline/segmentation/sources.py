@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
 from pipeline.layout import SCANS, from_root
-from pipeline.segmentation.data.splits import draw_splits, read_splits
+from pipeline.segmentation.data.splits import Blocks, draw_splits, read_splits
 from pipeline.segmentation.datasets import NAMED, LabelledSet, phantom_set
 
 if TYPE_CHECKING:
@@ -40,9 +40,14 @@ def find_set(section: "Segmentation", name: str) -> LabelledSet:
         raise PipelineError(f"params.yaml: segmentation.data.custom.{name}: {error}") from None
 
 
-def splitter(section: "Segmentation", name: str) -> "Splitter":
-    """Return what says of each case, given whose it is, in which split it is."""
+def splitter(section: "Segmentation", name: str) -> "Splitter | Blocks":
+    """Return what says of each case, given whose it is, in which split it is; or which part of each scan is in which.
+
+    A set that is split by slices goes by the shares, whatever a file says of other sets.
+    """
     data = section.data
+    if data.source == "folder" and name in data.custom and data.custom[name].split_by == "slices":
+        return Blocks(data.split.test, data.split.val)
 
     def split(patients: Mapping[str, str]) -> Mapping[str, str]:
         if data.source == "phantom":

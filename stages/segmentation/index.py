@@ -4,6 +4,8 @@ Phantoms are written first, below segmentation/raw, so that they are read as any
 """
 
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
@@ -11,6 +13,7 @@ from pipeline.arguments import SCAN_SET, read_arguments
 from pipeline.command import run_command
 from pipeline.layout import SCANS, index_file
 from pipeline.params import load_params
+from pipeline.segmentation.data.splits import BY_SLICES, SPLITS
 from pipeline.segmentation.sources import find_set, scan_folder, splitter
 
 
@@ -40,11 +43,23 @@ def main() -> None:
         progress=lambda cases: tqdm(cases, desc=name, unit="case", disable=not sys.stderr.isatty()),
     )
     write_index(index_file(name), index)
-    splits = [case["split"] for case in index["cases"]]
-    counted = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "val", "test"))
-    print(f"{index_file(name)}: {len(splits)} cases ({counted}) of {dataset.modality}, {len(dataset.organs)} organs")
+    by_slices = any("block" in case for case in index["cases"])
+    counted = f"{_counted(index['cases'])}{' slices' if by_slices else ''}"
+    cases = len({case["case"] for case in index["cases"]})
+    print(f"{index_file(name)}: {cases} cases ({counted}) of {dataset.modality}, {len(dataset.organs)} organs")
+    if by_slices:
+        print(f"warning: {name}: {BY_SLICES}", file=sys.stderr)
     for finding in index["findings"]:
         print(f"warning: {name}: {finding}", file=sys.stderr)
+
+
+def _counted(cases: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many cases there are of each split; or slices, of cases in blocks."""
+    numbers = dict.fromkeys(SPLITS, 0)
+    for case in cases:
+        start, end = case.get("block", (0, 1))
+        numbers[case["split"]] += end - start
+    return ", ".join(f"{number} {split}" for split, number in numbers.items())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The cache: what training and validation see of a set's scans, as plain .npy arrays that are mapped into memory.
 
-Never a slice of a scan that tests: those files are not even opened. One scan is in memory at a time, and what it adds
-goes to the disk at once, so memory stays flat whatever a set's size.
+Never a slice of a scan that tests: those files are not even opened. Where a scan is in all splits by blocks of its
+slices, those of another split are cut off before anything is made of them. One scan is in memory at a time, and what it
+adds goes to the disk at once, so memory stays flat whatever a set's size.
 """
 
 import json
@@ -102,10 +103,11 @@ def _write_split(
         files = {kind: opened.enter_context(_Rows(path)) for kind, path in paths.items()}
         for case in progress([case for _, case in cases]):
             scan, classes = read_case(folder, case, dataset)
+            voxels, classes = scan.voxels[..., case.slices], classes[..., case.slices]
             labels = labels_to_grid(classes, scan.spacing, recipe.size)
             rows = _chosen(labels, recipe, index.dataset, case.case) if split == "train" else np.arange(len(labels))
-            images = to_grid(recipe.intensity.normalise(scan.voxels), scan.spacing, recipe.size)
-            where = np.stack([np.full(len(rows), place_of[case.case]), rows], axis=1)
+            images = to_grid(recipe.intensity.normalise(voxels), scan.spacing, recipe.size)
+            where = np.stack([np.full(len(rows), place_of[case.case]), case.slices.start + rows], axis=1)
             for kind, array in (("images", images[rows]), ("labels", labels[rows]), ("where", where)):
                 files[kind].append(array.astype(ARRAYS[kind]))
             pixels += np.bincount(labels[rows].ravel(), minlength=dataset.num_classes)

@@ -6,20 +6,22 @@ It is all that later stages need to know before they open a scan, and what they 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
 from pipeline.atomic import write_text
 from pipeline.digest import md5_file
 from pipeline.errors import PipelineError, few
 from pipeline.reading import read_record, reading
 from pipeline.segmentation.data.folders import Files, Found, find_cases
-from pipeline.segmentation.data.nifti import read_image, read_label_map
-from pipeline.segmentation.data.splits import in_order
+from pipeline.segmentation.data.nifti import read_image, read_label_map, read_labels
+from pipeline.segmentation.data.splits import SPLITS, Blocks, in_order
 from pipeline.segmentation.datasets import LabelledSet, count_ids, read_form
 
 # mm beyond which a voxel is more likely said in other units.
@@ -39,7 +41,11 @@ class Md5(BaseModel):
 
 
 class Case(BaseModel):
-    """One scan with its label map; files are relative to the set's folder, `shape` and `spacing` those in RAS+."""
+    """One scan with its label map; files are relative to the set's folder, `shape` and `spacing` those in RAS+.
+
+    With a `block`, first slice along z and end, it is that part of the scan alone which is in `split`, and `voxels` are
+    those of the part; the scan's other parts are cases of the same name.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,6 +61,18 @@ class Case(BaseModel):
     voxels: dict[str, int]
     split: Literal["train", "val", "test"]
     warnings: list[str]
+    block: tuple[Annotated[int, Field(ge=0)], int] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.block is not None and not self.block[0] < self.block[1] <= self.shape[2]:
+            raise ValueError(f"{self.case}: block {list(self.block)} is none of {self.shape[2]} slices")
+        return self
+
+    @property
+    def slices(self) -> slice:
+        """The slices along z that are in the split."""
+        return slice(*(self.block or (0, self.shape[2])))
 
 
 class Index(BaseModel):
@@ -81,7 +99,7 @@ class Index(BaseModel):
 def build_index(
     folder: Path,
     dataset: LabelledSet,
-    split: Splitter,
+    split: Splitter | Blocks,
     *,
     source: str,
     case_limit: int | None = None,
@@ -90,21 +108,28 @@ def build_index(
     """Return the index of a folder, as JSON has it. Every file is read once, one case at a time.
 
     `case_limit` takes that many cases, those that a hash puts first. Raises PipelineError for the first thing that is
-    wrong (`stages.segmentation.check` lists all), and if the same scan is in two splits.
+    wrong (`stages.segmentation.check` lists all), and if the same scan is in two splits. With `Blocks` it is in all
+    of them, which a set of three patients or more has no need of; label maps are then read twice.
     """
     found = find_cases(folder, dataset)
     if found.problems:
         raise PipelineError(found.problems[0] + _and_more(folder, dataset.name, len(found.problems) - 1))
     cases = _limited(found, case_limit)
-    split_of = split({files.case: files.patient for files in cases})
-    records = [inspect_case(folder, files, dataset) | {"split": split_of[files.case]} for files in progress(cases)]
-    refuse_copies(dataset.name, [(record["case"], record["split"], record["digest"]) for record in records])
+    if isinstance(split, Blocks):
+        _refuse_blocks(dataset.name, {files.patient for files in found.cases})
+        records = [inspect_case(folder, files, dataset) for files in progress(cases)]
+        placed = [part for record in records for part in cut_case(folder, record, dataset, split)]
+    else:
+        split_of = split({files.case: files.patient for files in cases})
+        records = [inspect_case(folder, files, dataset) for files in progress(cases)]
+        placed = [record | {"split": split_of[record["case"]]} for record in records]
+        refuse_copies(dataset.name, [(record["case"], record["split"], record["digest"]) for record in placed])
     keys = list(Case.model_fields)
     return {
         "dataset": dataset.name,
         "form": dataset.form(),
         "source": source,
-        "cases": [{key: record[key] for key in keys} for record in records],
+        "cases": [{key: record[key] for key in keys if key in record} for record in placed],
         "findings": findings(found, records),
     }
 
@@ -150,6 +175,26 @@ def inspect_case(folder: Path, files: Files, dataset: LabelledSet | None) -> dic
         "voxels": voxels,
         "warnings": warnings,
     }
+
+
+def cut_case(folder: Path, record: Mapping[str, Any], dataset: LabelledSet, blocks: Blocks) -> list[dict[str, Any]]:
+    """Return the record of each block of a scan, given that of `inspect_case`.
+
+    Raises PipelineError, a line, if the scan is too thin, or if all of a block is background.
+    """
+    image, labels = Path(folder) / record["image"], Path(folder) / record["labels"]
+    ids = read_labels(labels)
+    parts = []
+    for split, (start, end) in blocks.of(ids.shape[2], str(image)).items():
+        counts = count_ids(ids[..., start:end])
+        voxels = {organ: counts.get(id_, 0) for id_, organ in dataset.labels.items()}
+        if not any(voxels.values()):
+            raise PipelineError(
+                f"{labels}: slices {start + 1} to {end} ({split}) are all background; leave the case out, or take "
+                "other shares in segmentation.data.split"
+            )
+        parts.append({**record, "voxels": voxels, "split": split, "block": [start, end]})
+    return parts
 
 
 def voxel_digest(voxels: NDArray) -> str:
@@ -217,7 +262,7 @@ def read_index(path: Path) -> Index:
         if index.dataset != Path(path).stem:
             raise ValueError(f"is of dataset {index.dataset}")
         read_form(index.form)
-        if len({case.case for case in index.cases}) < len(index.cases):
+        if _twice(index.cases):
             raise ValueError("one case is there twice")
     return index
 
@@ -231,6 +276,21 @@ def read_tested(path: Path, dataset: LabelledSet) -> Index:
     if not index.of_split("test"):
         raise PipelineError(f"{path}: no scan tests; give {index.dataset} one in segmentation.data.split")
     return index
+
+
+def _refuse_blocks(name: str, patients: set[str]) -> None:
+    """Raise PipelineError where each split could have a patient of its own."""
+    if len(patients) >= len(SPLITS):
+        raise PipelineError(
+            f"{name}: {len(patients):,} patients, enough to split by patient; take `split_by: slices` out of "
+            f"segmentation.data.custom.{name}"
+        )
+
+
+def _twice(cases: Iterable[Case]) -> bool:
+    """Whether any slice of a case is in two records."""
+    spans = sorted((case.case, case.slices.start, case.slices.stop) for case in cases)
+    return any(case == after and end > start for (case, _, end), (after, start, _) in pairwise(spans))
 
 
 def _limited(found: Found, limit: int | None) -> tuple[Files, ...]:

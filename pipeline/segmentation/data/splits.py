@@ -1,4 +1,4 @@
-"""Which cases train, which validate and which test: drawn by patient, or as a file says.
+"""Which cases train, which validate and which test: drawn by patient, or as a file says; or parts of each scan.
 
 What is drawn depends on a seed and on names alone, so that every machine draws the same.
 """
@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from pipeline.errors import PipelineError, few
 from pipeline.reading import reading
 
 SPLITS = ("train", "val", "test")
+
+# What is to be said wherever a number of such a set stands.
+BY_SLICES = "trained and tested by slices of the same scans, which shows that it runs, and nothing about accuracy"
 
 _MEND = 'write it as {"train": [cases], "val": [cases], "test": [cases]}, or that for each dataset'
 
@@ -24,7 +28,7 @@ def draw_splits(patients: Mapping[str, str], *, test: float, val: float, seed: i
     Each split has one patient at least. Raises PipelineError if there are too few; `name` is the dataset's.
     """
     drawn = in_order(set(patients.values()), seed)
-    n_test, n_val = (max(1, int(len(drawn) * share + 0.5)) for share in (test, val))
+    n_test, n_val = _counts(len(drawn), test, val)
     if len(drawn) < 1 + n_test + n_val:
         raise PipelineError(
             f"{name}: {len(drawn)} patient{'s' * (len(drawn) != 1)}, too few to test on {n_test}, validate on {n_val} "
@@ -33,6 +37,32 @@ def draw_splits(patients: Mapping[str, str], *, test: float, val: float, seed: i
     of_patient = dict.fromkeys(drawn, "train")
     of_patient |= dict.fromkeys(drawn[:n_test], "test") | dict.fromkeys(drawn[n_test : n_test + n_val], "val")
     return {case: of_patient[patient] for case, patient in patients.items()}
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Every scan in all splits, by blocks of its slices: the way out for a set of one patient or two.
+
+    Along z in RAS what trains lies lowest, what tests on top, what validates between them, without a gap. Neighbouring
+    slices are nearly alike, so that numbers of such a set mean nothing (`BY_SLICES`).
+    """
+
+    test: float
+    val: float
+
+    def of(self, depth: int, scan: str) -> dict[str, tuple[int, int]]:
+        """Return first slice and end of each split's block; sizes by the shares, and one slice at least.
+
+        Raises PipelineError if a scan of so many slices is too thin; `scan` names it.
+        """
+        n_test, n_val = _counts(depth, self.test, self.val)
+        n_train = depth - n_val - n_test
+        if n_train < 1:
+            raise PipelineError(
+                f"{scan}: {depth} slice{'s' * (depth != 1)}, too few to test on {n_test}, validate on {n_val} and "
+                "train; leave the case out"
+            )
+        return {"train": (0, n_train), "val": (n_train, n_train + n_val), "test": (n_train + n_val, depth)}
 
 
 def in_order(names: set[str], seed: int) -> list[str]:
@@ -61,6 +91,11 @@ def read_splits(file: Path, patients: Mapping[str, str], name: str) -> dict[str,
         if several := [patient for patient, splits in sorted(torn.items()) if len(splits) > 1]:
             raise ValueError(f"{name}: patient {few(several)} in {' and '.join(sorted(torn[several[0]]))}")
     return {case: split_of[case] for case in patients}
+
+
+def _counts(number: int, test: float, val: float) -> tuple[int, int]:
+    """Return how many of a number test and validate."""
+    return max(1, int(number * test + 0.5)), max(1, int(number * val + 0.5))
 
 
 def _of_dataset(tree: Any, name: str) -> Mapping[str, Any]:

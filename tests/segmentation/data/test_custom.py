@@ -64,6 +64,8 @@ def test_labels_may_be_the_folders_own(declare, tmp_path):
         ({"modality": "ct", "labels": ["liver"]}, "labels: should be a mapping, or auto"),
         ({"modality": "ct", "layout": "msd"}, "should be a mapping, or auto"),
         ({"modality": "ct", "window": [0, 1]}, "window"),
+        ({"modality": "ct", "split_by": "slice"}, "split_by = 'slice'"),
+        ({"modality": "ct", "split_by": None}, "split_by"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(declare, tmp_path, declared, said):
