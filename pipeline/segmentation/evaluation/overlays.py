@@ -39,17 +39,19 @@ def overlay(
     prediction: NDArray[np.uint8],
     intensity: Intensity,
     place: int | None = None,
+    within: slice = slice(0, None),
 ) -> tuple[list[int], dict[str, NDArray[np.uint8]]]:
     """Return which slices show most of a class, or of any, by reference or prediction; and what is there [K,X,Y].
 
-    Of volumes [X,Y,Z] in RAS. The image is scaled to 0..255 as the network sees it; the others are classes.
+    Of volumes [X,Y,Z] in RAS, of their slices `within` alone. The image is scaled to 0..255 as the network sees it; the
+    others are classes.
     """
     either = reference.astype(bool) | prediction.astype(bool)
     if place is not None:
         either = (reference == place) | (prediction == place)
-    areas = either.sum(axis=(0, 1))
+    areas = either[..., within].sum(axis=(0, 1))
     count = min(SLICES, len(areas))
-    start = int(np.convolve(areas, np.ones(count, areas.dtype), "valid").argmax())
+    start = within.start + int(np.convolve(areas, np.ones(count, areas.dtype), "valid").argmax())
     taken = slice(start, start + count)
     # The limits are those of the scan, not of what is shown of it.
     scaled = Intensity(window=intensity.limits(voxels)).normalise(voxels[..., taken])

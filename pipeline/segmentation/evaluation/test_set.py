@@ -50,7 +50,7 @@ def run_test(
     device: torch.device,
     progress: Progress = iter,
 ) -> Tested:
-    """Segment every test scan of a dataset and measure it; one is in memory at a time.
+    """Segment every test scan of a dataset and measure it, or the part of it that tests; one is in memory at a time.
 
     `folder` holds the files of the `index`. What is found is written below `predictions`, a file a case, from where the
     ones to be shown are read again. Raises PipelineError for a file that is not the one of the index.
@@ -74,17 +74,21 @@ def run_test(
         )
         seconds += time.perf_counter() - started
         write_prediction(_file(predictions, case), found, scan, dataset)
+        reference, found = reference[..., case.slices], found[..., case.slices]
         record = case_record(case.case, reference, found, scan.spacing, dataset.organs, nsd_mm)
         best = ceiling(reference, scan.spacing, deployed.size, dataset.num_classes)
         of_grid = {o: None if isnan(d) else d for o, d in zip(dataset.organs, best, strict=True)}
-        records.append(record | {"patient": case.patient, "ceiling": of_grid})
+        part = {} if case.block is None else {"shape": list(scan.voxels.shape), "block": list(case.block)}
+        records.append(record | part | {"patient": case.patient, "ceiling": of_grid})
     overlays, arrays = [], {}
     for shown in choose_overlays(records):
         case = tested[shown["case"]]
         scan, reference = read_case(folder, case, dataset)
         found = dataset.to_classes(read_labels(_file(predictions, case), scan))
         place = dataset.organs.index(shown["organ"]) + 1 if shown["organ"] else None
-        slices, pictures = overlay(scan.voxels, reference, found, deployed.intensities[dataset.name], place)
+        slices, pictures = overlay(
+            scan.voxels, reference, found, deployed.intensities[dataset.name], place, case.slices
+        )
         overlays.append(shown | {"slices": slices, "spacing": list(case.spacing)})
         arrays |= {f"{shown['kind']}/{name}": array for name, array in pictures.items()}
     return Tested(records, overlays, arrays, seconds / len(records))

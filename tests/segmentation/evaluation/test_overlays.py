@@ -90,6 +90,14 @@ def test_of_an_organ_the_slices_are_those_that_show_it_also_where_it_was_made_up
     assert 9 in slices
 
 
+@pytest.mark.parametrize(("within", "shown"), [((0, 5), [0, 1, 2]), ((4, 7), [4, 5, 6]), ((8, 10), [8, 9])])
+def test_of_a_part_of_the_scan_slices_are_shown_by_the_scans_numbers(within, shown):
+    voxels, reference, prediction = scan()
+    slices, pictures = overlay(voxels, reference, prediction, WINDOW, within=slice(*within))
+    assert slices == shown
+    assert np.array_equal(pictures["prediction"], np.moveaxis(prediction[..., shown], 2, 0))
+
+
 def test_an_mri_is_scaled_by_the_whole_scan_not_by_what_is_shown():
     voxels, reference, prediction = scan()
     voxels = voxels.astype(np.float32)

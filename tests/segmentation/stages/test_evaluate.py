@@ -9,8 +9,10 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.layout import INDEX, PREDICTIONS, SCANS, segmentation_evaluation, segmentation_run
-from pipeline.segmentation.data.index import read_index
+from pipeline.segmentation.data.grid import ceiling
+from pipeline.segmentation.data.index import cut_case, read_index
 from pipeline.segmentation.data.nifti import read_image, read_labels
+from pipeline.segmentation.data.splits import Blocks
 from pipeline.segmentation.evaluation.metrics import case_metrics
 from pipeline.training.model_file import MODEL
 from stages.segmentation import configure, evaluate
@@ -143,6 +145,45 @@ def test_another_tolerance_measures_again_what_the_same_model_finds(workplace, l
         assert (before["nsd_mm"], after["nsd_mm"]) == (2.0, 0.01)
         assert before | {"nsd": 0, "nsd_mm": 0} == after | {"nsd": 0, "nsd_mm": 0}
     assert first["datasets"]["atlas23"]["nsd_mm"]["liver"] == 5.0  # its own, whatever the others have
+
+
+def _by_blocks(name="atlas23"):
+    """Have one scan of those that test in all splits, by blocks of its slices; return the block that tests."""
+    path = INDEX / f"{name}.json"
+    tree, index = json.loads(path.read_text()), read_index(path)
+    record = next(case for case in tree["cases"] if case["split"] == "test")
+    parts = cut_case(SCANS / name, record, index.labelled_set, Blocks(test=0.3, val=0.1))
+    path.write_text(json.dumps(tree | {"cases": parts}))
+    return read_index(path).of_split("test")[0][1]
+
+
+def test_of_a_scan_in_blocks_all_is_predicted_and_the_block_that_tests_is_measured(workplace, logged):
+    whole = evaluated()["datasets"]["atlas23"]
+    before = files(PREDICTIONS)
+    case = _by_blocks()
+    result = evaluated()["datasets"]["atlas23"]
+    (record,) = result["cases"]
+    image, name = SCANS / "atlas23" / case.image, f"{case.case}.nii.gz"
+    written = Path(f"m4oe/{SEED}/atlas23/{name}")
+    scan, dataset, block = read_image(image), read_index(INDEX / "atlas23.json").labelled_set, slice(*record["block"])
+    assert (record["case"], record["block"]) == (case.case, list(case.block))
+    assert record["shape"] == list(scan.voxels.shape)
+    assert nibabel.load(PREDICTIONS / written).shape == nibabel.load(image).shape
+    assert {path: data for path, data in before.items() if "atlas23" not in path.parts or path == written} == files(
+        PREDICTIONS
+    )
+    reference, found = (
+        dataset.to_classes(read_labels(path, scan)) for path in (SCANS / "atlas23" / case.labels, PREDICTIONS / written)
+    )
+    expected = case_metrics(reference[..., block], found[..., block], scan.spacing, dataset.organs, whole["nsd_mm"])
+    assert record["organs"] == expected
+    of_grid = ceiling(reference[..., block], scan.spacing, result["size"], dataset.num_classes)
+    assert list(record["ceiling"].values()) == [None if np.isnan(dice) else dice for dice in of_grid]
+    arrays = np.load(RESULT.with_suffix(".npz"))
+    for shown in result["overlays"]:
+        assert set(shown["slices"]) <= set(range(block.start, block.stop))
+        kept = arrays[f"atlas23/{shown['kind']}/reference"]
+        assert np.array_equal(kept, np.moveaxis(reference[..., shown["slices"]], 2, 0))
 
 
 def _of_test(name="atlas23"):
