@@ -77,7 +77,7 @@ def read_evaluation(path: Path, training: Training, like: Evaluation | None) -> 
 def _tested(result: DatasetResult) -> list[tuple]:
     """What has to be alike where results are compared: the scans, the organs in them, and the tolerances."""
     return [
-        (case.case, case.patient, case.shape, case.spacing, [each.volume_ref_ml > 0 for each in case.organs])
+        (case.case, case.patient, case.shape, case.spacing, case.block, [o.volume_ref_ml > 0 for o in case.organs])
         for case in result.cases
     ] + sorted(result.nsd_mm.items())
 

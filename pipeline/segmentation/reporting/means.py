@@ -23,12 +23,12 @@ class Mean:
 
 
 def mean_over(results: Results, variant: str, metric: str) -> Mean:
-    """Mean of a variant over all sets."""
+    """Mean of a variant over the sets that count."""
     scores = results.scores[metric]
-    by_seed = np.mean([dataset_mean(scores.of(variant, name)) for name in results.datasets], axis=0)
+    by_seed = np.mean([dataset_mean(scores.of(variant, name)) for name in results.counted], axis=0)
     if np.isnan(by_seed).any():
         return Mean(None, None, None)
-    found = mean_estimate(scores, variant, results.datasets)
+    found = mean_estimate(scores, variant, results.counted)
     found = found if found.repeated else found.of_these_models
     interval = found.interval if metric == "hd95" else found.share_interval
     return Mean(fmean(by_seed), stdev(by_seed) if len(by_seed) > 1 else None, interval)

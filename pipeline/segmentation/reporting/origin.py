@@ -1,7 +1,10 @@
 """What kind of scans the numbers stand on, in the words that label every page of the report."""
 
+from collections.abc import Sequence
+
 from pipeline.reporting.rendering import Origin
 from pipeline.reporting.wording import listing, plural
+from pipeline.segmentation.data.splits import BY_SLICES
 from pipeline.segmentation.reporting.results import Results
 
 PHANTOM = "phantom"
@@ -12,8 +15,9 @@ def is_phantom(results: Results) -> bool:
     return any(results.result(name).source == PHANTOM for name in results.datasets)
 
 
-def describe_origin(results: Results) -> Origin:
-    """Say whether scans are generated or real, and of how many patients."""
+def describe_origin(results: Results, datasets: Sequence[str] | None = None) -> Origin:
+    """Say whether scans of these sets (None: all) are generated or real, and of how many patients."""
+    datasets = results.datasets if datasets is None else datasets
     if is_phantom(results):
         return Origin(
             "Phantom data",
@@ -23,32 +27,40 @@ def describe_origin(results: Results) -> Origin:
             "published number is to be held against them.",
             warning=True,
         )
-    if alone := one_patient(results):
+    if cut := [results.title(name) for name in datasets if results.result(name).by_slices]:
+        was, shows, it_is = ("was", "shows", "it is") if len(cut) == 1 else ("were", "show", "they are")
+        apart = f"in no comparison of variants{', and in no mean over sets' if results.by_patient else ''}"
+        return Origin(
+            "By slices" if len(cut) == len(datasets) else "Partly by slices",
+            f"{listing(cut)} {shows} nothing about accuracy",
+            f"{listing(cut)} {was} {BY_SLICES}; {it_is} {apart}.",
+            warning=True,
+        )
+    if alone := one_patient(results, datasets):
         return Origin(
             "One patient",
             f"{listing(alone)} {'says' if len(alone) == 1 else 'say'} nothing about accuracy",
-            f"Test scans of {listing(alone)} are of a single patient, as are those of training where they are parts of "
-            "one scan: what is measured there says nothing about other patients.",
+            f"Test scans of {listing(alone)} are of a single patient: what is measured there says nothing about other "
+            "patients.",
             warning=True,
         )
     return Origin("Scans of your own folders", "no published number beside them", "Scans as downloaded.", warning=False)
 
 
-def one_patient(results: Results) -> list[str]:
-    """Titles of the real sets whose test scans are all of one patient."""
+def one_patient(results: Results, datasets: Sequence[str]) -> list[str]:
+    """Titles of the real sets whose test scans are all of one patient, and were not trained on."""
+    found = {name: results.result(name) for name in datasets}
     return [
-        results.title(name)
-        for name in results.datasets
-        if results.result(name).source != PHANTOM and results.result(name).patients == 1
+        each.title for each in found.values() if each.source != PHANTOM and each.patients == 1 and not each.by_slices
     ]
 
 
 def tested_on(results: Results) -> str:
-    """Say how many patients and scans of each set test."""
+    """Say how many patients and scans test, of each set that counts."""
     parts = []
-    for name in results.datasets:
+    for name in results.counted:
         result = results.result(name)
-        scans = plural(len(result.cases), "scan")
+        scans = f"{'slices of ' if result.by_slices else ''}{plural(len(result.cases), 'scan')}"
         of = "" if result.patients == len(result.cases) else f" of {plural(result.patients, 'patient')}"
         parts.append(f"{scans}{of} of {result.title}")
     return listing(parts)

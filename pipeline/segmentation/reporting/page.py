@@ -1,5 +1,6 @@
 """The report of segmentation as HTML files that need nothing else: the ablation page, and a page for each set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def render_datasets(results: Results, revision: str) -> dict[str, str]:
         name: _render(
             "dataset.html",
             results,
+            (name,),
             contents=_contents(pictures.get(name, [])),
             pages=[
                 ("index.html", "Segmentation"),
@@ -101,5 +103,6 @@ def _contents(pictures: list[Picture]) -> list[tuple[str, str]]:
     return [*found, *([("pictures", "Pictures")] if pictures else []), ("definitions", "Definitions")]
 
 
-def _render(template: str, results: Results, **content: Any) -> str:
-    return render(template, describe_origin(results), TEMPLATES, main=results.main, seed=results.seeds[0], **content)
+def _render(template: str, results: Results, datasets: Sequence[str] | None = None, **content: Any) -> str:
+    origin = describe_origin(results, datasets)
+    return render(template, origin, TEMPLATES, main=results.main, seed=results.seeds[0], **content)

@@ -43,14 +43,24 @@ class OrganResult(Record):
 
 
 class CaseResult(Record):
-    """One test scan; `ceiling` is the DSC that the reference itself has after it went through the network's grid."""
+    """One test scan; `ceiling` is the DSC that the reference itself has after it went through the network's grid.
+
+    With a `block`, first slice and end, only these slices of the scan test: others of it were trained on.
+    """
 
     case: str
     patient: str
     shape: Triple
     spacing: tuple[Positive, Positive, Positive]
+    block: tuple[WholeNumber, Count] | None = None
     ceiling: dict[str, Share | None] = Field(default_factory=dict)
     organs: list[OrganResult] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.block and not self.block[0] < self.block[1] <= self.shape[2]:
+            raise ValueError(f"case {self.case}: block {list(self.block)} is none of {self.shape[2]} slices")
+        return self
 
 
 class OverlayAt(Record):
@@ -106,6 +116,11 @@ class DatasetResult(Record):
     def patients(self) -> int:
         """Patients of whom the test scans are."""
         return len({case.patient for case in self.cases})
+
+    @property
+    def by_slices(self) -> bool:
+        """Whether slices test of scans of which others were trained on."""
+        return any(case.block for case in self.cases)
 
 
 class Evaluation(Record):

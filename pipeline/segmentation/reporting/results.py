@@ -67,6 +67,16 @@ class Results:
         """Names of the sets, in order of heads."""
         return tuple(self.configs[self.main].datasets)
 
+    @property
+    def by_patient(self) -> tuple[str, ...]:
+        """Those of the sets whose test scans were not trained on; differences are over these alone."""
+        return tuple(name for name in self.datasets if not self.result(name).by_slices)
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The sets that a mean over sets is of: those by patient, or all where there is none."""
+        return self.by_patient or self.datasets
+
     def result(self, dataset: str, variant: str | None = None, seed: int | None = None) -> DatasetResult:
         """What a training has on a set; of the main variant's first one if nothing else is said."""
         place = (variant or self.main, self.seeds[0] if seed is None else seed)
@@ -93,8 +103,10 @@ class Results:
 
     @cached_property
     def comparisons(self) -> dict[str, dict[str, Comparison]]:
-        """By tested metric and other variant, how it compares with the main one over all sets."""
-        return {metric: compare(self.scores[metric], self.main, self.datasets) for metric in TESTED}
+        """By tested metric and other variant, how it compares with the main one over all sets by patient, if any."""
+        if not self.by_patient:
+            return {metric: {} for metric in TESTED}
+        return {metric: compare(self.scores[metric], self.main, self.by_patient) for metric in TESTED}
 
 
 def load_results(

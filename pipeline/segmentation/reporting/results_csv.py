@@ -27,7 +27,8 @@ def results_csv(results: Results) -> str:
         for name in results.datasets:
             result = results.result(name, variant, seed)
             for case in result.cases:
-                place = (variant, seed, name, result.source, case.case, case.patient)
+                source = f"{result.source}, by slices" if case.block else result.source
+                place = (variant, seed, name, source, case.case, case.patient)
                 for each in case.organs:
                     monai = by_monai(each.model_dump())
                     values = [getattr(each, key) for key in VALUES]

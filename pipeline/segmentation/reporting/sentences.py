@@ -3,6 +3,7 @@
 from pipeline.evaluation.verdict import ALPHA
 from pipeline.reporting.wording import bounds, listing, p_value, plural, points
 from pipeline.segmentation.config import Config
+from pipeline.segmentation.data.splits import BY_SLICES
 from pipeline.segmentation.evaluation.statistics import Comparison
 from pipeline.segmentation.reporting.origin import describe_origin, one_patient, tested_on
 from pipeline.segmentation.reporting.results import TESTED, TITLES, Results
@@ -14,6 +15,8 @@ def lead(results: Results) -> list[str]:
     """The first sentences of the report: what experts, and what the gate, bring; or how all compare."""
     if not results.others:
         return [f"Only {results.main} was run: there is nothing to compare it with."]
+    if not results.by_patient:
+        return ["Nothing is compared: all sets were " + BY_SLICES + "."]
     asked = questions(results) or list(results.others)
     sentences = [compared(results, other) for other in asked]
     return [*sentences, few(results)] if few(results) else sentences
@@ -43,7 +46,7 @@ def few(results: Results) -> str:
             f"One training each (seed {results.seeds[0]}) says nothing about methods, so no difference is called one: "
             "two trainings of one method differ too, by how much only more seeds can tell."
         )
-    cases = sum(len(results.result(name).cases) for name in results.datasets)
+    cases = sum(len(results.result(name).cases) for name in results.by_patient)
     if cases < FEW:
         return f"With {plural(cases, 'test case')} nothing can be called: the signed-rank test takes {FEW} that differ."
     return ""
@@ -156,10 +159,9 @@ def seeds(results: Results) -> str:
 def limits(results: Results) -> list[str]:
     """Say what the evidence cannot show."""
     said = [describe_origin(results).sentence, seeds(results)]
-    if alone := one_patient(results):
+    if alone := one_patient(results, results.datasets):
         said.append(
-            f"The test scans of {listing(alone)} are of one patient. Where training has seen other slices of the same "
-            "patient, the numbers show that the pipeline runs, and nothing about accuracy."
+            f"The test scans of {listing(alone)} are of one patient: they say nothing about accuracy on any other."
         )
     if not all(results.result(name).source == "phantom" for name in results.datasets):
         said.append(

@@ -54,6 +54,7 @@ class Inputs:
     patient: Callable[[str, int], str] = "{0}-{1}".format
     titles: dict[str, str] = field(default_factory=dict)
     findings: dict[str, list[str]] = field(default_factory=dict)
+    blocks: dict[str, tuple[int, int]] = field(default_factory=dict)
     analysed: tuple[str, ...] = ("m4oe",)
     pictures: bool = True
 
@@ -108,6 +109,7 @@ class Inputs:
             "patient": self.patient(name, case),
             "shape": list(self.shape),
             "spacing": list(self.spacing),
+            **({"block": list(self.blocks[name])} if name in self.blocks else {}),
             "ceiling": {organ: 0.9 - 0.05 * place for place, organ in enumerate(organs)},
             "organs": [self._organ(variant, seed, name, case, place) for place in range(len(organs))],
         }

@@ -8,8 +8,8 @@ from pipeline.segmentation.reporting.sentences import interval_of, verdict_words
 
 
 def build(results: Results) -> dict[str, Any] | None:
-    """Content of the section: figures as (metric, figure); None without another variant."""
-    if not results.others:
+    """Content of the section: figures as (metric, figure); None where nothing is compared."""
+    if not results.others or not results.by_patient:
         return None
     repeated = len(results.seeds) > 1
     over = "trainings and cases" if repeated else "cases"

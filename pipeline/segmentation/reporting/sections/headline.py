@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.reporting.table import NONE, Cell, Table
-from pipeline.reporting.wording import bounds, p_value, plural, range_percent, short, signed, spread
+from pipeline.reporting.wording import bounds, listing, p_value, plural, range_percent, short, signed, spread
 from pipeline.segmentation.evaluation.statistics import Comparison
 from pipeline.segmentation.reporting.means import Mean, mean_over
 from pipeline.segmentation.reporting.origin import describe_origin
@@ -44,7 +44,7 @@ class Caveat:
 def build(results: Results) -> dict[str, Any]:
     """Content of the section: comparisons are (variant, its reason, sentences)."""
     asked = questions(results) or list(results.others)
-    rest = [other for other in results.others if other not in asked]
+    rest = [other for other in results.others if other not in asked] if results.by_patient else []
     comparisons = [(other, results.reason(other), [compared(results, other)]) for other in rest]
     return {
         "lead": lead(results),
@@ -64,7 +64,7 @@ def caveats(results: Results) -> list[Caveat]:
         found.append(Caveat(origin.label, origin.brief))
     if len(results.seeds) == 1:
         found.append(Caveat("One training each", "no difference is called"))
-    least = min(len(results.result(name).cases) for name in results.datasets)
+    least = min(len(results.result(name).cases) for name in results.counted)
     if least < FEW:
         found.append(Caveat("Few cases", f"as few as {plural(least, 'test case')} of a set", "data"))
     if any(results.result(name).findings for name in results.datasets):
@@ -77,8 +77,11 @@ def level(results: Results) -> list[str]:
     dsc, nsd = (mean_over(results, results.main, metric) for metric in TESTED)
     if dsc.value is None:
         return [f"No test case has an organ, so {results.main} has no DSC."]
-    over = "mean over organs" if len(results.datasets) == 1 else f"mean over organs, then {len(results.datasets)} sets"
-    return [f"{results.main} reaches a DSC of {_with_interval(dsc)} and an NSD of {_with_interval(nsd)} ({over})."]
+    over = f", then {len(results.counted)} sets" if len(results.counted) > 1 else ""
+    return [
+        f"{results.main} reaches a DSC of {_with_interval(dsc)} and an NSD of {_with_interval(nsd)} (mean over "
+        f"organs{over})."
+    ]
 
 
 def _with_interval(mean: Mean) -> str:
@@ -133,7 +136,7 @@ def variants_table(results: Results) -> Table:
         spans=[("", 2), *((TITLES[metric], 1 + len(columns)) for metric in TESTED), ("", 1)],
         rows=rows,
         text_columns=(5, 9) if repeated else (),
-        notes=[how_called(results), *not_run(results)],
+        notes=[how_called(results), *counted(results), *not_run(results)],
         sortable=True,
     )
 
@@ -162,6 +165,13 @@ def how_called(results: Results) -> str:
         "adjusted over the variants by Holm. Higher or lower is what both call below 0.05, in one direction; all else "
         "is unclear: within noise if the interval includes 0, too few differ if no p could be below 0.05."
     )
+
+
+def counted(results: Results) -> list[str]:
+    """Say of which sets means over sets are, if not of all."""
+    if results.counted == results.datasets:
+        return []
+    return [f"Means over sets are of {listing([results.title(name) for name in results.counted])} alone."]
 
 
 def not_run(results: Results) -> list[str]:

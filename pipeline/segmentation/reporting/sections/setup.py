@@ -5,6 +5,7 @@ from typing import Any
 from pipeline.reporting.settings import compare_settings, short_revision
 from pipeline.reporting.table import Cell, Table
 from pipeline.reporting.wording import count, listing, plural
+from pipeline.segmentation.reporting.records import DatasetResult
 from pipeline.segmentation.reporting.results import Results
 
 _TITLES = {
@@ -125,7 +126,7 @@ def data_table(results: Results) -> Table:
             str(len(each.organs)),
             count(each.train.cases),
             count(each.train.slices),
-            count(len(each.cases)),
+            _blocks(each) if each.by_slices else count(len(each.cases)),
             count(each.patients),
             each.licence or "not said",
             each.citation or "none",
@@ -167,8 +168,16 @@ def trained_on(results: Results, dataset: str) -> str:
     each = results.result(dataset)
     spacings = sorted({tuple(f"{side:.3g}" for side in case.spacing) for case in each.cases})
     voxels = " x ".join(spacings[0]) + " mm" if len(spacings) == 1 else f"{len(spacings)} spacings"
+    tested = f"{plural(len(each.cases), 'scan')} of {plural(each.patients, 'patient')}"
+    if each.by_slices:
+        tested = f"{_blocks(each)} of the same"
     return (
         f"{modality(each.modality)}, {plural(len(each.organs), 'organ')}; trained on "
         f"{plural(each.train.cases, 'scan')} ({plural(each.train.slices, 'slice')}), tested on "
-        f"{plural(len(each.cases), 'scan')} of {plural(each.patients, 'patient')}; voxels of {voxels}"
+        f"{tested}; voxels of {voxels}"
     )
+
+
+def _blocks(result: DatasetResult) -> str:
+    """'4 other slices', of all test scans together."""
+    return plural(sum(end - start for start, end in (case.block for case in result.cases if case.block)), "other slice")
