@@ -165,11 +165,14 @@ def test_without_a_name_the_command_lists_the_profiles_and_changes_nothing(profi
     assert (tmp_path / "params.yaml").read_text() == PARAMS
 
 
+KNOWN = "the profiles are broken, hippocampus, paper, pretrained, real"
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("papre", "error: papre: no such profile; the profiles are broken, hippocampus, paper, pretrained, real\n"),
-        ("../params", "error: ../params: no such profile; the profiles are broken, hippocampus, paper, pretrained, real\n"),
+        ("papre", f"error: papre: no such profile; {KNOWN}\n"),
+        ("../params", f"error: ../params: no such profile; {KNOWN}\n"),
         ("broken", "error: profiles/broken.yaml: train.lr = 0: should be greater than 0\n"),
     ],
 )
