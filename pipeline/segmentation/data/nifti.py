@@ -122,7 +122,10 @@ def write_labels(path: Path, labels: NDArray[np.integer], scan: Scan) -> None:
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(None, None)
     header["cal_min"], header["cal_max"] = 0, 0  # the window for the scan's grey values
-    header["intent_code"], header["descrip"], header["aux_file"] = 0, b"", b""  # free text may name a patient
+    header["intent_code"] = 0
+    for free_text in ("descrip", "aux_file", "intent_name", "db_name", "data_type"):  # which may name a patient
+        if free_text in header:
+            header[free_text] = b""
     header.extensions.clear()
     # Without an affine of ours the header keeps its own to the bit, and its codes, also where it has none.
     image = stored.kind(turned.reshape(stored.shape, order="F"), None, header)
