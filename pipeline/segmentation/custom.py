@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, mo
 from typing_extensions import Self
 
 from pipeline.errors import PipelineError, few
-from pipeline.fields import Section, Text, no_bool, written_as
+from pipeline.fields import Number, Section, Text, no_bool, written_as
 from pipeline.reading import first_problem, reading
 from pipeline.segmentation.datasets import HIGHEST_ID, NAMED, OTHERS, LabelledSet, custom_set
 
@@ -52,7 +52,8 @@ class Custom(Section):
     `layout` is how its files are called, None (`auto`) as `data.folders.find_cases` finds out. `labels` are organ ->
     id, None (`auto`) those of its dataset.json. `ignore` are ids that count as background, `others` all that are no
     organ's, None those that dataset.json ignores. `split_by` slices has parts of every scan in all splits, for a set of
-    one or two patients, and no number of it means anything.
+    one or two patients, and no number of it means anything. `window` is what becomes -1 and 1, in the scans' own unit;
+    None for what scans of the modality have.
     """
 
     modality: Modality
@@ -60,6 +61,7 @@ class Custom(Section):
     labels: Annotated[dict[Text, LabelId] | None, BeforeValidator(_auto)] = None
     ignore: Annotated[tuple[int, ...] | Literal["others"] | None, PlainValidator(_ignored)] = None
     split_by: Literal["patient", "slices"] = "patient"
+    window: tuple[Number, Number] | None = None
     title: Text | None = None
     licence: Annotated[str, Field(max_length=1000)] = ""
 
@@ -67,6 +69,8 @@ class Custom(Section):
     def _check(self) -> Self:
         if self.labels is not None:
             self._set("it", self.labels, self.ignore or ())
+        if self.window and not self.window[0] < self.window[1]:
+            raise ValueError(f"window: {self.window[0]:g} is not below {self.window[1]:g}")
         return self
 
     def labelled_set(self, name: str, folder: Path) -> LabelledSet:

@@ -11,6 +11,7 @@ from pipeline.segmentation.datasets import NAMED, LabelledSet, phantom_set
 
 if TYPE_CHECKING:
     from pipeline.segmentation.data.index import Splitter
+    from pipeline.segmentation.data.intensity import Intensity
     from pipeline.segmentation.params import Segmentation
 
 SPLITS_FILE = "splits.json"  # that phantoms come with
@@ -38,6 +39,16 @@ def find_set(section: "Segmentation", name: str) -> LabelledSet:
         return section.data.custom[name].labelled_set(name, folder)
     except ValueError as error:
         raise PipelineError(f"params.yaml: segmentation.data.custom.{name}: {error}") from None
+
+
+def find_intensity(section: "Segmentation", name: str, modality: str) -> "Intensity":
+    """Return how the scans of a set are scaled: by the window that it declares, else as those of its modality."""
+    from pipeline.segmentation.data.intensity import Intensity, intensity_of  # imports numpy
+
+    declared = section.data.custom.get(name)
+    if declared and declared.window:
+        return Intensity(window=declared.window)
+    return intensity_of(modality, section.intensity.ct_window, section.intensity.percentiles)
 
 
 def splitter(section: "Segmentation", name: str) -> "Splitter | Blocks":

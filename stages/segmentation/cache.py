@@ -8,7 +8,7 @@ from pipeline.arguments import SCAN_SET, read_arguments
 from pipeline.command import run_command
 from pipeline.layout import SLICES, index_file
 from pipeline.params import load_params
-from pipeline.segmentation.sources import scan_folder
+from pipeline.segmentation.sources import find_intensity, scan_folder
 
 
 def main() -> None:
@@ -20,10 +20,9 @@ def main() -> None:
     # Heavy imports wait until the parameters are known to be good.
     from pipeline.segmentation.data.cache import Recipe, build_cache
     from pipeline.segmentation.data.index import read_index
-    from pipeline.segmentation.data.intensity import intensity_of
 
     index, data = read_index(index_file(name)), section.data
-    intensity = intensity_of(index.labelled_set.modality, section.intensity.ct_window, section.intensity.percentiles)
+    intensity = find_intensity(section, name, index.labelled_set.modality)
     meta = build_cache(
         scan_folder(section, name),
         index,

@@ -63,7 +63,7 @@ def test_labels_may_be_the_folders_own(declare, tmp_path):
         ({"modality": "ct", "labels": {"liver": 1}, "ignore": [2, True]}, "ignore: should be label ids, or others"),
         ({"modality": "ct", "labels": ["liver"]}, "labels: should be a mapping, or auto"),
         ({"modality": "ct", "layout": "msd"}, "should be a mapping, or auto"),
-        ({"modality": "ct", "window": [0, 1]}, "window"),
+        ({"modality": "ct", "window": [1, 0]}, "window: 1 is not below 0"),
         ({"modality": "ct", "split_by": "slice"}, "split_by = 'slice'"),
         ({"modality": "ct", "split_by": None}, "split_by"),
     ],
