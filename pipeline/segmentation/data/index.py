@@ -107,20 +107,22 @@ def build_index(
 ) -> dict[str, Any]:
     """Return the index of a folder, as JSON has it. Every file is read once, one case at a time.
 
-    `case_limit` takes that many cases, those that a hash puts first. Raises PipelineError for the first thing that is
-    wrong (`stages.segmentation.check` lists all), and if the same scan is in two splits. With `Blocks` it is in all
-    of them, which a set of three patients or more has no need of; label maps are then read twice.
+    `case_limit` takes that many cases, chosen by a hash, and of each split its share: one at least. Raises
+    PipelineError for the first thing that is wrong (`stages.segmentation.check` lists all), and if the same scan is in
+    two splits. With `Blocks` it is in all of them, which a set of three patients or more has no need of; label maps are
+    then read twice.
     """
     found = find_cases(folder, dataset)
     if found.problems:
         raise PipelineError(found.problems[0] + _and_more(folder, dataset.name, len(found.problems) - 1))
-    cases = _limited(found, case_limit)
     if isinstance(split, Blocks):
         _refuse_blocks(dataset.name, {files.patient for files in found.cases})
+        cases = _limited(dataset.name, found.cases, {files.case: "all" for files in found.cases}, case_limit)
         records = [inspect_case(folder, files, dataset) for files in progress(cases)]
         placed = [part for record in records for part in cut_case(folder, record, dataset, split)]
     else:
-        split_of = split({files.case: files.patient for files in cases})
+        split_of = split({files.case: files.patient for files in found.cases})
+        cases = _limited(dataset.name, found.cases, split_of, case_limit)
         records = [inspect_case(folder, files, dataset) for files in progress(cases)]
         placed = [record | {"split": split_of[record["case"]]} for record in records]
         refuse_copies(dataset.name, [(record["case"], record["split"], record["digest"]) for record in placed])
@@ -293,11 +295,18 @@ def _twice(cases: Iterable[Case]) -> bool:
     return any(case == after and end > start for (case, _, end), (after, start, _) in pairwise(spans))
 
 
-def _limited(found: Found, limit: int | None) -> tuple[Files, ...]:
-    if limit is None:
-        return found.cases
-    kept = set(in_order({files.case for files in found.cases}, 0)[:limit])
-    return tuple(files for files in found.cases if files.case in kept)
+def _limited(name: str, cases: Sequence[Files], split_of: Mapping[str, str], limit: int | None) -> tuple[Files, ...]:
+    """Return `limit` of the cases: the splits stay as they are, and each keeps its share."""
+    of_split: dict[str, list[str]] = {}
+    for case in in_order(set(split_of), "limit"):
+        of_split.setdefault(split_of[case], []).append(case)
+    if limit is not None and limit < len(of_split):
+        raise PipelineError(
+            f"{name}: segmentation.data.case_limit {limit} leaves a split empty; {len(of_split)} at least"
+        )
+    ranked = sorted((place / len(of), case) for of in of_split.values() for place, case in enumerate(of))
+    kept = {case for _, case in ranked[:limit]}
+    return tuple(files for files in cases if files.case in kept)
 
 
 def _and_more(folder: Path, name: str, n: int) -> str:

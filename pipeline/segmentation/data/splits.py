@@ -65,7 +65,7 @@ class Blocks:
         return {"train": (0, n_train), "val": (n_train, n_train + n_val), "test": (n_train + n_val, depth)}
 
 
-def in_order(names: set[str], seed: int) -> list[str]:
+def in_order(names: set[str], seed: int | str) -> list[str]:
     """Return names in an order that a seed decides, whatever others there are."""
     return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).hexdigest(), name))
 

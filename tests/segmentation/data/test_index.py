@@ -142,6 +142,17 @@ def test_a_limit_takes_the_same_cases_and_reads_no_other(tmp_path):
     assert again == index
 
 
+def test_a_limit_leaves_each_case_in_its_split_and_each_split_its_share(tmp_path):
+    make_set(tmp_path, range(10))
+    splits = {f"case_{i}": split for i, split in enumerate(["train"] * 6 + ["val"] * 2 + ["test"] * 2)}
+    for limit, counts in ((3, (1, 1, 1)), (5, (3, 1, 1)), (8, (4, 2, 2)), (10, (6, 2, 2))):
+        cases = build(tmp_path, split=lambda patients: splits, case_limit=limit)["cases"]
+        assert all(case["split"] == splits[case["case"]] for case in cases)
+        assert tuple(sum(case["split"] == split for case in cases) for split in ("train", "val", "test")) == counts
+    with pytest.raises(PipelineError, match="case_limit 2 leaves a split empty; 3 at least"):
+        build(tmp_path, split=lambda patients: splits, case_limit=2)
+
+
 def test_what_is_odd_is_said_once_for_all_cases_that_have_it(tmp_path):
     make_set(tmp_path)
     for number in (1, 2):
