@@ -1,19 +1,49 @@
-"""The pipeline as a user runs it: through dvc, on small phantoms, in a repository of its own."""
+"""The pipeline as a user runs it: through dvc, on small phantoms and a dataset of one's own, in a repository."""
 
 import csv
 import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from safetensors import safe_open
 from small import SMALL, Repository, copied
+
+THYROID = {
+    "title": "Thyroid ultrasound",
+    "dimension": 2,
+    "channels": 1,
+    "task": "binary-class",
+    "classes": ["benign", "malignant"],
+    "specialist": "D",  # a group of its own
+    "licence": "CC BY 4.0",
+    "path": "thyroid.npz",  # at the repository's root
+    "kind": "npz",
+}
+DATASETS = [*SMALL["data"]["datasets"], "thyroid"]
+SPECIALISTS = ["A", "B", "C", "D"]
+CHANGE = {
+    "data": {"datasets": DATASETS, "own": {"thyroid": THYROID}},
+    "specialists": SPECIALISTS,
+    "adapter": {"bottleneck_d": 5},
+}
+
+
+def small_pipeline(folder: Path) -> Repository:
+    """The small pipeline with one more dataset, of one's own, whose images tell the classes by their brightness."""
+    labels = np.arange(60) % 2
+    images = np.random.default_rng(0).integers(0, 128, (60, 20, 16)) + 100 * labels[:, None, None]
+    repository = copied(folder, CHANGE)
+    np.savez(folder / THYROID["path"], images=images.astype(np.uint8), labels=labels)
+    return repository
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory) -> Repository:
     """The pipeline after one `dvc repro`, committed."""
-    repository = copied(tmp_path_factory.mktemp("pipeline"))
+    repository = small_pipeline(tmp_path_factory.mktemp("pipeline"))
     repository.run("dvc", "repro")
     repository.commit("results")
     return repository
@@ -28,12 +58,33 @@ def test_a_first_run_leaves_a_report_of_what_it_trained(repository):
     assert {path.name for path in reports.iterdir()} >= {"index.html", "ablation.md", "results.csv", "summary.json"}
     rows = list(csv.DictReader((reports / "results.csv").open()))
     assert {(row["variant"], row["dataset"]) for row in rows} == {
-        (variant, dataset) for variant in ("mosaic", "linear_probe") for dataset in SMALL["data"]["datasets"]
+        (variant, dataset) for variant in ("mosaic", "linear_probe") for dataset in DATASETS
     }
     summary = json.loads((reports / "summary.json").read_text())
     own = [float(row["acc"]) for row in rows if row["variant"] == "mosaic"]
-    assert summary["mean_acc"] == pytest.approx(sum(own) / 3)
+    assert summary["mean_acc"] == pytest.approx(sum(own) / len(DATASETS))
     assert "phantom" in (reports / "index.html").read_text().lower()
+
+
+def test_a_dataset_of_ones_own_in_a_group_of_its_own_trains_its_specialist_and_is_reported(repository):
+    routing = yaml.safe_load((repository.folder / "configs/mosaic.yaml").read_text())["routing"]
+    assert routing["datasets"]["thyroid"] == "D"
+    assert routing["sizes"]["D"] == 5
+    with safe_open(repository.folder / "runs/mosaic/42/model.safetensors", framework="np") as model:
+        trained = model.get_tensor("student.specialists.D.0.up.weight")
+    assert trained.shape[1] == 5
+    assert trained.any()  # it starts at zero
+    reports = repository.folder / "reports"
+    rows = [row for row in csv.DictReader((reports / "results.csv").open()) if row["dataset"] == "thyroid"]
+    assert {(row["variant"], row["specialist"], row["source"]) for row in rows} == {
+        ("mosaic", "D", "own"),
+        ("linear_probe", "D", "own"),
+    }
+    page = (reports / "index.html").read_text()
+    assert "D for Thyroid ultrasound" in page
+    assert "1 dataset, routed to D (size 5)" in page
+    assert "Thyroid ultrasound" in (reports / "specialists/D.html").read_text()
+    assert "CC BY 4.0 (Thyroid ultrasound)" in page
 
 
 def test_a_second_run_finds_everything_up_to_date(repository):
@@ -54,9 +105,9 @@ def test_what_was_pushed_is_all_that_a_fresh_clone_needs(repository, tmp_path):
 
 
 def test_data_weights_and_configurations_are_the_same_bytes_in_another_run(repository, tmp_path):
-    other = copied(tmp_path)
+    other = small_pipeline(tmp_path)
     other.run("python", "-m", "stages.declare")
-    for name in SMALL["data"]["datasets"]:
+    for name in DATASETS:
         other.run("python", "-m", "stages.download", name)
         other.run("python", "-m", "stages.cache", name)
     other.run("python", "-m", "stages.weights")
@@ -69,7 +120,7 @@ def test_data_weights_and_configurations_are_the_same_bytes_in_another_run(repos
         for path in (tmp_path / part).rglob("*")
         if path.is_file() and path.name != ".gitignore"
     ]
-    assert len(files) == 3 * (2 + 1 + 8) + 1 + 3 * 2
+    assert len(files) == len(DATASETS) * (2 + 1 + 8) + 1 + 3 * 2
     assert [md5(tmp_path / file) for file in files] == [md5(repository.folder / file) for file in files]
 
 
@@ -81,12 +132,12 @@ def test_each_training_and_evaluation_is_a_finished_run_tied_by_the_models_conte
         assert len(training.data.tags["md5.data"]) == 32
         assert training.data.tags["md5.config"] == md5(repository.folder / f"configs/{variant}.yaml")
         evaluations = repository.runs(stage="evaluate", variant=variant)
-        assert {run.data.tags["specialist"] for run in evaluations} == {"A", "B", "C"}
+        assert {run.data.tags["specialist"] for run in evaluations} == set(SPECIALISTS)
         assert {run.data.tags["mlflow.parentRunId"] for run in evaluations} == {training.info.run_id}
         for part, runs in (("training", [training]), ("test", evaluations)):
             read = {item.dataset.name: item.dataset.digest for run in runs for item in run.inputs.dataset_inputs}
             cached = repository.folder / "data/cached" / part
-            assert read == {name: md5(cached / name / "meta.json") for name in SMALL["data"]["datasets"]}
+            assert read == {name: md5(cached / name / "meta.json") for name in DATASETS}
     (report,) = repository.runs(stage="report")
     assert (repository.folder / "mlartifacts").is_dir()
     assert report.info.status == "FINISHED"
@@ -118,7 +169,7 @@ def restored(repository) -> Repository:
 def test_an_experiment_retrains_only_what_its_parameter_can_influence(experiment):
     ran = {line.split("'")[1] for line in experiment.splitlines() if line.startswith("Running stage")}
     skipped = {line.split("'")[1] for line in experiment.splitlines() if "didn't change, skipping" in line}
-    evaluated = {f"evaluate@mosaic-42-{specialist}" for specialist in "ABC"}
+    evaluated = {f"evaluate@mosaic-42-{specialist}" for specialist in SPECIALISTS}
     configured = {"configure@mosaic", "configure@linear_probe"}
     assert ran == {"check", *configured, "tune@mosaic", "train@mosaic-42", *evaluated, "analyse@mosaic-42", "report"}
     assert {
