@@ -1,5 +1,6 @@
 """That the benchmarks measure what they say, on inputs too small to measure anything."""
 
+import itertools
 import subprocess
 import sys
 from dataclasses import fields
@@ -10,6 +11,7 @@ import torch
 
 from benchmarks import engine, memory, plain, setting
 from benchmarks.data import write_training_splits
+from benchmarks.products import PROBE, product_rate
 from benchmarks.result import Result
 from pipeline import config
 
@@ -120,6 +122,11 @@ def test_what_is_timed_outside_the_core_trains_nothing_but_moves_the_teacher(tmp
     assert all(torch.equal(tensor, student[name]) for name, tensor in trainer.student.trainable_state().items())
     # Two steps at m = 0.9, from 0 towards 1.
     torch.testing.assert_close(trainer.teacher.heads[setting.IMAGES].bias, torch.full((9,), 1 - 0.9**2))
+
+
+def test_products_are_timed_by_the_clock_that_is_given():
+    # One that goes on by a second at each look finds the small product slow, and the large one is not tried.
+    assert product_rate(CPU, "fp32", itertools.count().__next__) == pytest.approx(2 * PROBE**3)
 
 
 def test_a_table_shows_the_median_and_the_range():
