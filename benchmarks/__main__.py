@@ -89,9 +89,9 @@ def _corruptions() -> ModuleType:
 
 def _segmentation() -> ModuleType:
     """Import what needs nibabel and, to compare with, MONAI, as above."""
-    from benchmarks import segmentation
+    from benchmarks.segmentation import evaluation
 
-    return segmentation
+    return evaluation
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Segmentation: what the metrics of a case cost, and the memory that a large scan takes from file to metrics."""
+"""What the metrics of a case cost, and the memory that the test of a large scan takes from file to metrics."""
 
 import os
 import tempfile
@@ -12,28 +12,31 @@ from numpy.typing import NDArray
 
 from benchmarks.fresh import in_fresh_process, peak_memory
 from benchmarks.result import Result
-from pipeline.segmentation.config import Architecture, resolve
+from benchmarks.segmentation.data import bodies, write_scan
+from benchmarks.segmentation.setting import SWIN_T, full_config
+from pipeline.segmentation.config import Architecture
+from pipeline.segmentation.data.index import Index, build_index
 from pipeline.segmentation.data.intensity import Intensity
-from pipeline.segmentation.data.nifti import read_image, read_labels
+from pipeline.segmentation.data.nifti import read_image
 from pipeline.segmentation.datasets import NAMED
-from pipeline.segmentation.evaluation.cases import case_record
-from pipeline.segmentation.evaluation.inference import segment
+from pipeline.segmentation.deployed import Deployed
 from pipeline.segmentation.evaluation.metrics import case_metrics
-from pipeline.segmentation.evaluation.predictions import write_prediction
+from pipeline.segmentation.evaluation.test_set import run_test
+from pipeline.segmentation.model.build import build_m4oe
+from pipeline.segmentation.model.m4oe import M4oE
 
 # An expert's label map of AMOS22, where somebody has it; else bodies of about the same sizes.
-REAL = Path(os.environ.get("MOSAIC_REAL_SCANS", Path(__file__).parents[2] / "shared/scans")) / "amos_0013_label.nii.gz"
-DATASET = NAMED["amos22_ct"]
+REAL = Path(os.environ.get("MOSAIC_REAL_SCANS", Path(__file__).parents[3] / "shared/scans")) / "amos_0013_label.nii.gz"
+DATASET = NAMED["amos22_mr"]
 NSD_MM = 2.0
 SHAPE, SPACING = (512, 512, 82), (0.78, 0.78, 5.0)
 LARGE, FINE = (512, 512, 300), (0.78, 0.78, 1.3)
-SHAPE_OF_SWIN_T = {"dim": 96, "depths": (2, 2, 2, 2), "heads": (3, 6, 12, 24), "window": 7, "patch": 4}
-FULL = Architecture(**SHAPE_OF_SWIN_T, size=224, channels=3, drop_path=0.0, weights=None)
+CASE = "amos_0507"
 BATCH = 16
 
 
 def run(repeats: int) -> Result:
-    """Time the metrics of a case whose prediction is off by a few voxels, and weigh the evaluation of a large scan."""
+    """Time the metrics of a case whose prediction is off by a few voxels, and weigh the test of a large scan."""
     name = "an expert's map" if REAL.exists() else "a made map"
     rows = []
     for what, function in (("metrics", metrics_seconds), ("the same by MONAI, on the same boxes", monai_seconds)):
@@ -47,7 +50,7 @@ def run(repeats: int) -> Result:
             }
         )
     with tempfile.TemporaryDirectory() as scratch:
-        write_large(Path(scratch))
+        write_scan(Path(scratch), CASE, LARGE, FINE)
         large = in_fresh_process(measure_large, Path(scratch))
     rows.append(
         {
@@ -93,48 +96,35 @@ def monai_seconds() -> dict[str, float]:
     return {"metrics": ended - imported, "all": ended - started}
 
 
-def write_large(folder: Path) -> None:
-    """Write a scan and its label map, uncompressed."""
-    import nibabel
-
-    reference = bodies(LARGE, FINE)
-    affine = np.diag([*FINE, 1.0])
-    image = (reference.astype(np.int16) * 20) + (np.indices(LARGE, np.int16, sparse=True)[2] % 7)
-    nibabel.save(nibabel.Nifti1Image(image, affine), folder / "image.nii")
-    nibabel.save(nibabel.Nifti1Image(reference, affine), folder / "labels.nii")
-
-
-def measure_large(folder: Path) -> dict[str, float]:
-    """Evaluate the scan as the stage does and return the peak of the host's memory."""
-    from pipeline.params import load_params
-    from pipeline.segmentation.model.build import build_m4oe
-
+def measure_large(folder: Path, architecture: Architecture = SWIN_T) -> dict[str, float]:
+    """Test the scan as the stage does and return the peak of the host's memory."""
     torch.set_num_threads(1)
-    sets = {name: NAMED[name] for name in ("flare22", "amos22_ct", "atlas23")}
-    config = resolve(load_params(), "m4oe", sets).model_copy(update={"model": FULL})
-    model = TwoBatches(build_m4oe(config, seed=0))
-    scan = read_image(folder / "image.nii")
-    classes = segment(
-        model,
-        scan,
-        DATASET,
-        size=FULL.size,
-        intensity=Intensity(window=(-160.0, 240.0)),
-        device=torch.device("cpu"),
-        precision=config.precision,
-        batch_size=BATCH,
+    config = full_config("gate", model=architecture)
+    deployed = Deployed(
+        TwoBatches(build_m4oe(config, seed=0)),
+        config.datasets,
+        {DATASET.name: Intensity(percentiles=(0.5, 99.5))},
+        config.model.size,
+        config.precision,
     )
-    write_prediction(folder / "prediction.nii.gz", classes, scan, DATASET)
-    reference = DATASET.to_classes(read_labels(folder / "labels.nii", scan))
-    wrong = np.where(reference == 0, np.uint8(1), reference)
-    case_record("large", reference, wrong, scan.spacing, DATASET.organs, NSD_MM)
+    index = build_index(folder, DATASET, lambda patients: dict.fromkeys(patients, "test"), source="made")
+    run_test(
+        deployed,
+        Index.model_validate(index),
+        folder,
+        folder / "predictions",
+        nsd_mm=dict.fromkeys(DATASET.organs, NSD_MM),
+        largest_component=False,
+        batch_size=BATCH,
+        device=torch.device("cpu"),
+    )
     return peak_memory(torch.device("cpu"))
 
 
 class TwoBatches(torch.nn.Module):
-    """The model for two batches; then its last logits again, which take as much memory."""
+    """The model for two batches; then its last logits again, which take as much memory. It finds one organ all over."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: M4oE) -> None:
         """Wrap a model."""
         super().__init__()
         self.model, self.seen, self.last = model, 0, torch.empty(0)
@@ -144,24 +134,8 @@ class TwoBatches(torch.nn.Module):
         self.seen += 1
         if self.seen <= 2:
             self.last = self.model(images, dataset)
+            self.last[:, 1] = self.last.max() + 1
         return self.last[: len(images)]
-
-
-def bodies(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> NDArray[np.uint8]:
-    """Return classes 1 to 15, ellipsoids of 20 to 90 mm, next to each other."""
-    classes = np.zeros(shape, np.uint8)
-    generator = np.random.default_rng(0)
-    extent = np.multiply(shape, spacing)
-    for organ in range(1, len(DATASET.organs) + 1):
-        centre, radii = extent * generator.uniform(0.2, 0.8, 3), generator.uniform(10, 45, 3)
-        box = tuple(
-            slice(max(0, int((c - r) / s)), min(n, int((c + r) / s) + 2))
-            for c, r, s, n in zip(centre, radii, spacing, shape, strict=True)
-        )
-        at = np.ogrid[box]
-        inside = sum(((a * s - c) / r) ** 2 for a, s, c, r in zip(at, spacing, centre, radii, strict=True)) < 1
-        classes[box][inside] = organ
-    return classes
 
 
 def _case() -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[float, float, float]]:
