@@ -7,7 +7,7 @@ measurement.
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -52,13 +52,13 @@ def main() -> None:
         "memory": lambda: memory.run(device, precision),
         "busy": lambda: busy.run(device, names, repeats, precision),
     }
-    named: dict[str, Callable[[], Result]] = {
+    named: dict[str, Callable[[], Result | Iterator[Result]]] = {
         "calibration": lambda: _calibration().run(options.families, options.root),
         "power": lambda: _calibration().run_power(options.families),
         "margin": lambda: _calibration().run_margin(options.families),
         "rules": lambda: _calibration().run_rules(options.families),
         "corruptions": lambda: _corruptions().run(repeats),
-        "segmentation": lambda: _segmentation().run(repeats),
+        "segmentation": lambda: _segmentation(repeats),
     }
     if unknown := set(options.benchmark) - set(benchmarks) - set(named):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*benchmarks, *named])}")
@@ -66,11 +66,13 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in described.items()), flush=True)
     results = []
     for name in options.benchmark or benchmarks:
-        results.append((benchmarks | named)[name]())
-        print(f"\n{results[-1].table()}\n", flush=True)
-        if options.json:
-            document = {"machine": described, "results": [asdict(result) for result in results]}
-            options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        made = (benchmarks | named)[name]()
+        for result in [made] if isinstance(made, Result) else made:
+            results.append(result)
+            print(f"\n{result.table()}\n", flush=True)
+            if options.json:
+                document = {"machine": described, "results": [asdict(each) for each in results]}
+                options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def _calibration() -> ModuleType:
@@ -87,11 +89,12 @@ def _corruptions() -> ModuleType:
     return corruptions
 
 
-def _segmentation() -> ModuleType:
-    """Import what needs nibabel and, to compare with, MONAI, as above."""
-    from benchmarks.segmentation import evaluation
+def _segmentation(repeats: int) -> Iterator[Result]:
+    """Import what needs nibabel and, to compare with, MONAI, as above; there are two tables."""
+    from benchmarks.segmentation import evaluation, training
 
-    return evaluation
+    yield training.run(repeats)
+    yield evaluation.run(repeats)
 
 
 if __name__ == "__main__":

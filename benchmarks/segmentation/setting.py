@@ -24,6 +24,8 @@ SWIN_T = Architecture(
     drop_path=0.0,
     weights=None,
 )
+# Pixels a side of the slices as scanners make them.
+SCANNED = 512
 
 
 def full_config(
