@@ -1,10 +1,10 @@
-"""Whether variants differ in how well they segment. The unit is the patient's case, never the slice, never the organ.
+"""Whether variants differ in how well they segment. The unit is the patient, never the scan, the slice or the organ.
 
-As in classification, with the same words: a number comes from one training that answered one set of cases, so that a
-claim about methods needs several trainings of each. What other cases would make of it is drawn: cases of each dataset
-with replacement, the same ones for every variant and every training. A difference also has to hold over cases by the
-exact signed-rank test, in the same direction, whence fewer than six cases that differ can never say yes. Both are
-adjusted over the variants by Holm.
+As in classification, with the same words: a number comes from one training that answered one set of patients, so that a
+claim about methods needs several trainings of each. What other patients would make of it is drawn: patients of each
+dataset with replacement, each with all scans, the same ones for every variant and every training. A difference also has
+to hold over patients by the exact signed-rank test, in the same direction, whence fewer than six patients that differ
+can never say yes. Both are adjusted over the variants by Holm.
 """
 
 import hashlib
@@ -27,11 +27,15 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scores:
-    """A metric of all trainings by dataset: [V,S,N,K] of V variants, S seeds, N cases, K organs; nan if undefined."""
+    """A metric of all trainings by dataset: [V,S,N,K] of V variants, S seeds, N cases, K organs; nan if undefined.
+
+    `patients` says of each dataset whose case each is [N].
+    """
 
     metric: str
     variants: tuple[str, ...]
     values: dict[str, Values]
+    patients: dict[str, tuple[str, ...]]
 
     def of(self, variant: str, dataset: str) -> Values:
         """Return what one variant's trainings have on one dataset [S,N,K]."""
@@ -42,9 +46,10 @@ class Scores:
 class Comparison:
     """Other minus main over one or several datasets; of HD95 a positive difference is a loss.
 
-    `estimate` is over trainings and cases; `p` is its own and `rank_p` the signed-rank test's over cases, both adjusted
-    over the other variants. `over_cases` is the bootstrap's 95 % interval of the difference of the trainings at hand,
-    which says nothing about others. `wins` and `losses` count cases in which the other's value is higher or lower.
+    `estimate` is over trainings and patients; `p` is its own and `rank_p` the signed-rank test's over patients, both
+    adjusted over the other variants. `over_patients` is the bootstrap's 95 % interval of the difference of the
+    trainings at hand, which says nothing about others. `wins` and `losses` count patients in whom the other's value is
+    higher or lower.
     """
 
     metric: str
@@ -52,12 +57,12 @@ class Comparison:
     other: str
     datasets: tuple[str, ...]
     estimate: Estimate
-    over_cases: tuple[float, float] | None
+    over_patients: tuple[float, float] | None
     p: float
     rank_p: float
     least_p: float
     direction: int
-    cases: int
+    patients: int
     wins: int
     losses: int
 
@@ -71,7 +76,8 @@ class Comparison:
 def collect(evaluations: Mapping[tuple[str, int], Mapping[str, Sequence[Record]]], metric: str) -> Scores:
     """Return a metric of all trainings from their cases: (variant, seed) -> dataset -> records of `case_record`.
 
-    Raises ValueError unless all trainings answer the same cases and organs, and all variants have the same seeds.
+    Raises ValueError unless all trainings answer the same cases of the same patients, and organs, and all variants have
+    the same seeds.
     """
     variants = tuple(dict.fromkeys(variant for variant, _ in evaluations))
     seeds = tuple(dict.fromkeys(seed for _, seed in evaluations))
@@ -90,14 +96,21 @@ def collect(evaluations: Mapping[tuple[str, int], Mapping[str, Sequence[Record]]
         )
         for name in expected
     }
-    return Scores(metric, variants, values)
+    patients = {name: tuple(case["patient"] for case in cases) for name, cases in first.items()}
+    return Scores(metric, variants, values, patients)
 
 
-def resample_cases(dataset: str, cases: int, resamples: int = RESAMPLES) -> NDArray[np.int64]:
-    """Return how often each case is drawn [R,N] if N of N are drawn with replacement; the same for whoever asks."""
-    key = hashlib.sha256(repr(("resample_cases", dataset, cases)).encode()).digest()
+def resample_cases(dataset: str, patients: Sequence[str], resamples: int = RESAMPLES) -> NDArray[np.int64]:
+    """Return how often each of N cases is drawn [R,N] if as many patients as there are are drawn with replacement.
+
+    `patients` says whose each case is [N]; all cases of a patient are drawn together. The same for whoever asks.
+    """
+    place = _places(patients)
+    of = place.max() + 1
+    key = hashlib.sha256(repr(("resample_cases", dataset, int(of))).encode()).digest()
     generator = np.random.default_rng(int.from_bytes(key[:8], "big"))
-    return generator.multinomial(cases, np.full(cases, 1 / cases), size=resamples)
+    counts = generator.multinomial(of, np.full(of, 1 / of), size=resamples)
+    return np.take(counts, place, axis=1)  # by rows, as drawn: sums over columns would round otherwise
 
 
 def dataset_mean(values: Values, counts: NDArray[np.int64] | None = None) -> Values:
@@ -119,8 +132,14 @@ def case_means(values: Values) -> Values:
     return _mean(values).mean(axis=0)
 
 
+def patient_means(values: Values, patients: Sequence[str]) -> Values:
+    """Return the mean of each patient, in order of the first case, over cases [N] that have a value; nan if none."""
+    place = _places(patients)
+    return np.array([_mean(values[place == each]) for each in range(place.max() + 1)])
+
+
 def mean_estimate(scores: Scores, variant: str, datasets: Sequence[str]) -> Estimate:
-    """Estimate the mean of a variant over datasets, over trainings and cases."""
+    """Estimate the mean of a variant over datasets, over trainings and patients."""
     return _estimate(scores, (variant,), (1.0,), datasets)
 
 
@@ -141,12 +160,12 @@ def compare(scores: Scores, main: str, datasets: Sequence[str]) -> dict[str, Com
             other=other,
             datasets=datasets,
             estimate=estimates[place],
-            over_cases=_percentiles(_replicates(scores, other, datasets) - _replicates(scores, main, datasets)),
+            over_patients=_percentiles(_replicates(scores, other, datasets) - _replicates(scores, main, datasets)),
             p=p[place],
             rank_p=rank_p[place],
             least_p=least[place],
             direction=rank_direction(differences[place]),
-            cases=len(differences[place]),
+            patients=len(differences[place]),
             wins=int(np.sum(differences[place] > 0)),
             losses=int(np.sum(differences[place] < 0)),
         )
@@ -154,17 +173,17 @@ def compare(scores: Scores, main: str, datasets: Sequence[str]) -> dict[str, Com
 
 
 def _estimate(scores: Scores, variants: Sequence[str], weights: Sequence[float], datasets: Sequence[str]) -> Estimate:
-    """Estimate a weighted sum of variants' means over datasets; what cases do is their covariance over resamples."""
+    """Estimate a weighted sum of variants' means over datasets; what patients do is their covariance over draws."""
     means, covariances = [], []
     for name in datasets:
         values = np.stack([scores.of(variant, name) for variant in variants])
-        cases = values.shape[2]
-        drawn = dataset_mean(values, resample_cases(name, cases)).reshape(-1, RESAMPLES)
+        patients = len(set(scores.patients[name]))
+        drawn = dataset_mean(values, resample_cases(name, scores.patients[name])).reshape(-1, RESAMPLES)
         kept = drawn[:, ~np.isnan(drawn).any(axis=0)]
         means.append(dataset_mean(values))
-        # Drawing N of N cases makes a variance that is too small by 1 / N; of one case nothing is known.
-        known = cases > 1 and kept.shape[1] > 1
-        scale = cases / (cases - 1) if known else 0.0
+        # Drawing N of N patients makes a variance that is too small by 1 / N; of one patient nothing is known.
+        known = patients > 1 and kept.shape[1] > 1
+        scale = patients / (patients - 1) if known else 0.0
         size = len(drawn)
         covariances.append(scale * np.cov(kept).reshape(size, size) if known else np.full((size, size), np.nan))
     values = np.mean(means, axis=0)
@@ -177,13 +196,16 @@ def _replicates(scores: Scores, variant: str, datasets: Sequence[str]) -> Values
     drawn = []
     for name in datasets:
         values = scores.of(variant, name)
-        drawn.append(dataset_mean(values, resample_cases(name, values.shape[1])).mean(axis=0))
+        drawn.append(dataset_mean(values, resample_cases(name, scores.patients[name])).mean(axis=0))
     return np.mean(drawn, axis=0)
 
 
 def _differences(scores: Scores, main: str, other: str, datasets: Sequence[str]) -> Values:
-    """Return other minus main of every case that has a value for both, equal ones to the last bit."""
-    apart = [case_means(scores.of(other, name)) - case_means(scores.of(main, name)) for name in datasets]
+    """Return other minus main of every patient with a case that has a value for both, equal ones to the last bit."""
+    apart = [
+        patient_means(case_means(scores.of(other, name)) - case_means(scores.of(main, name)), scores.patients[name])
+        for name in datasets
+    ]
     found = np.round(np.concatenate(apart), DIGITS)
     return found[~np.isnan(found)]
 
@@ -205,8 +227,14 @@ def _mean(values: Values) -> Values:
     return np.divide(total, count, where=count > 0, out=np.full(count.shape, np.nan))
 
 
-def _names(case: Record) -> tuple[str, list[str]]:
-    return case["case"], [record["organ"] for record in case["organs"]]
+def _places(patients: Sequence[str]) -> NDArray[np.int64]:
+    """Number the patient of each case, in order of first cases."""
+    numbers = {patient: number for number, patient in enumerate(dict.fromkeys(patients))}
+    return np.array([numbers[patient] for patient in patients])
+
+
+def _names(case: Record) -> tuple[str, str, list[str]]:
+    return case["case"], case["patient"], [record["organ"] for record in case["organs"]]
 
 
 def _row(case: Record, metric: str) -> list[float]:

@@ -24,10 +24,10 @@ def _caption(results: Results) -> str:
         f"tested on {tested_on(results)}. Differences: variant minus {results.main}, in points, with 95 % interval "
         "over "
         + (
-            "trainings and cases; star: called by the mean and by the signed-rank test over cases, adjusted over the "
-            "variants, at 0.05."
+            "trainings and patients; star: called by the mean and by the signed-rank test over patients, adjusted over "
+            "the variants, at 0.05."
             if several
-            else "cases of these trainings; one training each, so none is called."
+            else "patients of these trainings; one training each, so none is called."
         )
     )
 

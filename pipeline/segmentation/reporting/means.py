@@ -15,7 +15,7 @@ from pipeline.segmentation.reporting.results import Results
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean over seeds; None where nothing is defined. `interval` is over trainings and cases, or over cases alone."""
+    """Mean over seeds; None where nothing is defined. `interval` is over trainings and patients, or patients alone."""
 
     value: float | None
     std: float | None

@@ -8,7 +8,7 @@ from pipeline.segmentation.evaluation.statistics import Comparison
 from pipeline.segmentation.reporting.origin import describe_origin, one_patient, tested_on
 from pipeline.segmentation.reporting.results import TESTED, TITLES, Results
 
-FEW = 6  # cases that differ, below which the signed-rank test cannot say yes
+FEW = 6  # patients that differ, below which the signed-rank test cannot say yes
 
 
 def lead(results: Results) -> list[str]:
@@ -46,9 +46,10 @@ def few(results: Results) -> str:
             f"One training each (seed {results.seeds[0]}) says nothing about methods, so no difference is called one: "
             "two trainings of one method differ too, by how much only more seeds can tell."
         )
-    cases = sum(len(results.result(name).cases) for name in results.by_patient)
-    if cases < FEW:
-        return f"With {plural(cases, 'test case')} nothing can be called: the signed-rank test takes {FEW} that differ."
+    patients = sum(results.result(name).patients for name in results.by_patient)
+    if patients < FEW:
+        known = plural(patients, "test patient")
+        return f"With {known} nothing can be called: the signed-rank test takes {FEW} that differ."
     return ""
 
 
@@ -99,8 +100,8 @@ def is_called(comparison: Comparison) -> bool:
 
 
 def interval_of(comparison: Comparison) -> tuple[float, float] | None:
-    """Of the difference over trainings and cases; with one training each, of those two over cases."""
-    return comparison.estimate.interval if comparison.estimate.repeated else comparison.over_cases
+    """Of the difference over trainings and patients; with one training each, of those two over patients."""
+    return comparison.estimate.interval if comparison.estimate.repeated else comparison.over_patients
 
 
 def verdict_words(comparison: Comparison) -> str:
@@ -113,21 +114,21 @@ def verdict_words(comparison: Comparison) -> str:
 
 
 def _stands(comparison: Comparison) -> str:
-    """'m4oe is 1.2 points ahead (95 % CI ...), higher in 13 of 24 cases'."""
+    """'m4oe is 1.2 points ahead (95 % CI ...), higher in 13 of 24 patients'."""
     value, interval = comparison.estimate.value, interval_of(comparison)
     flat = points(value) == points(0) and not is_called(comparison)
     stands = "level" if flat else f"{points(value)} {'ahead' if value < 0 else 'behind'}"
     if interval:
         low, high = interval if value > 0 and not flat else (-interval[1], -interval[0])
-        over = "" if comparison.estimate.repeated else " over cases"
+        over = "" if comparison.estimate.repeated else " over patients"
         stands += f" (95\u00a0% CI {bounds((low, high)).replace('+', '')}{over})"
     higher = comparison.losses if value <= 0 else comparison.wins
     word = "higher" if value <= 0 else "lower"
-    return f"{comparison.main} is {stands}, {word} in {higher} of {plural(comparison.cases, 'case')}"
+    return f"{comparison.main} is {stands}, {word} in {higher} of {plural(comparison.patients, 'patient')}"
 
 
 def _p(comparison: Comparison) -> str:
-    return f"adjusted p {p_value(comparison.p)} for the mean and {p_value(comparison.rank_p)} over cases"
+    return f"adjusted p {p_value(comparison.p)} for the mean and {p_value(comparison.rank_p)} over patients"
 
 
 def _why(comparison: Comparison) -> str:
@@ -136,23 +137,25 @@ def _why(comparison: Comparison) -> str:
     if comparison.verdict == "within noise":
         return "the interval includes 0"
     if comparison.verdict == "too few differ":
-        return f"with {plural(differing, 'case')} that {'differs' if differing == 1 else 'differ'} none could be called"
+        return (
+            f"with {plural(differing, 'patient')} that {'differs' if differing == 1 else 'differ'} none could be called"
+        )
     if comparison.verdict == "one training each":
         return "one training each"
-    return f"the mean and the single cases do not both say so (adjusted p below {ALPHA})"
+    return f"the mean and the single patients do not both say so (adjusted p below {ALPHA})"
 
 
 def seeds(results: Results) -> str:
-    """Say how many trainings and cases stand behind a number, and what the intervals cover."""
-    on = f"Tested on {tested_on(results)}; the unit is the patient's case, never the slice or the organ."
+    """Say how many trainings and patients stand behind a number, and what the intervals cover."""
+    on = f"Tested on {tested_on(results)}; the unit is the patient, never the scan, the slice or the organ."
     if len(results.seeds) == 1:
         return (
             f"One training each (seed {results.seeds[0]}). {on} Intervals are those of the trained models over other "
-            "cases; nothing is known of other trainings."
+            "patients; nothing is known of other trainings."
         )
     return (
         f"Means are over {plural(len(results.seeds), 'seed')}; ± is the sample standard deviation between them. {on} "
-        "Intervals and p hold over other trainings and other cases."
+        "Intervals and p hold over other trainings and other patients."
     )
 
 

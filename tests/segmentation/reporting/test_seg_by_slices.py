@@ -75,7 +75,7 @@ def test_what_it_has_moves_neither_mean_nor_comparison(inputs, make_inputs, tmp_
     cut(inputs, "two").seeds = SEEDS
     plain = inputs.dsc
     found = load(inputs)
-    assert found.comparisons["dsc"]["dense"].cases == 8
+    assert found.comparisons["dsc"]["dense"].patients == 8
     other = cut(make_inputs(tmp_path / "other", seeds=SEEDS), "two")
     other.dsc = lambda *place: 0.99 * (place[0] == "m4oe") if place[2] == "two" else plain(*place)
     moved = load(other)

@@ -72,7 +72,7 @@ def test_one_training_each_calls_nothing_however_large_the_difference(inputs):
     assert text.count("It is unclear whether") == 2
     assert "One training each (seed 42) says nothing about methods" in text
     assert "called" not in [cell.text.lower() for cell in variants_table(results).rows[1]]
-    assert "over cases)" in text  # what the intervals are of
+    assert "over patients)" in text  # what the intervals are of
     assert "One training each" in [caveat.label for caveat in caveats(results)]
     assert "^{*}" not in render_latex(results)
 
@@ -83,9 +83,20 @@ def test_fewer_cases_than_could_ever_be_called_are_said(inputs):
     results = load(inputs)
     text = " ".join(lead(results))
     assert "It is unclear whether" in text
-    assert "with 4 cases that differ none could be called" in text
-    assert "With 4 test cases nothing can be called" in text
-    assert "Few cases" in [caveat.label for caveat in caveats(results)]
+    assert "with 4 patients that differ none could be called" in text
+    assert "With 4 test patients nothing can be called" in text
+    assert "Few patients" in [caveat.label for caveat in caveats(results)]
+
+
+def test_many_scans_of_few_patients_are_few_and_said_to_be(inputs):
+    inputs.seeds, inputs.variants = SEEDS, ("m4oe", "dense")
+    inputs.patient = lambda name, case: f"{name}-{case // 4}"
+    inputs.dsc = better("m4oe", 0.25, inputs.dsc)
+    results = load(inputs)
+    text = " ".join(lead(results))
+    assert "with 4 patients that differ none could be called" in text
+    assert "With 4 test patients nothing can be called" in text
+    assert ("Few patients", "as few as 2 test patients of a set") in [(c.label, c.follows) for c in caveats(results)]
 
 
 def test_the_first_questions_are_what_experts_and_what_the_gate_bring(inputs):

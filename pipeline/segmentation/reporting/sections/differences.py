@@ -12,7 +12,7 @@ def build(results: Results) -> dict[str, Any] | None:
     if not results.others or not results.by_patient:
         return None
     repeated = len(results.seeds) > 1
-    over = "trainings and cases" if repeated else "cases"
+    over = "trainings and patients" if repeated else "patients"
     forest = []
     for metric in TESTED:
         compared = results.comparisons[metric].values()

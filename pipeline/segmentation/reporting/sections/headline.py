@@ -64,9 +64,9 @@ def caveats(results: Results) -> list[Caveat]:
         found.append(Caveat(origin.label, origin.brief))
     if len(results.seeds) == 1:
         found.append(Caveat("One training each", "no difference is called"))
-    least = min(len(results.result(name).cases) for name in results.counted)
+    least = min(results.result(name).patients for name in results.counted)
     if least < FEW:
-        found.append(Caveat("Few cases", f"as few as {plural(least, 'test case')} of a set", "data"))
+        found.append(Caveat("Few patients", f"as few as {plural(least, 'test patient')} of a set", "data"))
     if any(results.result(name).findings for name in results.datasets):
         found.append(Caveat("Odd data", "said with the data", "data"))
     return found
@@ -125,7 +125,7 @@ def variants_table(results: Results) -> Table:
         distance = mean_over(results, variant, "hd95")
         row.append(Cell(NONE if distance.value is None else f"{distance.value:.1f}", order=distance.value))
         rows.append(row)
-    over = "trainings and cases" if repeated else "cases"
+    over = "trainings and patients" if repeated else "patients"
     sds = f" ± sample standard deviation over {len(results.seeds)} seeds" if repeated else ""
     return Table(
         name="variants",
@@ -157,13 +157,13 @@ def how_called(results: Results) -> str:
     """What a call takes."""
     if len(results.seeds) == 1:
         return (
-            "One training each: differences, and their intervals over cases, are of these trainings, and none is "
-            "called."
+            "One training each: differences, and their intervals over patients, are of these trainings, and none "
+            "is called."
         )
     return (
-        "p: the larger one of the mean's, over trainings and cases, and of the signed-rank test's over cases, each "
-        "adjusted over the variants by Holm. Higher or lower is what both call below 0.05, in one direction; all else "
-        "is unclear: within noise if the interval includes 0, too few differ if no p could be below 0.05."
+        "p: the larger one of the mean's, over trainings and patients, and of the signed-rank test's over patients, "
+        "each adjusted over the variants by Holm. Higher or lower is what both call below 0.05, in one direction; all "
+        "else is unclear: within noise if the interval includes 0, too few differ if no p could be below 0.05."
     )
 
 
