@@ -42,10 +42,12 @@ def case_record(
 def summary(cases: Sequence[Record]) -> Record:
     """Return what the cases of one dataset come to: each organ's means and counts, their means, the worst of both.
 
-    A mean of nothing is None. A case is as good as the mean DSC of its organs.
+    A mean of nothing is None. A case is as good as the mean DSC of its organs, over all trainings that answered it.
     """
     by_organ: dict[str, list[Record]] = {}
+    by_case: dict[str, list[float | None]] = {}
     for case in cases:
+        by_case.setdefault(case["case"], []).append(mean(each["dsc"] for each in case["organs"]))
         for record in case["organs"]:
             by_organ.setdefault(record["organ"], []).append(record)
     organs = {organ: _of_organ(records) for organ, records in by_organ.items()}
@@ -56,7 +58,7 @@ def summary(cases: Sequence[Record]) -> Record:
         "monai": monai,
         "counts": {status: sum(each["counts"][status] for each in organs.values()) for status in STATUSES},
         "worst_organ": _worst({organ: each["dsc"] for organ, each in organs.items()}),
-        "worst_case": _worst({case["case"]: mean(each["dsc"] for each in case["organs"]) for case in cases}),
+        "worst_case": _worst({case: mean(values) for case, values in by_case.items()}),
         "organs": organs,
     }
 

@@ -58,6 +58,13 @@ def test_what_is_worst_is_named():
     assert found["worst_case"] == {"name": "b", "dsc": 0.0}
 
 
+def test_the_worst_case_of_several_trainings_is_the_one_that_is_worst_over_all_of_them():
+    nowhere, there = maps(), maps(2)
+    answers = [("a", nowhere), ("b", there), ("a", there), ("b", there)]
+    found = summary([case_record(case, maps(2), answer, (1, 1, 1), ("liver",), 0.5) for case, answer in answers])
+    assert found["worst_case"] == {"name": "a", "dsc": 0.5}
+
+
 def test_errors_of_volume_are_over_the_cases_that_have_one():
     liver, spleen = (summary(cases())["organs"][organ] for organ in ORGANS[:2])
     assert (liver["volume_error_ml"], liver["volume_error_percent"]) == pytest.approx((-0.001 / 3, -100 / 3))

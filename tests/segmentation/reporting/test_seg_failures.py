@@ -71,6 +71,14 @@ def test_worst_organ_and_case_and_all_failures_are_named(results):
     assert first.endswith("It missed and invented nothing.")
 
 
+def test_the_worst_case_is_named_over_all_seeds_and_not_of_the_last_one(inputs):
+    inputs.variants, inputs.cases, inputs.seeds = ("m4oe",), 2, (1, 2)
+    reached = {(1, 0): 0.1, (1, 1): 0.9, (2, 0): 0.9, (2, 1): 0.8}
+    inputs.dsc = lambda variant, seed, dataset, case, organ: reached[seed, case]
+    first, _ = worst(load_results(inputs.variants, inputs.seeds, inputs.write()))
+    assert "the worst case one_000 (50.0\u00a0%)" in first
+
+
 def test_the_csv_has_every_organ_of_every_case_and_leaves_the_undefined_empty(results):
     rows = list(csv.DictReader(io.StringIO(results_csv(results))))
     assert len(rows) == 2 * 4 * (3 + 2)
