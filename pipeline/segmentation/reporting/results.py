@@ -62,6 +62,11 @@ class Results:
         """By variant, what its first seed was trained by: another's differs in experts dealt out at random alone."""
         return {variant: self.runs[variant, self.seeds[0]].training.config for variant in self.variants}
 
+    def dealt_anew(self, variant: str) -> bool:
+        """Whether seeds of a variant have other experts, or other sets at them: no mean over these says anything."""
+        of = [self.runs[variant, seed].training.config.experts.of for seed in self.seeds]
+        return any(each != of[0] for each in of)
+
     @property
     def datasets(self) -> tuple[str, ...]:
         """Names of the sets, in order of heads."""

@@ -159,6 +159,13 @@ def seeds(results: Results) -> str:
     )
 
 
+def only_first(results: Results, variant: str) -> str:
+    """Say that seeds cannot be averaged, as each dealt out experts of its own; empty where they can."""
+    if not results.dealt_anew(variant):
+        return ""
+    return f" Of seed {results.seeds[0]} alone: each seed dealt out experts anew, so they have no mean over seeds."
+
+
 def limits(results: Results) -> list[str]:
     """Say what the evidence cannot show."""
     said = [describe_origin(results).sentence, seeds(results)]

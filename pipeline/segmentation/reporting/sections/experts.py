@@ -9,20 +9,22 @@ from pipeline.reporting.table import NONE
 from pipeline.reporting.wording import listing, percent, plural
 from pipeline.segmentation.reporting.records import Analysis, Conflicts, Counterfactual, Similarity
 from pipeline.segmentation.reporting.results import Results
+from pipeline.segmentation.reporting.sentences import only_first
 
 
 def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentence, maps) for each variant that was looked into."""
     parts = []
     for place, (variant, analyses) in enumerate(results.analyses.items()):
-        maps, sentence = [], ""
-        swapped = [each.counterfactual for each in analyses if each.counterfactual]
+        maps, sentence, note = [], "", only_first(results, variant)
+        of_experts = analyses[:1] if note else analyses
+        swapped = [each.counterfactual for each in of_experts if each.counterfactual]
         if swapped and len(swapped[0].experts) > 1:
             table = mean_table([each.dsc for each in swapped])
-            maps.append(counterfactual_map(results, variant, swapped[0], table, analyses, place))
-            sentence = own_sentence(results, variant, swapped[0], table)
-        if (alike := [each.similarity for each in analyses if each.similarity]) and len(alike[0].experts) > 1:
-            maps.append(similarity_map(alike, place))
+            maps.append(counterfactual_map(results, variant, swapped[0], table, of_experts, place, note))
+            sentence = own_sentence(results, variant, swapped[0], table) + note
+        if (alike := [each.similarity for each in of_experts if each.similarity]) and len(alike[0].experts) > 1:
+            maps.append(similarity_map(alike, place, note))
         if (gradients := [each.conflicts for each in analyses if each.conflicts]) and len(gradients[0].datasets) > 1:
             maps.append(conflicts_map(results, gradients, place))
         if maps:
@@ -54,6 +56,7 @@ def counterfactual_map(
     table: np.ndarray,
     analyses: tuple[Analysis, ...],
     place: int,
+    note: str,
 ) -> HeatMap:
     """Rows: sets; columns: experts; the own one is framed."""
     of = results.configs[variant].experts.of
@@ -72,14 +75,14 @@ def counterfactual_map(
         name=f"counterfactual-{place}",
         caption="Mean DSC in percent of validation slices of each set (rows) through each expert alone (columns), on "
         "the "
-        f"network's grid; frame: the own expert. {_looked_at(analyses)}.",
+        f"network's grid; frame: the own expert. {_looked_at(analyses)}.{note}",
         corner="Set",
         header=list(found.experts),
         rows=rows,
     )
 
 
-def similarity_map(found: list[Similarity], place: int) -> HeatMap:
+def similarity_map(found: list[Similarity], place: int, note: str) -> HeatMap:
     """Rows and columns: experts; linear CKA, mean over layers."""
     first = found[0]
     table = np.mean([np.array(each.cka, dtype=np.float64).mean(axis=0) for each in found], axis=0)
@@ -88,7 +91,8 @@ def similarity_map(found: list[Similarity], place: int) -> HeatMap:
         list(first.experts),
         list(first.experts),
         name=f"similarity-{place}",
-        caption=f"How alike the experts' outputs are: linear CKA, mean over {plural(len(first.layers), 'layer')}.",
+        caption=f"How alike the experts' outputs are: linear CKA, mean over {plural(len(first.layers), 'layer')}."
+        + note,
         corner="Expert",
     )
 
