@@ -117,9 +117,11 @@ def classes_from_grid(batches: Iterable[Tensor], grid: Grid) -> NDArray[np.uint8
 
 
 def ceiling(labels: NDArray[np.uint8], spacing: tuple[float, float, float], size: int, classes: int) -> list[float]:
-    """Return the Dice of each class from 1 on that a network would reach which knows what part of every pixel is what.
+    """Return the Dice of each class from 1 on that a network would reach which says what part of every pixel is what.
 
-    These shares of the reference [X, Y, Z] take the way back that a prediction takes; nan for what it does not hold.
+    These shares of the reference [X, Y, Z] take the way back that a prediction takes; nan for what it does not hold. It
+    is a mark and no bound: other logits can come back better, mostly by little, by much where an organ is thinner than
+    a pixel.
     """
     grid = Grid(labels.shape, spacing, size)
     in_x, in_y = (torch.from_numpy(_shares(axis, size)) for axis in grid.axes)

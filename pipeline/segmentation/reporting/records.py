@@ -43,7 +43,7 @@ class OrganResult(Record):
 
 
 class CaseResult(Record):
-    """One test scan; `ceiling` is the DSC that the reference itself has after it went through the network's grid.
+    """One test scan; `ceiling` is the DSC that the reference's exact shares of every pixel come back with.
 
     With a `block`, first slice and end, only these slices of the scan test: others of it were trained on.
     """

@@ -171,6 +171,18 @@ def test_a_finer_grid_has_a_higher_ceiling_and_the_scans_own_none():
     assert reached[-1] == 1
 
 
+def test_the_ceiling_is_a_mark_that_other_logits_can_pass():
+    labels = np.zeros((32, 32, 1), np.uint8)
+    labels[13] = 1  # a quarter of a pixel wide, so that its shares never win
+    shares = torch.zeros(1, 2, 8, 8)
+    shares[:, 1, 3], shares[:, 0] = 0.25, 1.0
+    shares[:, 0, 3] = 0.75
+    shares[:, 1] *= 4
+    found = classes_from_grid([shares], Grid(labels.shape, (1, 1, 1), 8))
+    assert ceiling(labels, (1, 1, 1), 8, 2) == [0.0]
+    assert 2 * (found & labels).sum() / (found.sum() + labels.sum()) > 0.6
+
+
 def test_interpolating_before_the_largest_is_taken_beats_the_other_way_round():
     labels = np.zeros((64, 64, 1), np.uint8)
     x, y = _voxels((64, 64), (1, 1))

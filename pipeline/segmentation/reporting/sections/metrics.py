@@ -110,7 +110,8 @@ def organ_table(results: Results, dataset: str) -> Table:
     return Table(
         name=f"organs-{dataset}",
         caption=f"Organs of {result.title} by {results.main}, with the tolerance of the NSD. Ceiling: DSC of the "
-        "reference with itself after the network's grid. Hits: median HD95 of the cases in which it was found; "
+        "reference with itself after exact shares of every pixel came back from the network's grid. "
+        "Hits: median HD95 of the cases in which it was found; "
         "failed: missed or invented. Counts: found/missed/invented/absent. Volumes: mean error "
         "over "
         "cases, in ml and in percent of the reference.",

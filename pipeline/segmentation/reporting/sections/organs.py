@@ -1,4 +1,4 @@
-"""Section: organ by organ, where the variants differ from the main one, beside what the grid allows."""
+"""Section: organ by organ, where the variants differ from the main one, beside what comes back from the grid."""
 
 from typing import Any
 
@@ -40,7 +40,8 @@ def organ_map(results: Results, dataset: str, metric: str) -> HeatMap:
         rows.append((f"{organ}{tolerance}", cells))
     tolerances = " (tolerance in brackets)" if metric == "nsd" else ""
     ceiling = (
-        f" Ceiling: DSC of the reference with itself after it went through the network's grid of {result.size} px."
+        " Ceiling: DSC of the reference with itself after exact shares of every pixel came back from the network's "
+        f"grid of {result.size} px."
         if metric == "dsc"
         else ""
     )
@@ -62,15 +63,15 @@ def organ_map(results: Results, dataset: str, metric: str) -> HeatMap:
 
 
 def lost_by_grid(results: Results) -> str:
-    """On how many organs the grid alone costs more than a tenth."""
+    """On how many organs exact shares of every pixel lose more than a tenth on the way back."""
     known = [top for name in results.datasets for top in ceilings(results, name) if top is not None]
     if not known:
         return ""
     low = sum(top < 0.9 for top in known)
     sizes = ", ".join(dict.fromkeys(f"{results.result(name).size} px" for name in results.datasets))
     return (
-        f"At {sizes} a side no network can do better than the ceiling; it is below 90\u00a0% for {low} of {len(known)} "
-        "organs."
+        f"The ceiling is what exact shares of every pixel come back as at {sizes} a side; a network can do a little "
+        f"better. It is below 90\u00a0% for {low} of {len(known)} organs."
     )
 
 
