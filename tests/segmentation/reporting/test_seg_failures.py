@@ -31,11 +31,22 @@ def cells(table, *heading):
 
 def test_misses_and_inventions_are_counted(results):
     table = failures_table(results)
-    assert table.header[2:6] == ["Found", "Missed", "Invented", "Absent"]
+    assert table.header[2:6] == ["Predicted", "Missed", "Invented", "Absent"]
     # What is invented is half an organ of 100 ml, times 1.2 - 0.3 * 0.6.
     assert cells(table, "Set two", "m4oe") == ["5", "1", "1", "1", "51.0"]
     assert cells(table, "Set two", "dense") == ["6", "0", "0", "2", "0.0"]
     assert cells(table, "Set one", "m4oe") == ["12", "0", "0", "0", "0.0"]
+
+
+def test_what_was_predicted_beside_the_organ_is_not_said_to_be_found(inputs):
+    inputs.variants, inputs.cases, inputs.dsc = ("m4oe",), 1, lambda *place: 0.0
+    results = load_results(inputs.variants, inputs.seeds, inputs.write())
+    table = failures_table(results)
+    assert cells(table, "Set one", "m4oe")[:2] == ["3", "0"]
+    assert "predicted, wherever it is; missed, with nothing of it predicted" in table.caption
+    for each in (conventions_table(results), organ_table(results, "one")):
+        assert "in which it is and was predicted, wherever" in each.caption
+        assert "found" not in each.caption
 
 
 def test_seeds_are_counted_together(inputs):

@@ -32,11 +32,11 @@ def failures_table(results: Results) -> Table:
     of = "of all seeds" if len(results.seeds) > 1 else "one for each organ of each case"
     return Table(
         name="failures",
-        caption=f"What became of organs ({of}): found, at least in part; missed, with nothing of it predicted; "
+        caption=f"What became of organs ({of}): predicted, wherever it is; missed, with nothing of it predicted; "
         "invented "
         "where there is none, with its volume; absent, where there is none and none was found, which is in no mean. "
         "Organs that a set does not annotate are not evaluated.",
-        header=["Set", "Variant", "Found", "Missed", "Invented", "Absent", "Invented, ml"],
+        header=["Set", "Variant", "Predicted", "Missed", "Invented", "Absent", "Invented, ml"],
         rows=rows,
         text_columns=(1,),
         sortable=True,

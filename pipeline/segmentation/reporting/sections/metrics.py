@@ -71,9 +71,8 @@ def conventions_table(results: Results) -> Table:
     return Table(
         name="conventions",
         caption="Every metric by set, as it is counted here and by MONAI's convention. Hits: the median HD95 of each "
-        "organ "
-        "over the cases in which it was found, mean over organs; with the number of those that failed (were missed or "
-        "invented) beside it, nobody has to trust what a miss counts for.",
+        "organ over the cases in which it is and was predicted, wherever, mean over organs; with the number of those "
+        "that failed (were missed or invented) beside it, nobody has to trust what a miss counts for.",
         header=["Set", "Variant", *HEADER],
         spans=[("", 2), *SPANS],
         rows=rows,
@@ -111,8 +110,8 @@ def organ_table(results: Results, dataset: str) -> Table:
         name=f"organs-{dataset}",
         caption=f"Organs of {result.title} by {results.main}, with the tolerance of the NSD. Ceiling: DSC of the "
         "reference with itself after exact shares of every pixel came back from the network's grid. "
-        "Hits: median HD95 of the cases in which it was found; "
-        "failed: missed or invented. Counts: found/missed/invented/absent. Volumes: mean error "
+        "Hits: median HD95 of the cases in which it is and was predicted, wherever; "
+        "failed: missed or invented. Counts: predicted/missed/invented/absent. Volumes: mean error "
         "over "
         "cases, in ml and in percent of the reference.",
         header=["Organ", "Ceiling", *HEADER, "Counts", "ml", "%"],
