@@ -52,6 +52,17 @@ def test_beside_our_convention_stand_monais_and_what_the_penalty_hides():
     assert found["counts"] == {"hit": 3, "missed": 1, "invented": 1, "absent": 4}
 
 
+def test_monais_hd95_is_worse_than_ours_where_a_small_scan_misses_what_a_large_one_hits_far_off():
+    reference, prediction = np.zeros((2, 301, 1, 1), np.uint8)
+    reference[0], prediction[300] = 1, 1
+    far = case_record("large", reference, prediction, (1, 1, 1), ("liver",), 0.5)
+    missed = case_record("small", maps(2), maps(), (1, 1, 1), ("liver",), 0.5)
+    found = summary([far, missed])
+    assert found["monai"]["hd95"] == 300
+    assert found["hd95"] == pytest.approx((300 + DIAGONAL) / 2)
+    assert found["monai"]["dsc"] >= found["dsc"]
+
+
 def test_what_is_worst_is_named():
     found = summary(cases())
     assert found["worst_organ"] == {"name": "liver", "dsc": pytest.approx(1 / 3)}

@@ -10,7 +10,7 @@ from pipeline.segmentation.reporting.means import of_organs
 from pipeline.segmentation.reporting.results import load_results
 from pipeline.segmentation.reporting.results_csv import results_csv
 from pipeline.segmentation.reporting.sections.failures import failures_table, worst
-from pipeline.segmentation.reporting.sections.metrics import conventions_table, organ_table
+from pipeline.segmentation.reporting.sections.metrics import conventions_table, definitions, organ_table
 
 # Of set two, 4 cases, gallbladder (organ 1): one is missed, one invented, one absent.
 STATUS = {("m4oe", "two", 0, 1): "missed", ("m4oe", "two", 1, 1): "invented", ("m4oe", "two", 2, 1): "absent"}
@@ -72,6 +72,11 @@ def test_monais_convention_stands_beside_ours_for_every_variant(results):
     assert (ours, monai) == ("40.0", "45.0")
     assert cells(table, "Set two", "dense")[:2] == ["60.0", "60.0"]
     assert cells(table, "Set two", "m4oe")[-1] == "2"
+
+
+def test_what_monais_convention_does_to_each_metric_is_said():
+    text = dict(definitions())["MONAI"]
+    assert "In DSC it never looks worse than ours; in HD95 it can where scans differ in size" in text
 
 
 def test_worst_organ_and_case_and_all_failures_are_named(results):
