@@ -70,6 +70,7 @@ class Inputs:
 
     def config(self, variant: str) -> Config:
         tree = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+        tree["segmentation"]["train"] |= {"expert_rounds": 4, "gate_rounds": 1}
         return resolve(Params.model_validate(tree), variant, self.sets)
 
     def evaluation(self, variant: str, seed: int) -> dict[str, Any]:
