@@ -173,7 +173,7 @@ class Config(Values):
         if self.experts.routing != "random":
             return self
         of = draw_experts(self.experts.of, seed)
-        names = tuple(name for name in self.experts.names if name in of.values())
+        names = tuple(dict.fromkeys(of.values()))
         experts = Experts.model_validate(self.experts.model_dump() | {"of": of, "names": names})
         return self.model_copy(update={"experts": experts})
 
@@ -181,17 +181,18 @@ class Config(Values):
 def draw_experts(own: Mapping[str, str], seed: int) -> dict[str, str]:
     """Deal datasets to experts at random, so that others share one than with their `own`; as they are if none could.
 
-    As many experts are there as before, unless each dataset had its own: then two of them share one.
+    As many experts are there as before, unless each dataset had its own: then two of them share one. An expert is
+    called by the first of its datasets.
     """
-    names, generator = list(dict.fromkeys(own.values())), random.Random(seed)
-    if len(own) < 3:
-        return dict(own)
-    used = len(names) - (len(names) == len(own))
+    count = len(set(own.values()))
+    used = count - (count == len(own))
     if used < 2:
         return dict(own)
+    generator = random.Random(f"segmentation experts {seed}")
     while True:
-        of = {dataset: generator.choice(names) for dataset in own}
-        if len(set(of.values())) == used and _sharing(of) != _sharing(own):
+        dealt, first = {dataset: generator.randrange(used) for dataset in own}, dict[int, str]()
+        of = {dataset: first.setdefault(number, dataset) for dataset, number in dealt.items()}
+        if len(first) == used and _sharing(of) != _sharing(own):
             return of
 
 
@@ -235,7 +236,8 @@ def resolve(params: "Params", variant: str, sets: Mapping[str, LabelledSet]) -> 
 
 
 def _expert(routing: str, name: str, dataset: LabelledSet) -> str:
-    return {"shared": "shared", "modality": dataset.modality}.get(routing, name)
+    """Return whose expert serves a dataset; at random it is dealt anew, against those of modalities (`for_seed`)."""
+    return {"shared": "shared", "modality": dataset.modality, "random": dataset.modality}.get(routing, name)
 
 
 def dump_config(config: Config) -> str:

@@ -143,17 +143,33 @@ def test_a_file_that_is_no_configuration_is_one_line(tmp_path, spoil):
     assert "\n" not in str(error.value)
 
 
-def test_random_experts_are_shared_otherwise_and_drawn_by_the_seed():
-    own = {"flare22": "ct", "amos22_mr": "mri", "atlas23": "ce_mri"}
-    drawn = [draw_experts(own, seed) for seed in range(20)]
-    assert drawn == [draw_experts(own, seed) for seed in range(20)]
-    assert all(len(set(of.values())) == 2 for of in drawn)  # two of three share one, as nobody does by modality
-    assert len({tuple(sorted(of.items())) for of in drawn}) > 3
-    shared = {"a": "ct", "b": "ct", "c": "mri", "d": "mri"}
-    for seed in range(20):
-        of = draw_experts(shared, seed)
-        assert set(of.values()) == {"ct", "mri"}
-        assert not (of["a"] == of["b"] and of["c"] == of["d"])
+def sharing(of):
+    return {frozenset(name for name in of if of[name] == expert) for expert in of.values()}
+
+
+@pytest.mark.parametrize(
+    ("names", "experts"),
+    [
+        (("flare22", "amos22_mr", "atlas23"), 2),  # two of three share one, as nobody does by modality
+        (("flare22", "amos22_ct", "amos22_mr", "atlas23"), 3),
+        (("flare22", "amos22_ct", "amos22_mr", "chaos_mr"), 2),
+        (("flare22", "amos22_ct", "btcv", "amos22_mr", "atlas23"), 3),
+    ],
+)
+def test_random_experts_are_as_many_as_those_of_modalities_and_shared_otherwise(names, experts):
+    config, by_modality = of_folders("random_experts", *names), of_folders("m4oe", *names).experts.of
+    drawn = [config.for_seed(seed).experts for seed in range(60)]
+    assert [config.for_seed(seed).experts for seed in range(60)] == drawn
+    for each in drawn:
+        assert len(each.names) == len(set(each.of.values())) == experts
+        assert sharing(each.of) != sharing(by_modality)
+        assert all(each.of[name] == name for name in each.names)
+    assert len({frozenset(sharing(each.of)) for each in drawn}) > 1
+
+
+def test_experts_are_not_dealt_out_where_there_is_one_way_alone():
+    for own in ({"a": "ct", "b": "ct", "c": "ct"}, {"a": "ct", "b": "mri"}):
+        assert draw_experts(own, 1) == own
 
 
 def test_a_training_of_random_experts_has_those_of_its_seed():

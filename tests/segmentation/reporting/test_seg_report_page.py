@@ -205,7 +205,7 @@ def test_without_pictures_and_analyses_the_page_does_without_their_sections(make
 
 
 def test_who_shares_an_expert_at_random_is_said_seed_by_seed_as_it_was_trained(make_inputs, tmp_path):
-    inputs = make_inputs(tmp_path, cases=2, variants=("m4oe", "random_experts"), seeds=(1, 2, 3), pictures=False)
+    inputs = make_inputs(tmp_path, cases=2, variants=("m4oe", "random_experts"), seeds=(3, 4, 5), pictures=False)
     inputs.sets |= {"three": LabelledSet("three", "Set three", "mri", {1: "liver"})}
     found = Page(render_page(load_results(inputs.variants, inputs.seeds, inputs.write()), "abc")).text
     own, titles = inputs.config("random_experts").experts.of, {name: each.title for name, each in inputs.sets.items()}
@@ -217,7 +217,7 @@ def test_who_shares_an_expert_at_random_is_said_seed_by_seed_as_it_was_trained(m
         told.append({" and ".join(shared), *alone})
         (line,) = re.findall(rf"random_experts, seed {seed}: an expert each for ([^.]*)\.", found)
         assert set(line.split("; ")) == told[-1]
-    assert told[0] != told[1]
+    assert told[1] != told[2]
     assert "dealt out by seed" in found
 
 
