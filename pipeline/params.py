@@ -496,8 +496,8 @@ class Params(Section):
             if not key.startswith(segmentation.VARIANT_GROUPS):
                 allowed = ", ".join(group.rstrip(".") for group in segmentation.VARIANT_GROUPS)
                 raise PipelineError(f"{here}: {key}: variants may differ in {allowed} only (dotted keys)")
-            if key.startswith("model.weights"):
-                raise PipelineError(f"{here}: {key}: may not differ, all variants share the stage seg_weights")
+            if stage := segmentation.shared_stage(key, weights=section.model.weights is not None):
+                raise PipelineError(f"{here}: {key}: may not differ, all variants share the stage {stage}")
             *groups, leaf = key.split(".")
             group = tree["segmentation"]
             for step in groups:

@@ -185,6 +185,17 @@ class Evaluate(Section):
     slice_batch: Count
 
 
+def shared_stage(key: str, *, weights: bool) -> str | None:
+    """Return the stage that reads a key below `segmentation.` once for all variants, which may not differ in it then.
+
+    With given `weights` that is the shape that they are mapped to: all of the model but `drop_path`, which has none.
+    """
+    if key == "model.size":
+        return "seg_cache"
+    shape = weights and key.startswith("model.") and key != "model.drop_path"
+    return "seg_weights" if shape or key.startswith("model.weights") else None
+
+
 class Ablation(Variants):
     """Which variants exist, which of them run (none: no segmentation), and which are analysed."""
 

@@ -38,7 +38,7 @@ def main() -> None:
     try_places(segmentation_analysis(variant, seed))
     device = pick_device(params.compute)
     deployed, training = load_trained(variant, seed, device)
-    (validation,) = open_slices(SLICES, deployed.datasets, ("val",), device)
+    (validation,) = open_slices(SLICES, deployed.datasets, deployed.size, ("val",), device)
     slices = {name: Chosen.choose(split, ablation.analyse_cases) for name, split in validation.items()}
     trained_on = {name: split.meta.class_voxels["train"] for name, split in validation.items()}
     subject = Subject(deployed.model, slices, trained_on, params.compute.eval_batch_size)

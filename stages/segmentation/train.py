@@ -39,7 +39,13 @@ def main() -> None:
     config = load_config(segmentation_config(variant)).for_seed(seed)
     device = pick_device(compute)
     train, val = open_slices(
-        SLICES, config.datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
+        SLICES,
+        config.datasets,
+        config.model.size,
+        ("train", "val"),
+        device,
+        compute.device_cache_gb,
+        workers=compute.workers,
     )
     with joined(device) as processes, GracefulStop() as stop:
         trainer = build_trainer(

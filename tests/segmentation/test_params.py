@@ -11,6 +11,8 @@ from pipeline.params import parse_params
 
 TREE = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 
+WITH_WEIGHTS = {"model/weights": "swin.pth"}
+
 
 def parse(changes):
     tree = copy.deepcopy(TREE)
@@ -93,8 +95,16 @@ def parse(changes):
             "segmentation.ablation.variants.hard: model.weights: may not differ",
         ),
         (
-            {"ablation/variants/hard": {"why": "x", "model.size": 40}},
-            "segmentation.ablation.variants.hard: model.size: 40 is not a multiple of 16",
+            {"ablation/variants/hard": {"why": "x", "model.size": 96}},
+            "segmentation.ablation.variants.hard: model.size: may not differ, all variants share the stage seg_cache",
+        ),
+        (
+            {"ablation/variants/hard": {"why": "x", "model.heads": [3, 6, 12]}},
+            "segmentation.ablation.variants.hard: model.heads: stage 0 has 32 channels, no multiple of 3",
+        ),
+        (
+            {**WITH_WEIGHTS, "ablation/variants/hard": {"why": "x", "model.window": 6}},
+            "segmentation.ablation.variants.hard: model.window: may not differ, all variants share the stage seg_w",
         ),
         # of one that does not run, too
         (
@@ -120,3 +130,8 @@ def test_the_task_can_be_turned_off():
 
 def test_variants_that_cannot_run_may_stand_there_if_they_do_not():
     parse({"ablation/variants/single": {"why": "needs more rounds", "train.warmup_rounds": 9}})
+
+
+def test_without_weights_variants_may_differ_in_shape_and_with_them_in_drop_path():
+    parse({"ablation/variants/hard": {"why": "x", "model.window": 6}})
+    parse(WITH_WEIGHTS | {"ablation/variants/hard": {"why": "x", "model.drop_path": 0.1}})

@@ -89,6 +89,7 @@ class Slices(Split):
 def open_slices(
     cached: Path,
     datasets: "Mapping[str, LabelledSet]",
+    size: int,
     splits: Iterable[str],
     device: torch.device,
     budget_gb: float = 0,
@@ -96,7 +97,8 @@ def open_slices(
 ) -> tuple[dict[str, Slices], ...]:
     """Open splits of every set, one mapping name -> slices for each of `splits`, as `open_splits` does.
 
-    Raises PipelineError for one that is missing or damaged, or whose labels are not those of its set.
+    Raises PipelineError for one that is missing or damaged, whose labels are not those of its set, or whose slices are
+    not of `size` pixels a side.
     """
     remaining = budget_gb * GIGABYTE if device.type != "cpu" else 0
     opened: tuple[dict[str, Slices], ...] = ()
@@ -107,6 +109,9 @@ def open_slices(
             with reading(cached / name / "meta.json"):
                 if by_name[name].meta.form != dataset.form():
                     raise ValueError("not of the form that the configuration has")
+                if by_name[name].meta.size != size:
+                    found = by_name[name].meta.size
+                    raise ValueError(f"slices of {found} pixels a side, but the configuration has {size}")
             remaining -= fit(by_name[name], remaining)
         opened += (by_name,)
     return opened

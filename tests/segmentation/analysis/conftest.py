@@ -34,7 +34,7 @@ def make_subject(slices):
             for parameter in model.parameters():
                 parameter += noise * torch.randn(parameter.shape, generator=generator)
         model.gated = config.experts.mix == "gated"
-        (opened,) = open_slices(slices, config.datasets, ("val",), torch.device("cpu"))
+        (opened,) = open_slices(slices, config.datasets, config.model.size, ("val",), torch.device("cpu"))
         chosen = {name: Chosen.choose(split, limit) for name, split in opened.items()}
         voxels = {name: split.class_voxels for name, split in opened.items()}
         return Subject(model.eval(), chosen, voxels, batch_size)

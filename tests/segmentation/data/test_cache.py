@@ -220,7 +220,7 @@ def test_batches_are_the_cached_slices_in_the_order_asked_for(cached, resident):
 
 
 def test_both_splits_of_every_set_are_opened(cached):
-    train, val = open_slices(cached.parent, {"atlas23": DATASET}, ("train", "val"), CPU)
+    train, val = open_slices(cached.parent, {"atlas23": DATASET}, RECIPE.size, ("train", "val"), CPU)
     assert len(train["atlas23"]) < len(val["atlas23"])
 
 
@@ -255,10 +255,15 @@ def _edit_meta(folder, **changes):
 def test_a_cache_that_is_damaged_or_another_ones_is_one_line(copies, damage, line):
     damage(copies[1])
     with pytest.raises(PipelineError, match=line) as error:
-        open_slices(copies[1].parent, {"atlas23": DATASET}, ("train",), CPU)
+        open_slices(copies[1].parent, {"atlas23": DATASET}, RECIPE.size, ("train",), CPU)
     assert "\n" not in str(error.value)
 
 
 def test_a_configuration_with_other_labels_is_refused(cached):
     with pytest.raises(PipelineError, match=r"meta\.json: not of the form that the configuration has"):
-        open_slices(cached.parent, {"atlas23": phantom_set("amos22_mr")}, ("val",), CPU)
+        open_slices(cached.parent, {"atlas23": phantom_set("amos22_mr")}, RECIPE.size, ("val",), CPU)
+
+
+def test_a_configuration_with_another_size_is_refused(cached):
+    with pytest.raises(PipelineError, match=r"meta\.json: slices of 24 pixels a side, but the configuration has 48; "):
+        open_slices(cached.parent, {"atlas23": DATASET}, 48, ("val",), CPU)

@@ -51,7 +51,7 @@ def make_trainer(cached):
     def make(*names, seed=3, **options):
         config = make_config(names or ("flare22", "atlas23"), **options)
         device = torch.device("cpu")
-        train, val = open_slices(cached, config.datasets, ("train", "val"), device)
+        train, val = open_slices(cached, config.datasets, config.model.size, ("train", "val"), device)
         model = build_m4oe(config, seed)
         options = {"train": train, "val": val, "seed": seed, "device": device, "eval_batch_size": 4}
         return SegmentationTrainer(model, config, **options)

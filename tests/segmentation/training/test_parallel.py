@@ -20,7 +20,7 @@ RECIPE = {"batch_size": 3, "lr": 1e-2, "weight_decay": 0.5, "expert_rounds": 1, 
 
 def train(config, cached: Path, processes: Processes) -> dict:
     """Train; return the trace of every round, the history, and all tensors."""
-    splits = open_slices(cached, config.datasets, ("train", "val"), CPU)
+    splits = open_slices(cached, config.datasets, config.model.size, ("train", "val"), CPU)
     trainer = training.SegmentationTrainer(
         build_m4oe(config, 0),
         config,
