@@ -221,6 +221,12 @@ def test_who_shares_an_expert_at_random_is_said_seed_by_seed_as_it_was_trained(m
     assert "dealt out by seed" in found
 
 
+def test_a_variant_with_more_rounds_is_named_on_the_page(make_inputs, tmp_path):
+    inputs = make_inputs(tmp_path, cases=2, variants=("m4oe", "hard", "pretrained"), pictures=False)
+    found = Page(render_page(load_results(inputs.variants, inputs.seeds, inputs.write()), "abc")).text
+    assert re.findall(r"(\w+) trains a set for", found) == ["pretrained"]
+
+
 def test_where_segmentation_is_off_the_page_says_so():
     said = Page(render_nothing("abc")).text
     assert "No variant is in segmentation.ablation.run of params.yaml" in said

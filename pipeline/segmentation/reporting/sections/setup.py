@@ -1,10 +1,12 @@
 """Section: what was run, on which files."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.reporting.settings import compare_settings, short_revision
 from pipeline.reporting.table import Cell, Table
 from pipeline.reporting.wording import count, listing, plural
+from pipeline.segmentation.config import Config
 from pipeline.segmentation.reporting.records import DatasetResult
 from pipeline.segmentation.reporting.results import Results
 
@@ -61,7 +63,7 @@ def build(results: Results) -> dict[str, Any]:
     return {
         "shared": shared,
         "differing": differing,
-        "regrouped": drawn(results),
+        "regrouped": drawn(results) + unequal(results.configs, results.main),
         "files": files_table(results),
         "sources": data_table(results),
         "licences": licences(results),
@@ -106,6 +108,33 @@ def drawn(results: Results) -> list[str]:
             groups = [[results.title(n) for n in of if of[n] == expert] for expert in dict.fromkeys(of.values())]
             said.append(f"{variant}, seed {seed}: an expert each for {'; '.join(map(listing, groups))}.")
     return said
+
+
+def unequal(configs: Mapping[str, Config], main: str) -> list[str]:
+    """For each variant: whether it has other rounds than the main one, or an MLP that is no size to compare by."""
+    said, ours = [], configs[main]
+    one, whole = ours.experts.width, ours.experts.width * len(ours.experts.names)
+    for variant, config in configs.items():
+        rounds, width = _rounds_of_a_set(config), config.experts.width
+        if rounds != _rounds_of_a_set(ours):
+            said.append(
+                f"{variant} trains a set for {plural(rounds, 'round')}, {main} for {_rounds_of_a_set(ours)}: the two "
+                "differ in length too."
+            )
+        if config.experts.routing == "shared" and width not in (one, whole):
+            said.append(
+                f"The MLP of {variant} is {width} times as wide as its input, an expert of {main} {one} times and all "
+                f"together {whole} times: the two differ in size too."
+            )
+    return said
+
+
+def _rounds_of_a_set(config: Config) -> int:
+    """Rounds that train a set, of all phases at most; the same for every set, those that join later included."""
+    return max(
+        sum(rounds for phase, rounds in config.rounds.items() if name in config.datasets_in(phase))
+        for name in config.datasets
+    )
 
 
 def licences(results: Results) -> str:
