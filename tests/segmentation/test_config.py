@@ -82,6 +82,18 @@ def test_without_a_gate_its_rounds_are_rounds_of_the_experts():
     assert {sum(pair) for variant, pair in rounds.items() if variant != "soft_only"} == {7}
 
 
+def test_the_released_variant_differs_in_gate_loss_and_augmentation_alone():
+    sets = {name: phantom_set(name) for name in params().segmentation.data.datasets}
+    main, released = (resolve(params(), variant, sets).model_dump() for variant in ("m4oe", "released"))
+    assert released["train"]["augment"] == {"rotate": 20, "scale": 0, "intensity": 0, "flip": True}
+    assert {key for key in main["train"] if main["train"][key] != released["train"][key]} == {
+        *("augment", "dice", "dice_form", "class_weight"),
+    }
+    differing = {key for key in main["experts"] if main["experts"][key] != released["experts"][key]}
+    assert differing == {"gate", "gate_start"}
+    assert main["model"] == released["model"]
+
+
 def of_folders(variant, *names):
     tree = copy.deepcopy(TREE)
     tree["segmentation"]["data"] |= {"source": "folder", "root": "scans", "datasets": list(names)}
