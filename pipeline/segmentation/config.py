@@ -209,11 +209,14 @@ def resolve(params: "Params", variant: str, sets: Mapping[str, LabelledSet]) -> 
     names = tuple(dict.fromkeys(of.values()))
     gated = experts.mix == "gated" and len(names) > 1 and experts.routing != "single"
     gate_rounds = train.gate_rounds if gated else 0
+    # Without a gate its rounds are rounds of the experts, so that all variants do the same number of steps.
+    expert_rounds = train.expert_rounds + train.gate_rounds - gate_rounds
+    warmed = train.schedule == "cosine" and train.pretrain_rounds + expert_rounds > 0
     recipe = train.model_dump() | {
-        # Without a gate its rounds are rounds of the experts, so that all variants do the same number of steps.
-        "expert_rounds": train.expert_rounds + train.gate_rounds - gate_rounds,
+        "expert_rounds": expert_rounds,
         "gate_rounds": gate_rounds,
         "mask_ratio": train.mask_ratio if train.pretrain_rounds else None,
+        "warmup_rounds": train.warmup_rounds if warmed else 0,
         "tau": train.tau if train.order == "balanced" else None,
         "dice_form": train.dice_form if train.dice else None,
     }

@@ -234,9 +234,13 @@ class Segmentation(Section):
             return f"experts.added: {experts.added}, but {problem}"
         if train.expert_rounds + (train.gate_rounds if gated else 0) == 0:
             return "train.expert_rounds: 0, and no round with a gate: nothing would be segmented"
-        first = train.expert_rounds or train.gate_rounds
-        if train.warmup_rounds > first:
-            return f"train.warmup_rounds: {train.warmup_rounds:g} must be at most the {first} rounds of the first phase"
+        hard = train.expert_rounds + (0 if gated else train.gate_rounds)
+        warmed = [rounds for rounds in (train.pretrain_rounds, hard) if rounds]
+        if train.schedule == "cosine" and warmed and train.warmup_rounds > min(warmed):
+            return (
+                f"train.warmup_rounds: {train.warmup_rounds:g} must be at most {min(warmed)}, the rounds of the "
+                "shortest phase that warms up"
+            )
         return None
 
     def _keeps_from_adding(self, gated: bool) -> str | None:

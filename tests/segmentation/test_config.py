@@ -55,6 +55,8 @@ def dumps(**changes):
         ({"train__dice": 0.0}, set(VARIANTS) - {"released"}),
         ({"ablation__variants": TREE["segmentation"]["ablation"]["variants"] | ADDING}, {"new_modality", "hard"}),
         ({"train__lr": 7e-3}, set(VARIANTS)),
+        # The gate has no warm-up, and soft_only no phase before it.
+        ({"train__warmup_rounds": 1}, set(VARIANTS) - {"soft_only"}),
         ({"model__size": 96}, set(VARIANTS)),
         ({"data__datasets": ["flare22", "atlas23"]}, set(VARIANTS)),
         # What decides how scans are measured or shown trains nothing.
@@ -67,6 +69,10 @@ def dumps(**changes):
 def test_a_parameter_changes_the_variants_that_it_influences(changes, variants):
     before, after = dumps(), dumps(**changes)
     assert {variant for variant in VARIANTS if before[variant] != after[variant]} == variants
+
+
+def test_a_schedule_without_warm_up_has_none_in_its_configuration():
+    assert dumps(train__schedule="poly", train__warmup_rounds=1) == dumps(train__schedule="poly")
 
 
 def test_without_a_gate_its_rounds_are_rounds_of_the_experts():
@@ -114,7 +120,7 @@ def test_with_an_expert_its_sets_join_for_as_many_rounds_as_the_others_had():
     assert config.datasets_in("experts") == ("flare22", "amos22_ct")
     assert config.datasets_in("adapt") == ("amos22_mr", "chaos_mr")
     config = of_folders("pretrained", "flare22", "amos22_mr")
-    assert config.rounds == {"pretrain": 2, "experts": 4, "gate": 1}
+    assert config.rounds == {"pretrain": 2, "experts": 3, "gate": 1}
     assert all(config.datasets_in(phase) == ("flare22", "amos22_mr") for phase in config.rounds)
     assert config.datasets_in("adapt") == ()
 

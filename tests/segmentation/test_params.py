@@ -77,7 +77,11 @@ def parse(changes):
             },
             "segmentation.ablation.variants.new_modality: experts.added: 1, but there is 1 expert",
         ),
-        ({"train/warmup_rounds": 9}, "segmentation.train.warmup_rounds: 9 must be at most the 4 rounds"),
+        ({"train/warmup_rounds": 9}, "segmentation.train.warmup_rounds: 9 must be at most 3, the rounds of"),
+        (
+            {"train/pretrain_rounds": 1, "train/warmup_rounds": 2},
+            "segmentation.train.warmup_rounds: 2 must be at most 1, the rounds of the shortest phase that warms up",
+        ),
         ({"train/patience": 3}, "segmentation.train.patience: unknown key"),
         ({"ablation/run": ["m4o"]}, "segmentation.ablation.run: 'm4o' is not one of segmentation.ablation.variants"),
         ({"ablation/analyse": ["m4o"]}, "segmentation.ablation.analyse: 'm4o' is not one of"),
@@ -130,6 +134,13 @@ def test_the_task_can_be_turned_off():
 
 def test_variants_that_cannot_run_may_stand_there_if_they_do_not():
     parse({"ablation/variants/single": {"why": "needs more rounds", "train.warmup_rounds": 9}})
+
+
+def test_a_warm_up_is_held_against_the_phases_that_have_one():
+    # Without a gate its rounds are the experts'.
+    parse({"experts/mix": "hard", "train/warmup_rounds": 4, "ablation/run": ["m4oe"]})
+    parse({"train/schedule": "poly", "train/warmup_rounds": 9})
+    parse({"train/expert_rounds": 0, "train/warmup_rounds": 9, "ablation/run": ["m4oe"]})
 
 
 def test_without_weights_variants_may_differ_in_shape_and_with_them_in_drop_path():
