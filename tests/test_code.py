@@ -1,11 +1,13 @@
 """The code that a stage depends on: one that DVC does not run again after a change of it would show old results."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
+from pipeline import layout
 from pipeline.code import list_code, own_digest
 from pipeline.layout import TEST_DATA, TRAINING_DATA
 from pipeline.training.checkpoint import checkpoint_folder
@@ -140,3 +142,12 @@ def test_a_training_depends_on_no_reader_of_anybodys_weights():
     listed = list_code("train")
     assert not [reader for reader in readers if f"pipeline/weights/{reader}.py" in listed]
     assert all(f"pipeline/weights/{reader}.py" in list_code("weights") for reader in readers)
+
+
+@pytest.mark.parametrize(
+    "file", [*sorted((ROOT / "stages/segmentation").glob("*.py")), ROOT / "pipeline/segmentation/reporting/records.py"]
+)
+def test_folders_that_a_text_of_segmentation_names_are_those_of_the_layout(file):
+    places = [place for place in vars(layout).values() if isinstance(place, Path)]
+    known = {each.as_posix() for place in places for each in (place, place.parent)}
+    assert set(re.findall(r"(?:->|of) (segmentation/\w+)/", file.read_text())) <= known

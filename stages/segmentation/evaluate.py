@@ -1,4 +1,4 @@
-"""Stage `seg_evaluate`: test one variant and seed -> segmentation/evaluation/<variant>/<seed>.json and .npz.
+"""Stage `seg_evaluate`: test one variant and seed -> segmentation/results/<variant>/<seed>/evaluation.json and .npz.
 
 Predictions go to segmentation/predictions/<variant>/<seed>/<dataset>/<case>.nii.gz, where they are to be kept.
 """

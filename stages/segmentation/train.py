@@ -1,4 +1,4 @@
-"""Stage `seg_train`: one variant and seed -> segmentation/runs/<variant>/<seed>/.
+"""Stage `seg_train`: one variant and seed -> segmentation/results/<variant>/<seed>/.
 
 model.safetensors, history.csv and train.json.
 """

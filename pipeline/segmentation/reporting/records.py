@@ -124,7 +124,7 @@ class DatasetResult(Record):
 
 
 class Evaluation(Record):
-    """Content of segmentation/evaluation/<variant>/<seed>.json."""
+    """Content of segmentation/results/<variant>/<seed>/evaluation.json."""
 
     variant: str
     seed: int
@@ -264,7 +264,7 @@ class Conflicts(Record):
 
 
 class Analysis(Record):
-    """Content of segmentation/analysis/<variant>/<seed>.json; a part that the variant does not have is None."""
+    """Content of segmentation/results/<variant>/<seed>/analysis.json; a part that the variant does not have is None."""
 
     variant: str
     seed: int
