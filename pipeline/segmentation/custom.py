@@ -14,7 +14,6 @@ from pipeline.segmentation.datasets import HIGHEST_ID, NAMED, OTHERS, LabelledSe
 
 PARAMS_FILE = Path("params.yaml")
 
-SetName = Annotated[str, written_as("[a-z][a-z0-9_]{0,63}", "lower case: a-z, 0-9, _, at most 64 of them")]
 Modality = Annotated[str, written_as("[a-z][a-z0-9_]{0,31}", "a word in lower case, as ct, mri or ce_mri")]
 LabelId = Annotated[int, BeforeValidator(no_bool), Field(ge=1, le=HIGHEST_ID)]
 

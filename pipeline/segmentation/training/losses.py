@@ -7,9 +7,7 @@ on every device.
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.processes import Processes
@@ -29,13 +27,6 @@ def class_weights(pixels: Sequence[int], exponent: float) -> Tensor | None:
     counts = torch.tensor(pixels, dtype=torch.float64)
     weights = torch.where(counts > 0, counts.clamp(min=1).pow(-exponent), 0.0)
     return (weights * counts.sum() / (weights * counts).sum()).float()
-
-
-def check_classes(labels: NDArray[np.uint8], classes: int) -> None:
-    """Raise ValueError if a class index is none of `classes`: the loss would take it for no class, without a word."""
-    highest = int(labels.max(initial=0))
-    if highest >= classes:
-        raise ValueError(f"class {highest}, but there are {classes} with background: 0 to {classes - 1}")
 
 
 def segmentation_loss(
