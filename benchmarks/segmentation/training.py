@@ -111,7 +111,7 @@ def measure_trainer(folder: Path, config: Config, precisions: list[Precision]) -
 
 def build_trainer(folder: Path, config: Config) -> SegmentationTrainer:
     """Build the trainer on the cached slices in `folder`, as its stage does."""
-    (train,) = open_slices(folder, config.datasets, ("train",), CPU)
+    (train,) = open_slices(folder, config.datasets, config.model.size, ("train",), CPU)
     model = build_m4oe(config, seed=0)
     return SegmentationTrainer(model, config, train=train, val={}, seed=0, device=CPU, eval_batch_size=1)
 
