@@ -74,11 +74,13 @@ def run_test(
         )
         seconds += time.perf_counter() - started
         write_prediction(_file(predictions, case), found, scan, dataset)
+        shape, spacing = list(scan.voxels.shape), scan.spacing
+        del scan  # measuring takes up to 15 bytes a voxel, and the image is not measured
         reference, found = reference[..., case.slices], found[..., case.slices]
-        record = case_record(case.case, reference, found, scan.spacing, dataset.organs, nsd_mm)
-        best = ceiling(reference, scan.spacing, deployed.size, dataset.num_classes)
+        record = case_record(case.case, reference, found, spacing, dataset.organs, nsd_mm)
+        best = ceiling(reference, spacing, deployed.size, dataset.num_classes)
         of_grid = {o: None if isnan(d) else d for o, d in zip(dataset.organs, best, strict=True)}
-        part = {} if case.block is None else {"shape": list(scan.voxels.shape), "block": list(case.block)}
+        part = {} if case.block is None else {"shape": shape, "block": list(case.block)}
         records.append(record | part | {"patient": case.patient, "ceiling": of_grid})
     overlays, arrays = [], {}
     for shown in choose_overlays(records):
