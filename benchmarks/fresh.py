@@ -17,7 +17,7 @@ def in_fresh_process(function: Callable[..., Any], *arguments: object) -> Any:
 
 def peak_memory(device: torch.device) -> dict[str, float]:
     """Return the largest memory of this process so far, in MB: on the host, and what torch allocated on the GPU."""
-    peak = {"host_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
+    peak = {"host_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
     if device.type == "cuda":
         peak["device_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
     return peak
