@@ -2,6 +2,7 @@
 
 import json
 import sys
+import weakref
 
 import nibabel
 import numpy as np
@@ -17,6 +18,7 @@ from benchmarks.segmentation.data import write_scan, write_slices
 from benchmarks.segmentation.plain import PARTS, PHASES, PlainLoop, PlainM4oE
 from benchmarks.segmentation.setting import SETS, full_config
 from pipeline.segmentation.config import Architecture, Augment
+from pipeline.segmentation.evaluation import test_set
 from pipeline.segmentation.model.build import build_m4oe
 from pipeline.segmentation.model.cost import slice_macs
 from pipeline.segmentation.model.m4oe import M4oE
@@ -166,6 +168,26 @@ def test_the_large_scan_is_found_full_of_one_organ_and_computed_in_part(tmp_path
     assert found.shape == (24, 24, 40)
     assert np.unique(found.dataobj).tolist() == [1]
     assert computed == [evaluation.BATCH] * 2  # of 40 slices
+
+
+def test_the_image_is_not_in_memory_while_it_is_measured(tmp_path, monkeypatch):
+    read, measured = [], []
+
+    def read_case(*arguments):
+        scan, reference = test_set_read_case(*arguments)
+        read.append(weakref.ref(scan))
+        return scan, reference
+
+    def case_record(*arguments):
+        measured.append(read[-1]())
+        return test_set_case_record(*arguments)
+
+    test_set_read_case, test_set_case_record = test_set.read_case, test_set.case_record
+    monkeypatch.setattr(test_set, "read_case", read_case)
+    monkeypatch.setattr(test_set, "case_record", case_record)
+    write_scan(tmp_path, evaluation.CASE, (24, 24, 8), (16.0, 16.0, 10.0))
+    evaluation.measure_large(tmp_path, SMALL)
+    assert measured == [None]
 
 
 def test_all_tables_of_a_benchmark_are_printed_and_written(tmp_path, monkeypatch, capsys):

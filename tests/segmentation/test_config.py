@@ -120,7 +120,8 @@ def test_with_an_expert_its_sets_join_for_as_many_rounds_as_the_others_had():
     assert config.datasets_in("experts") == ("flare22", "amos22_ct")
     assert config.datasets_in("adapt") == ("amos22_mr", "chaos_mr")
     config = of_folders("pretrained", "flare22", "amos22_mr")
-    assert config.rounds == {"pretrain": 2, "experts": 3, "gate": 1}
+    recipe = config.train
+    assert config.rounds == {"pretrain": 2, "experts": recipe.expert_rounds, "gate": recipe.gate_rounds}
     assert all(config.datasets_in(phase) == ("flare22", "amos22_mr") for phase in config.rounds)
     assert config.datasets_in("adapt") == ()
 

@@ -77,7 +77,10 @@ def parse(changes):
             },
             "segmentation.ablation.variants.new_modality: experts.added: 1, but there is 1 expert",
         ),
-        ({"train/warmup_rounds": 9}, "segmentation.train.warmup_rounds: 9 must be at most 3, the rounds of"),
+        (
+            {"train/expert_rounds": 3, "train/warmup_rounds": 9},
+            "segmentation.train.warmup_rounds: 9 must be at most 3, the rounds of",
+        ),
         (
             {"train/pretrain_rounds": 1, "train/warmup_rounds": 2},
             "segmentation.train.warmup_rounds: 2 must be at most 1, the rounds of the shortest phase that warms up",
