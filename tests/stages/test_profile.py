@@ -161,11 +161,12 @@ def test_the_command_writes_params_in_place_and_prints_the_diff(profile, tmp_pat
 def test_without_a_name_the_command_lists_the_profiles_and_changes_nothing(profile, tmp_path):
     result = profile()
     assert result.returncode == 0, result.stderr
-    assert [line.split(":")[0] for line in result.stdout.splitlines()] == ["hippocampus", "paper", "pretrained", "real"]
+    known = ["hippocampus", "m4oe_paper", "paper", "pretrained", "real"]
+    assert [line.split(":")[0] for line in result.stdout.splitlines()] == known
     assert (tmp_path / "params.yaml").read_text() == PARAMS
 
 
-KNOWN = "the profiles are broken, hippocampus, paper, pretrained, real"
+KNOWN = "the profiles are broken, hippocampus, m4oe_paper, paper, pretrained, real"
 
 
 @pytest.mark.parametrize(
