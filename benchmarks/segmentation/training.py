@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 # Steps on each set; the first is not timed, for it makes the gradients and momenta of the set's own expert.
 STEPS, SKIPPED = 2, 1
-ASKED = 3.0
+AIM = 3.0
 
 # By phase, and by precision or by part of the step.
 Seconds: TypeAlias = dict[Phase, dict[str, float]]
@@ -69,7 +69,7 @@ def rows(trainer: list[Seconds], plain: list[Seconds]) -> list[dict[str, Any]]:
                     "trainer, s": ours,
                     "plain loop, s": theirs,
                     "ratio": [b / a for a, b in zip(ours, theirs, strict=True)],
-                    "asked": ASKED,
+                    "aim": AIM,
                     "ratio of products": multiplied["gate"] / multiplied[phase],
                 }
             )

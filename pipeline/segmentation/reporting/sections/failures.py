@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.reporting.table import Cell, Table
-from pipeline.reporting.wording import count, listing, plural, with_unit
+from pipeline.reporting.wording import count, listing, with_unit
 from pipeline.segmentation.evaluation.cases import STATUSES
 from pipeline.segmentation.reporting.means import pooled
 from pipeline.segmentation.reporting.results import Results
@@ -53,12 +53,6 @@ def worst(results: Results) -> list[str]:
             continue
         organ, case = found["worst_organ"], found["worst_case"]
         failed = [
-            f"{organ_name} {plural(each['counts'][status], 'time')}"
-            for status in ("missed", "invented")
-            for organ_name, each in found["organs"].items()
-            if each["counts"][status]
-        ]
-        missed = [
             f"{status} {listing(names)}"
             for status in ("missed", "invented")
             if (
@@ -69,7 +63,7 @@ def worst(results: Results) -> list[str]:
                 ]
             )
         ]
-        tail = f" It {'; it '.join(missed)}." if failed else " It missed and invented nothing."
+        tail = f" It {'; it '.join(failed)}." if failed else " It missed and invented nothing."
         sentences.append(
             f"{results.title(name)}: the worst organ of {results.main} is {organ['name']} (DSC "
             f"{with_unit(organ['dsc'])}), "
