@@ -26,16 +26,17 @@ lint: $(VENV)/.installed-dev    ## fix what ruff can fix
 	ruff format .
 
 ui: $(VENV)/.installed    ## browse the MLflow runs at http://127.0.0.1:5000; PORT=5001 for another port
-	@python -m stages.ui --port $(PORT)
+	@mosaic ui --port $(PORT)
 
 clean:           ## remove the environment (the DVC cache and mlflow.db stay)
 	rm -rf $(VENV)
 
-$(VENV)/.installed: requirements.txt
+$(VENV)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); 3.10 or newer is needed: make PYTHON=/path/to/python3"; exit 2; }
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements-volumes.txt $(VENV)/.installed

@@ -18,7 +18,7 @@ from benchmarks.engine import build_trainer, seconds_per_step
 from benchmarks.fresh import in_fresh_process
 from benchmarks.result import Result
 from benchmarks.setting import Setting, settings
-from pipeline.waiting import SPINS_BUSY, SPINS_QUIET
+from mosaic_pipeline.waiting import SPINS_BUSY, SPINS_QUIET
 
 LOOPS_PER_CORE = 2
 # What idle threads do, by the environment that makes them do it.

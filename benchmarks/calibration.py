@@ -16,14 +16,14 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.result import Result
-from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
-from pipeline.evaluation.contributions import contributions
-from pipeline.evaluation.inference import wilson
-from pipeline.reporting.comparisons import ALPHA, compare_all, on_every_dataset
-from pipeline.reporting.means import estimate
-from pipeline.reporting.results import METRICS, Results, Run, load_results
-from pipeline.reporting.sections import counterfactual, forgetting, gradients
-from pipeline.reporting.sections.gain import ALONE, multi_task_gains
+from mosaic_pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
+from mosaic_pipeline.evaluation.contributions import contributions
+from mosaic_pipeline.evaluation.inference import wilson
+from mosaic_pipeline.reporting.comparisons import ALPHA, compare_all, on_every_dataset
+from mosaic_pipeline.reporting.means import estimate
+from mosaic_pipeline.reporting.results import METRICS, Results, Run, load_results
+from mosaic_pipeline.reporting.sections import counterfactual, forgetting, gradients
+from mosaic_pipeline.reporting.sections.gain import ALONE, multi_task_gains
 
 # Binary, so that right answers and curves are of one score; eighteen names are all that is taken of the table.
 DATASET = MEDMNIST["breastmnist"]

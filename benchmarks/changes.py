@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import pipeline.model.mosaic as mosaic
-import pipeline.training.trainer as trainer_module
+import mosaic_pipeline.model.mosaic as mosaic
+import mosaic_pipeline.training.trainer as trainer_module
 from benchmarks.data import write_training_splits
 from benchmarks.engine import build_trainer, seconds_per_step
 from benchmarks.fresh import in_fresh_process
 from benchmarks.result import Result
 from benchmarks.setting import Setting, settings
-from pipeline.model.linear import PointwiseLinear
-from pipeline.model.teacher import Ema
+from mosaic_pipeline.model.linear import PointwiseLinear
+from mosaic_pipeline.model.teacher import Ema
 
 
 def products_in_mkl() -> None:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from benchmarks.result import Result
-from pipeline.data.corruptions import KINDS, corrupt
+from mosaic_pipeline.data.corruptions import KINDS, corrupt
 
 STRENGTH = 3
 SHAPES = {

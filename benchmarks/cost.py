@@ -10,7 +10,7 @@ from benchmarks.engine import build_trainer, seconds_per_step
 from benchmarks.fresh import in_fresh_process
 from benchmarks.result import Result
 from benchmarks.setting import IMAGES, Setting, of, settings
-from pipeline.datasets import MEDMNIST
+from mosaic_pipeline.datasets import MEDMNIST
 
 IMAGE_SETS = tuple(name for name, dataset in MEDMNIST.items() if dataset.dimension == 2)
 

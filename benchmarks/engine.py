@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.setting import Setting
-from pipeline.data.augment import augment, draw, normalise, to_float
-from pipeline.data.batches import consecutive, open_splits
-from pipeline.model.backbone import build_backbone
-from pipeline.model.cost import training_flops
-from pipeline.model.mosaic import Mosaic, build_mosaic
-from pipeline.processes import Processes
-from pipeline.training.engine import Engine
-from pipeline.training.trainer import CyclicTrainer
+from mosaic_pipeline.data.augment import augment, draw, normalise, to_float
+from mosaic_pipeline.data.batches import consecutive, open_splits
+from mosaic_pipeline.model.backbone import build_backbone
+from mosaic_pipeline.model.cost import training_flops
+from mosaic_pipeline.model.mosaic import Mosaic, build_mosaic
+from mosaic_pipeline.processes import Processes
+from mosaic_pipeline.training.engine import Engine
+from mosaic_pipeline.training.trainer import CyclicTrainer
 
 WORKERS = 3
 RESIDENT_GB = 8.0

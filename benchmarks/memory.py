@@ -11,8 +11,8 @@ from benchmarks.engine import build_model, build_trainer
 from benchmarks.fresh import in_fresh_process, peak_memory
 from benchmarks.result import Result
 from benchmarks.setting import Setting, settings
-from pipeline.model.teacher import build_teacher
-from pipeline.training.engine import StoppedByRequest
+from mosaic_pipeline.model.teacher import build_teacher
+from mosaic_pipeline.training.engine import StoppedByRequest
 
 GIGABYTES = 20
 # Enough images to go past the bound if pages were kept: 32,000 of 150 KB.

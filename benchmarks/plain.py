@@ -19,7 +19,7 @@ from torchvision import transforms
 
 from benchmarks.engine import synchronize
 from benchmarks.setting import Setting
-from pipeline.model.backbone import build_backbone
+from mosaic_pipeline.model.backbone import build_backbone
 
 WORKERS = {"cpu": 2, "cuda": 8}
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmarks.engine import synchronize
 from benchmarks.result import Result
-from pipeline.model.linear import pointwise
+from mosaic_pipeline.model.linear import pointwise
 
 SIDE = {"cpu": 2048, "cuda": 8192}
 PROBE = 256

@@ -11,8 +11,8 @@ from benchmarks.data import write_training_splits
 from benchmarks.engine import build_trainer, seconds_per_step
 from benchmarks.result import Result
 from benchmarks.setting import settings
-from pipeline.launch import launch, local_rank
-from pipeline.processes import joined
+from mosaic_pipeline.launch import launch, local_rank
+from mosaic_pipeline.processes import joined
 
 
 def run(device: torch.device, names: list[str], repeats: int, precision: str) -> Result:

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 
-from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, Dataset
+from mosaic_pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, Dataset
 
 WIDTHS = {"A": 64, "B": 96, "C": 192}
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """As `pipeline.config.Architecture`."""
+    """As `mosaic_pipeline.config.Architecture`."""
 
     backbone: str
     image_size: int
@@ -35,7 +35,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Routing:
-    """As `pipeline.model.routing.Routing`."""
+    """As `mosaic_pipeline.model.routing.Routing`."""
 
     sizes: dict[str, int]
     datasets: dict[str, str | None]
@@ -48,7 +48,7 @@ class Routing:
 
 @dataclass(frozen=True)
 class Train:
-    """The paper's recipe, as `pipeline.config.Recipe`."""
+    """The paper's recipe, as `mosaic_pipeline.config.Recipe`."""
 
     batch_size: int
     num_rounds: int = 100
@@ -75,7 +75,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Momentum:
-    """As `pipeline.config.Momentum`."""
+    """As `mosaic_pipeline.config.Momentum`."""
 
     d2: float = 0.9
     d3: float = 0.95

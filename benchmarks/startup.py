@@ -14,7 +14,7 @@ from benchmarks.fresh import in_fresh_process
 from benchmarks.result import Result
 from benchmarks.setting import Setting, settings
 
-IMPORTS = ("torch", "timm", "pipeline.training.trainer")
+IMPORTS = ("torch", "timm", "mosaic_pipeline.training.trainer")
 
 
 def run(device: torch.device, names: list[str], repeats: int, precision: str) -> Result:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.errors import PipelineError
+from mosaic_pipeline.errors import PipelineError
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # What a page might ask for outside of this machine is not found.

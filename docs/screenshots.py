@@ -23,11 +23,11 @@ from urllib.parse import urlencode
 from PIL import Image
 
 from docs.browser import open_page
-from pipeline.atomic import atomic
-from pipeline.command import run_command
-from pipeline.errors import PipelineError
-from pipeline.layout import REPORTS
-from pipeline.params import load_params
+from mosaic_pipeline.atomic import atomic
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import REPORTS
+from mosaic_pipeline.params import load_params
 
 IMAGES = Path("docs/images")
 DATABASE = Path("mlflow.db")

@@ -1,8 +1,8 @@
 """Stage `analyse`: look inside one variant and seed -> analysis/<variant>/<seed>.json."""
 
-from pipeline.arguments import SEED, VARIANT, read_arguments
-from pipeline.command import run_command
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import SEED, VARIANT, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     limit = params.ablation.analyse_cases
     head = {"variant": variant, "seed": seed, "cases": limit}
 
-    from pipeline.analysis.outputs import ANALYSES, write_analyses
+    from mosaic_pipeline.analysis.outputs import ANALYSES, write_analyses
 
     if variant not in params.ablation.analyse:
         write_analyses(head, {})
@@ -21,21 +21,21 @@ def main() -> None:
         return
 
     # Heavy imports wait until it is known that there is something to do.
-    from pipeline.analysis.branch_ratio import branch_ratio
-    from pipeline.analysis.counterfactual import counterfactual
-    from pipeline.analysis.gate_weights import gate_weights
-    from pipeline.analysis.similarity import similarity
-    from pipeline.analysis.subject import Cases, Subject
-    from pipeline.analysis.summary import summarise
-    from pipeline.atomic import try_places
-    from pipeline.compute import pick_device
-    from pipeline.config import load_config
-    from pipeline.data.batches import open_splits
-    from pipeline.layout import TRAINING_DATA, analysis_file, config_file
-    from pipeline.lineage import check_splits, data_digest, read_meta
-    from pipeline.tracking import tracked_run
-    from pipeline.training.deployed import load_deployed
-    from pipeline.training.model_file import read_trained
+    from mosaic_pipeline.analysis.branch_ratio import branch_ratio
+    from mosaic_pipeline.analysis.counterfactual import counterfactual
+    from mosaic_pipeline.analysis.gate_weights import gate_weights
+    from mosaic_pipeline.analysis.similarity import similarity
+    from mosaic_pipeline.analysis.subject import Cases, Subject
+    from mosaic_pipeline.analysis.summary import summarise
+    from mosaic_pipeline.atomic import try_places
+    from mosaic_pipeline.compute import pick_device
+    from mosaic_pipeline.config import load_config
+    from mosaic_pipeline.data.batches import open_splits
+    from mosaic_pipeline.layout import TRAINING_DATA, analysis_file, config_file
+    from mosaic_pipeline.lineage import check_splits, data_digest, read_meta
+    from mosaic_pipeline.tracking import tracked_run
+    from mosaic_pipeline.training.deployed import load_deployed
+    from mosaic_pipeline.training.model_file import read_trained
 
     try_places(analysis_file(variant, seed))
     config = load_config(config_file(variant)).for_seed(seed)

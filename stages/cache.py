@@ -4,14 +4,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.arguments import DATASET, read_arguments
-from pipeline.command import run_command
-from pipeline.data.cache import build_cache
-from pipeline.data.findings import Finding, describe
-from pipeline.data.trained import trained_images
-from pipeline.declared import read_about, read_source
-from pipeline.layout import RAW, TEST_DATA, TRAINING_DATA
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import DATASET, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.data.cache import build_cache
+from mosaic_pipeline.data.findings import Finding, describe
+from mosaic_pipeline.data.trained import trained_images
+from mosaic_pipeline.declared import read_about, read_source
+from mosaic_pipeline.layout import RAW, TEST_DATA, TRAINING_DATA
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """Stage `cache_external`: a dataset that no model is trained on, from its npz -> below data/external/cached/."""
 
-from pipeline.arguments import EXTERNAL, read_arguments
-from pipeline.command import run_command
-from pipeline.layout import EXTERNAL_RAW, EXTERNAL_TEST, EXTERNAL_TRAINING, TRAINING_DATA
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import EXTERNAL, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.layout import EXTERNAL_RAW, EXTERNAL_TEST, EXTERNAL_TRAINING, TRAINING_DATA
+from mosaic_pipeline.params import load_params
 from stages.cache import unpack
 
 

@@ -1,10 +1,10 @@
 """Stage `check`: refuse a params.yaml that is not legal; one that is -> .cache/checked."""
 
-from pipeline.arguments import read_arguments
-from pipeline.atomic import write_text
-from pipeline.command import run_command
-from pipeline.layout import CHECKED
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import read_arguments
+from mosaic_pipeline.atomic import write_text
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.layout import CHECKED
+from mosaic_pipeline.params import load_params
 
 
 # It comes before all stages that work on names out of params.yaml: before DVC runs the command of such a stage, it

@@ -1,10 +1,10 @@
 """Stage `code`: pipeline/ and stages/ -> code/<stage>.txt, the modules that decide what each other stage makes."""
 
-from pipeline.arguments import read_arguments
-from pipeline.atomic import write_text
-from pipeline.code import list_code
-from pipeline.command import run_command
-from pipeline.layout import code_file
+from mosaic_pipeline.arguments import read_arguments
+from mosaic_pipeline.atomic import write_text
+from mosaic_pipeline.code import list_code
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.layout import code_file
 
 STAGES = (
     *("declare", "download", "cache", "download_external", "cache_external"),

@@ -1,11 +1,11 @@
 """Stage `configure`: params.yaml -> candidates/<variant>.yaml."""
 
-from pipeline.arguments import VARIANT, read_arguments
-from pipeline.atomic import write_text
-from pipeline.candidates import dump_candidates, resolve_candidates
-from pipeline.command import run_command
-from pipeline.layout import candidates_file
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import VARIANT, read_arguments
+from mosaic_pipeline.atomic import write_text
+from mosaic_pipeline.candidates import dump_candidates, resolve_candidates
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.layout import candidates_file
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Stage `corrupt`: test one variant and seed on corrupted images -> evaluation/<variant>/<seed>/corrupted/."""
 
-from pipeline.arguments import CORRUPTION, SEED, VARIANT, read_arguments
-from pipeline.command import run_command
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import CORRUPTION, SEED, VARIANT, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -15,18 +15,18 @@ def main() -> None:
     # Heavy imports wait until the parameters are known to be good.
     from tqdm import tqdm
 
-    from pipeline.atomic import try_places
-    from pipeline.compute import pick_device
-    from pipeline.config import load_config
-    from pipeline.data.batches import open_splits
-    from pipeline.data.corruptions import STRENGTHS
-    from pipeline.evaluation.robustness import run_corrupted
-    from pipeline.evaluation.summary import write_summary
-    from pipeline.layout import TEST_DATA, config_file, corrupted_file
-    from pipeline.lineage import check_splits, data_digest, read_meta
-    from pipeline.tracking import tracked_run
-    from pipeline.training.deployed import load_deployed
-    from pipeline.training.model_file import read_trained
+    from mosaic_pipeline.atomic import try_places
+    from mosaic_pipeline.compute import pick_device
+    from mosaic_pipeline.config import load_config
+    from mosaic_pipeline.data.batches import open_splits
+    from mosaic_pipeline.data.corruptions import STRENGTHS
+    from mosaic_pipeline.evaluation.robustness import run_corrupted
+    from mosaic_pipeline.evaluation.summary import write_summary
+    from mosaic_pipeline.layout import TEST_DATA, config_file, corrupted_file
+    from mosaic_pipeline.lineage import check_splits, data_digest, read_meta
+    from mosaic_pipeline.tracking import tracked_run
+    from mosaic_pipeline.training.deployed import load_deployed
+    from mosaic_pipeline.training.model_file import read_trained
 
     target = corrupted_file(variant, seed, kind, "json")
     try_places(target, target.with_suffix(".npz"))

@@ -1,10 +1,10 @@
 """Stage `declare`: params.yaml -> declared/<dataset>/source.yaml and about.yaml of each dataset that it names."""
 
-from pipeline.arguments import read_arguments
-from pipeline.command import run_command
-from pipeline.declared import write_declarations
-from pipeline.layout import DECLARED
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.declared import write_declarations
+from mosaic_pipeline.layout import DECLARED
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:

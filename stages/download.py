@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from pipeline.arguments import DATASET, read_arguments
-from pipeline.command import run_command
-from pipeline.data.npz import read_notes
-from pipeline.data.sources import fetch, verifies
-from pipeline.declared import read_source
-from pipeline.layout import RAW
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import DATASET, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.data.npz import read_notes
+from mosaic_pipeline.data.sources import fetch, verifies
+from mosaic_pipeline.declared import read_source
+from mosaic_pipeline.layout import RAW
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """Stage `download_external`: a dataset that no model is trained on -> data/external/raw/<dataset>.npz."""
 
-from pipeline.arguments import EXTERNAL, read_arguments
-from pipeline.command import run_command
-from pipeline.layout import EXTERNAL_RAW
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import EXTERNAL, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.layout import EXTERNAL_RAW
+from mosaic_pipeline.params import load_params
 from stages.download import bring
 
 

@@ -1,8 +1,8 @@
 """Stage `evaluate`: test one variant and seed on the datasets of one specialist -> evaluation/<variant>/<seed>/."""
 
-from pipeline.arguments import SEED, SPECIALIST, VARIANT, read_arguments
-from pipeline.command import run_command
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import SEED, SPECIALIST, VARIANT, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -12,17 +12,17 @@ def main() -> None:
     params.check_known(variant, seed, specialist)
 
     # Heavy imports wait until the parameters are known to be good.
-    from pipeline.atomic import try_places
-    from pipeline.compute import pick_device
-    from pipeline.config import load_config
-    from pipeline.data.batches import open_splits
-    from pipeline.evaluation.outputs import SUFFIXES, write_outputs
-    from pipeline.evaluation.test_set import run_test
-    from pipeline.layout import TEST_DATA, TRAINING_DATA, config_file, evaluation_file
-    from pipeline.lineage import check_splits, data_digest, read_origin
-    from pipeline.tracking import tracked_run
-    from pipeline.training.deployed import load_deployed
-    from pipeline.training.model_file import read_trained
+    from mosaic_pipeline.atomic import try_places
+    from mosaic_pipeline.compute import pick_device
+    from mosaic_pipeline.config import load_config
+    from mosaic_pipeline.data.batches import open_splits
+    from mosaic_pipeline.evaluation.outputs import SUFFIXES, write_outputs
+    from mosaic_pipeline.evaluation.test_set import run_test
+    from mosaic_pipeline.layout import TEST_DATA, TRAINING_DATA, config_file, evaluation_file
+    from mosaic_pipeline.lineage import check_splits, data_digest, read_origin
+    from mosaic_pipeline.tracking import tracked_run
+    from mosaic_pipeline.training.deployed import load_deployed
+    from mosaic_pipeline.training.model_file import read_trained
 
     try_places(*(evaluation_file(variant, seed, specialist, suffix) for suffix in SUFFIXES))
     config = load_config(config_file(variant)).for_seed(seed)

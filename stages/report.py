@@ -3,9 +3,9 @@
 index.html, specialists/<specialist>.html, ablation.md, ablation.tex, results.csv and summary.json.
 """
 
-from pipeline.arguments import read_arguments
-from pipeline.command import run_command
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -16,17 +16,17 @@ def main() -> None:
     # Heavy imports wait until the parameters are known to be good.
     import json
 
-    from pipeline.atomic import write_texts
-    from pipeline.layout import REPORTS, from_root
-    from pipeline.reporting.ablation import render_markdown
-    from pipeline.reporting.latex import render_latex
-    from pipeline.reporting.means import summary
-    from pipeline.reporting.page import render_page, render_specialists
-    from pipeline.reporting.results import load_results
-    from pipeline.reporting.results_csv import results_csv
-    from pipeline.reporting.sections.published import shown_sentence
-    from pipeline.reporting.wording import plural
-    from pipeline.tracking import git_revision, tracked_run
+    from mosaic_pipeline.atomic import write_texts
+    from mosaic_pipeline.layout import REPORTS, from_root
+    from mosaic_pipeline.reporting.ablation import render_markdown
+    from mosaic_pipeline.reporting.latex import render_latex
+    from mosaic_pipeline.reporting.means import summary
+    from mosaic_pipeline.reporting.page import render_page, render_specialists
+    from mosaic_pipeline.reporting.results import load_results
+    from mosaic_pipeline.reporting.results_csv import results_csv
+    from mosaic_pipeline.reporting.sections.published import shown_sentence
+    from mosaic_pipeline.reporting.wording import plural
+    from mosaic_pipeline.tracking import git_revision, tracked_run
 
     published = from_root(params.report.published) if params.report.published else None
     results = load_results(

@@ -3,10 +3,10 @@
 model.safetensors, history.csv, conflicts.json and train.json.
 """
 
-from pipeline.arguments import SEED, VARIANT, read_arguments
-from pipeline.command import GracefulStop, run_command
-from pipeline.launch import launch, launched, reporting
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import SEED, VARIANT, read_arguments
+from mosaic_pipeline.command import GracefulStop, run_command
+from mosaic_pipeline.launch import launch, launched, reporting
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -20,19 +20,19 @@ def main() -> None:
         return
 
     # Heavy imports wait until the parameters are known to be good.
-    from pipeline.atomic import try_places
-    from pipeline.compute import pick_device
-    from pipeline.config import load_config
-    from pipeline.data.batches import open_splits
-    from pipeline.digest import md5_file
-    from pipeline.layout import TRAINING_DATA, config_file, run_folder
-    from pipeline.lineage import check_splits, read_lineage
-    from pipeline.processes import joined
-    from pipeline.tracking.training import tracked_training
-    from pipeline.training.build import build_trainer
-    from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
-    from pipeline.training.outputs import FILES, write_outputs
-    from pipeline.training.resume import follow
+    from mosaic_pipeline.atomic import try_places
+    from mosaic_pipeline.compute import pick_device
+    from mosaic_pipeline.config import load_config
+    from mosaic_pipeline.data.batches import open_splits
+    from mosaic_pipeline.digest import md5_file
+    from mosaic_pipeline.layout import TRAINING_DATA, config_file, run_folder
+    from mosaic_pipeline.lineage import check_splits, read_lineage
+    from mosaic_pipeline.processes import joined
+    from mosaic_pipeline.tracking.training import tracked_training
+    from mosaic_pipeline.training.build import build_trainer
+    from mosaic_pipeline.training.checkpoint import Checkpoints, checkpoint_folder
+    from mosaic_pipeline.training.outputs import FILES, write_outputs
+    from mosaic_pipeline.training.resume import follow
 
     config = load_config(config_file(variant)).for_seed(seed)
     device = pick_device(compute)

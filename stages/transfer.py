@@ -1,8 +1,8 @@
 """Stage `transfer`: one external dataset through one variant and seed -> evaluation/<variant>/<seed>/transfer/."""
 
-from pipeline.arguments import EXTERNAL, SEED, VARIANT, read_arguments
-from pipeline.command import run_command
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import EXTERNAL, SEED, VARIANT, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -15,20 +15,20 @@ def main() -> None:
     # Heavy imports wait until the parameters are known to be good.
     from tqdm import tqdm
 
-    from pipeline.atomic import try_places
-    from pipeline.compute import pick_device
-    from pipeline.config import load_config
-    from pipeline.data.batches import open_splits
-    from pipeline.evaluation.features import own_specialist, ways
-    from pipeline.evaluation.summary import write_summary
-    from pipeline.evaluation.transfer import constant_accuracy, run_transfer
-    from pipeline.forms import read_form
-    from pipeline.layout import EXTERNAL_TEST, EXTERNAL_TRAINING, config_file, transfer_file
-    from pipeline.lineage import check_splits, data_digest, read_origin
-    from pipeline.tracking import tracked_run
-    from pipeline.training.deployed import load_deployed
-    from pipeline.training.model_file import read_trained
-    from pipeline.training.stopping import MONITORED
+    from mosaic_pipeline.atomic import try_places
+    from mosaic_pipeline.compute import pick_device
+    from mosaic_pipeline.config import load_config
+    from mosaic_pipeline.data.batches import open_splits
+    from mosaic_pipeline.evaluation.features import own_specialist, ways
+    from mosaic_pipeline.evaluation.summary import write_summary
+    from mosaic_pipeline.evaluation.transfer import constant_accuracy, run_transfer
+    from mosaic_pipeline.forms import read_form
+    from mosaic_pipeline.layout import EXTERNAL_TEST, EXTERNAL_TRAINING, config_file, transfer_file
+    from mosaic_pipeline.lineage import check_splits, data_digest, read_origin
+    from mosaic_pipeline.tracking import tracked_run
+    from mosaic_pipeline.training.deployed import load_deployed
+    from mosaic_pipeline.training.model_file import read_trained
+    from mosaic_pipeline.training.stopping import MONITORED
 
     target = transfer_file(variant, seed, name, "json")
     try_places(target, target.with_suffix(".npz"))

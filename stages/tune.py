@@ -4,21 +4,21 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.arguments import VARIANT, read_arguments
-from pipeline.atomic import try_places, write_text
-from pipeline.candidates import Candidates, load_candidates
-from pipeline.command import GracefulStop, run_command
-from pipeline.config import dump_config
-from pipeline.errors import Diverged
-from pipeline.launch import launch, launched, reporting
-from pipeline.layout import candidates_file, config_file, tuning_file
-from pipeline.params import Params, load_params
-from pipeline.training.tuning import DIVERGED, Trial, choose, trial_of, write_tuning
+from mosaic_pipeline.arguments import VARIANT, read_arguments
+from mosaic_pipeline.atomic import try_places, write_text
+from mosaic_pipeline.candidates import Candidates, load_candidates
+from mosaic_pipeline.command import GracefulStop, run_command
+from mosaic_pipeline.config import dump_config
+from mosaic_pipeline.errors import Diverged
+from mosaic_pipeline.launch import launch, launched, reporting
+from mosaic_pipeline.layout import candidates_file, config_file, tuning_file
+from mosaic_pipeline.params import Params, load_params
+from mosaic_pipeline.training.tuning import DIVERGED, Trial, choose, trial_of, write_tuning
 
 if TYPE_CHECKING:
-    from pipeline.lineage import Lineage
-    from pipeline.training.checkpoint import Checkpoints
-    from pipeline.training.trainer import CyclicTrainer
+    from mosaic_pipeline.lineage import Lineage
+    from mosaic_pipeline.training.checkpoint import Checkpoints
+    from mosaic_pipeline.training.trainer import CyclicTrainer
 
 
 def main() -> None:
@@ -37,14 +37,14 @@ def main() -> None:
         return
 
     # Heavy imports wait until it is known that there is something to do.
-    from pipeline.compute import pick_device
-    from pipeline.data.batches import open_splits
-    from pipeline.digest import md5_text
-    from pipeline.layout import TRAINING_DATA
-    from pipeline.lineage import check_splits, read_lineage
-    from pipeline.processes import joined
-    from pipeline.training.build import build_trainer
-    from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
+    from mosaic_pipeline.compute import pick_device
+    from mosaic_pipeline.data.batches import open_splits
+    from mosaic_pipeline.digest import md5_text
+    from mosaic_pipeline.layout import TRAINING_DATA
+    from mosaic_pipeline.lineage import check_splits, read_lineage
+    from mosaic_pipeline.processes import joined
+    from mosaic_pipeline.training.build import build_trainer
+    from mosaic_pipeline.training.checkpoint import Checkpoints, checkpoint_folder
 
     datasets, device = candidates.tried[0].config.datasets, pick_device(compute)
     train, val = open_splits(
@@ -101,8 +101,8 @@ def tried(
     lineage: "Lineage",
 ) -> Trial:
     """Train a candidate, as the MLflow run `name`, and return what it came to, which the checkpoints' place keeps."""
-    from pipeline.tracking.training import tracked_training
-    from pipeline.training.resume import follow
+    from mosaic_pipeline.tracking.training import tracked_training
+    from mosaic_pipeline.training.resume import follow
 
     try:
         if not trainer.processes.leads:

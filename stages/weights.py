@@ -2,10 +2,10 @@
 
 import sys
 
-from pipeline.arguments import read_arguments
-from pipeline.command import run_command
-from pipeline.errors import PipelineError
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -13,13 +13,13 @@ def main() -> None:
     read_arguments("weights", __doc__)
     params = load_params()  # before the heavy imports: bad input is reported at once
 
-    from pipeline.layout import BACKBONE
-    from pipeline.model.backbone import build_backbone
-    from pipeline.weights.account import account, hint, provenance_of, warnings
-    from pipeline.weights.convert import save_backbone
-    from pipeline.weights.fill import fill
-    from pipeline.weights.load import known_statistics
-    from pipeline.weights.source import locate
+    from mosaic_pipeline.layout import BACKBONE
+    from mosaic_pipeline.model.backbone import build_backbone
+    from mosaic_pipeline.weights.account import account, hint, provenance_of, warnings
+    from mosaic_pipeline.weights.convert import save_backbone
+    from mosaic_pipeline.weights.fill import fill
+    from mosaic_pipeline.weights.load import known_statistics
+    from mosaic_pipeline.weights.source import locate
 
     model, arguments = params.model, params.model.backbone_args.given()
     vit = build_backbone(model.backbone, model.patch_size, model.image_size, backbone_args=arguments)

@@ -8,19 +8,21 @@ from pathlib import Path
 # Several workers share the cores; before torch is imported, and for the stages that tests start.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What tests start is this checkout's library too, whatever is installed.
+os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "pipeline")
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.config import Config, resolve
-from pipeline.data.batches import open_splits
-from pipeline.datasets import MEDMNIST
-from pipeline.digest import md5_file
-from pipeline.model.mosaic import Mosaic, build_mosaic
-from pipeline.model.vit import VisionTransformer
-from pipeline.params import Params, load_params
-from pipeline.training.trainer import CyclicTrainer
+from mosaic_pipeline.config import Config, resolve
+from mosaic_pipeline.data.batches import open_splits
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.digest import md5_file
+from mosaic_pipeline.model.mosaic import Mosaic, build_mosaic
+from mosaic_pipeline.model.vit import VisionTransformer
+from mosaic_pipeline.params import Params, load_params
+from mosaic_pipeline.training.trainer import CyclicTrainer
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

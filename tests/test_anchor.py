@@ -9,8 +9,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
-from pipeline.params import Tracking
-from pipeline.tracking import tracked_run
+from mosaic_pipeline.params import Tracking
+from mosaic_pipeline.tracking import tracked_run
 
 TRACKING = Tracking(experiment="mosaic", system_metrics=False)
 

@@ -3,9 +3,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline.arrays import open_arrays, read_array
-from pipeline.errors import PipelineError
-from pipeline.npz import write_npz
+from mosaic_pipeline.arrays import open_arrays, read_array
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.npz import write_npz
 
 STORED = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
 

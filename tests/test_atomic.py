@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from pipeline.atomic import atomic, try_places, write_text, write_texts
+from mosaic_pipeline.atomic import atomic, try_places, write_text, write_texts
 
 
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path):

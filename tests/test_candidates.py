@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.candidates import dump_candidates, load_candidates, resolve_candidates
-from pipeline.config import config_tree, dump_config, resolve
-from pipeline.errors import PipelineError
-from pipeline.params import parse_params
+from mosaic_pipeline.candidates import dump_candidates, load_candidates, resolve_candidates
+from mosaic_pipeline.config import config_tree, dump_config, resolve
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.params import parse_params
 
 TREE = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
 TREE["adapter"] |= {"scale": 0.1, "lora_rank": 8}

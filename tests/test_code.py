@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import layout
-from pipeline.code import list_code, own_digest
-from pipeline.layout import TEST_DATA, TRAINING_DATA
-from pipeline.training.checkpoint import checkpoint_folder
+from mosaic_pipeline import layout
+from mosaic_pipeline.code import list_code, own_digest
+from mosaic_pipeline.layout import TEST_DATA, TRAINING_DATA
+from mosaic_pipeline.training.checkpoint import checkpoint_folder
 from stages.code import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -51,28 +51,34 @@ def test_every_stage_depends_on_its_code_and_on_no_other():
     ("file", "stages"),
     [
         ("stages/train.py", {"train"}),
-        ("pipeline/data/phantom.py", {"download", "download_external"}),  # imported inside a function
+        ("pipeline/mosaic_pipeline/data/phantom.py", {"download", "download_external"}),  # imported inside a function
         # A better sentence trains nothing again.
-        ("pipeline/data/findings.py", {"declare", "cache", "cache_external", "report"}),
+        ("pipeline/mosaic_pipeline/data/findings.py", {"declare", "cache", "cache_external", "report"}),
         # What reads files of one's own is declared with them, and fetches none of the 18 again.
-        ("pipeline/data/own/dicom.py", {"declare"}),
-        ("pipeline/own.py", {"declare", "configure"}),
-        ("pipeline/model/bottleneck.py", {"tune", "train", *OF_A_MODEL}),
-        ("pipeline/training/schedule.py", {"tune", "train", "seg_train"}),
-        ("pipeline/segmentation/model/m4oe.py", {"seg_weights", "seg_train", "seg_evaluate", "seg_analyse"}),
-        ("pipeline/segmentation/data/nifti.py", {"seg_index", "seg_cache", "seg_configure", "seg_evaluate"}),
-        ("pipeline/segmentation/params.py", set()),
-        ("pipeline/evaluation/brier.py", {"evaluate"}),
-        ("pipeline/evaluation/metrics.py", {"tune", "train", *OF_A_MODEL, "report"}),
-        ("pipeline/evaluation/head.py", {"transfer"}),
-        ("pipeline/evaluation/robustness.py", {"corrupt"}),
-        ("pipeline/candidates.py", {"configure", "tune"}),
-        ("pipeline/params.py", {"declare", "configure"}),  # what counts of it is in the configurations
-        ("pipeline/lineage.py", OF_A_MODEL),
-        ("pipeline/reporting/templates/style.css", {"report", "seg_report"}),
-        ("pipeline/tracking/store.py", set()),
-        ("pipeline/command.py", set()),
-        ("stages/describe.py", set()),
+        ("pipeline/mosaic_pipeline/data/own/dicom.py", {"declare"}),
+        ("pipeline/mosaic_pipeline/own.py", {"declare", "configure"}),
+        ("pipeline/mosaic_pipeline/model/bottleneck.py", {"tune", "train", *OF_A_MODEL}),
+        ("pipeline/mosaic_pipeline/training/schedule.py", {"tune", "train", "seg_train"}),
+        (
+            "pipeline/mosaic_pipeline/segmentation/model/m4oe.py",
+            {"seg_weights", "seg_train", "seg_evaluate", "seg_analyse"},
+        ),
+        (
+            "pipeline/mosaic_pipeline/segmentation/data/nifti.py",
+            {"seg_index", "seg_cache", "seg_configure", "seg_evaluate"},
+        ),
+        ("pipeline/mosaic_pipeline/segmentation/params.py", set()),
+        ("pipeline/mosaic_pipeline/evaluation/brier.py", {"evaluate"}),
+        ("pipeline/mosaic_pipeline/evaluation/metrics.py", {"tune", "train", *OF_A_MODEL, "report"}),
+        ("pipeline/mosaic_pipeline/evaluation/head.py", {"transfer"}),
+        ("pipeline/mosaic_pipeline/evaluation/robustness.py", {"corrupt"}),
+        ("pipeline/mosaic_pipeline/candidates.py", {"configure", "tune"}),
+        ("pipeline/mosaic_pipeline/params.py", {"declare", "configure"}),  # what counts of it is in the configurations
+        ("pipeline/mosaic_pipeline/lineage.py", OF_A_MODEL),
+        ("pipeline/mosaic_pipeline/reporting/templates/style.css", {"report", "seg_report"}),
+        ("pipeline/mosaic_pipeline/tracking/store.py", set()),
+        ("pipeline/mosaic_pipeline/command.py", set()),
+        ("pipeline/mosaic_pipeline/commands/describe.py", set()),
     ],
 )
 def test_a_change_of_code_runs_the_stages_that_it_may_change(copy, file, stages):
@@ -82,13 +88,13 @@ def test_a_change_of_code_runs_the_stages_that_it_may_change(copy, file, stages)
 @pytest.mark.parametrize(
     ("file", "another"),
     [
-        ("pipeline/data/own/build.py", True),
-        ("pipeline/data/own/dicom.py", True),  # imported inside a function
-        ("pipeline/data/findings.py", True),
-        ("pipeline/own.py", True),
-        ("pipeline/data/phantom.py", False),
-        ("pipeline/params.py", False),
-        ("pipeline/layout.py", False),
+        ("pipeline/mosaic_pipeline/data/own/build.py", True),
+        ("pipeline/mosaic_pipeline/data/own/dicom.py", True),  # imported inside a function
+        ("pipeline/mosaic_pipeline/data/findings.py", True),
+        ("pipeline/mosaic_pipeline/own.py", True),
+        ("pipeline/mosaic_pipeline/data/phantom.py", False),
+        ("pipeline/mosaic_pipeline/params.py", False),
+        ("pipeline/mosaic_pipeline/layout.py", False),
     ],
 )
 def test_the_digest_of_what_reads_own_files_is_of_all_that_decides_what_they_become(copy, file, another):
@@ -99,32 +105,38 @@ def test_the_digest_of_what_reads_own_files_is_of_all_that_decides_what_they_bec
 
 
 def test_no_task_depends_on_the_code_of_the_other():
-    own = ("pipeline/model/mosaic.py", "pipeline/training/trainer.py", "pipeline/reporting/page.py")
+    own = (
+        "pipeline/mosaic_pipeline/model/mosaic.py",
+        "pipeline/mosaic_pipeline/training/trainer.py",
+        "pipeline/mosaic_pipeline/reporting/page.py",
+    )
     for stage in STAGES:
         listed = list_code(stage)
         if stage.startswith("seg_"):
             assert not [file for file in own if file in listed], stage
         else:
-            assert "pipeline/segmentation" not in listed, stage
+            assert "pipeline/mosaic_pipeline/segmentation" not in listed, stage
 
 
 def test_what_only_types_need_decides_nothing(copy):
-    module = copy / "pipeline/evaluation/brier.py"
+    module = copy / "pipeline/mosaic_pipeline/evaluation/brier.py"
     before = list_code("download", copy)
-    phantom = copy / "pipeline/data/phantom.py"
-    phantom.write_text(phantom.read_text() + "\nif TYPE_CHECKING:\n    from pipeline.evaluation.brier import brier\n")
+    phantom = copy / "pipeline/mosaic_pipeline/data/phantom.py"
+    phantom.write_text(
+        phantom.read_text() + "\nif TYPE_CHECKING:\n    from mosaic_pipeline.evaluation.brier import brier\n"
+    )
     assert module.is_file()
     assert "brier" not in list_code("download", copy)
-    phantom.write_text(phantom.read_text() + "\nfrom pipeline.evaluation import brier\n")
-    assert "pipeline/evaluation/brier.py" in list_code("download", copy)
+    phantom.write_text(phantom.read_text() + "\nfrom mosaic_pipeline.evaluation import brier\n")
+    assert "pipeline/mosaic_pipeline/evaluation/brier.py" in list_code("download", copy)
     assert list_code("download", copy) != before
 
 
 def test_a_checkpoint_is_named_by_the_code_that_trains(monkeypatch):
     before = checkpoint_folder({"seed": 1})
-    monkeypatch.setattr("pipeline.training.checkpoint.code_digest", lambda stage: f"another {stage}")
+    monkeypatch.setattr("mosaic_pipeline.training.checkpoint.code_digest", lambda stage: f"another {stage}")
     other = checkpoint_folder({"seed": 1})
-    monkeypatch.setattr("pipeline.training.checkpoint.code_digest", lambda stage: "of no stage")
+    monkeypatch.setattr("mosaic_pipeline.training.checkpoint.code_digest", lambda stage: "of no stage")
     assert len({before, other, checkpoint_folder({"seed": 1})}) == 3
 
 
@@ -140,12 +152,16 @@ def test_a_training_depends_on_no_reader_of_anybodys_weights():
     """A mended reader runs the weights stage, and what it writes decides whether anything trains again."""
     readers = ("checkpoint", "claims", "files", "fill", "hub", "naming", "source")
     listed = list_code("train")
-    assert not [reader for reader in readers if f"pipeline/weights/{reader}.py" in listed]
-    assert all(f"pipeline/weights/{reader}.py" in list_code("weights") for reader in readers)
+    assert not [reader for reader in readers if f"pipeline/mosaic_pipeline/weights/{reader}.py" in listed]
+    assert all(f"pipeline/mosaic_pipeline/weights/{reader}.py" in list_code("weights") for reader in readers)
 
 
 @pytest.mark.parametrize(
-    "file", [*sorted((ROOT / "stages/segmentation").glob("*.py")), ROOT / "pipeline/segmentation/reporting/records.py"]
+    "file",
+    [
+        *sorted((ROOT / "stages/segmentation").glob("*.py")),
+        ROOT / "pipeline/mosaic_pipeline/segmentation/reporting/records.py",
+    ],
 )
 def test_folders_that_a_text_of_segmentation_names_are_those_of_the_layout(file):
     places = [place for place in vars(layout).values() if isinstance(place, Path)]

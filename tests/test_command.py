@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.command import TERMINATING, GracefulStop, Terminated, _raise_terminated, run_command
-from pipeline.errors import PipelineError
+from mosaic_pipeline.command import TERMINATING, GracefulStop, Terminated, _raise_terminated, run_command
+from mosaic_pipeline.errors import PipelineError
 
 
 def ending(capsys, action) -> tuple[int, str]:

@@ -3,8 +3,8 @@ import copy
 import pytest
 import torch
 
-from pipeline.compute import autocast, pick_device, store_matrices_in_bf16
-from pipeline.errors import PipelineError
+from mosaic_pipeline.compute import autocast, pick_device, store_matrices_in_bf16
+from mosaic_pipeline.errors import PipelineError
 
 CPU = torch.device("cpu")
 

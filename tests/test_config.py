@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import config_tree, dump_config, load_config, parse_config, resolve
-from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
-from pipeline.errors import PipelineError
-from pipeline.params import Params, parse_params
+from mosaic_pipeline.config import config_tree, dump_config, load_config, parse_config, resolve
+from mosaic_pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.params import Params, parse_params
 
 TREE = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
 TREE["model"] |= {"patch_size": 16, "image_size": 64, "volume_patch_size": 8, "volume_size": 24}

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 import medmnist
 import pytest
 
-from pipeline.data import official
-from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, SIZES
+from mosaic_pipeline.data import official
+from mosaic_pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, SIZES
 
 every_dataset = pytest.mark.parametrize("dataset", MEDMNIST.values(), ids=MEDMNIST)
 

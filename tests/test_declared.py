@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.data.cache import build_cache
-from pipeline.data.sources import fetch
-from pipeline.datasets import MEDMNIST
-from pipeline.declared import read_about, read_source, write_declarations
-from pipeline.errors import PipelineError
-from pipeline.layout import DECLARED, about_file, source_file
-from pipeline.params import parse_params
+from mosaic_pipeline.data.cache import build_cache
+from mosaic_pipeline.data.sources import fetch
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.declared import read_about, read_source, write_declarations
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import DECLARED, about_file, source_file
+from mosaic_pipeline.params import parse_params
 
 TREE = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
 THYROID = {
@@ -95,7 +95,7 @@ def test_how_a_dataset_is_read_stands_in_its_source(change):
 def test_other_code_that_reads_own_files_reads_those_alone_again(monkeypatch):
     declare("thyroid", "breastmnist", thyroid=THYROID)
     before = digests()
-    monkeypatch.setattr("pipeline.declared.own_digest", lambda: "other code")
+    monkeypatch.setattr("mosaic_pipeline.declared.own_digest", lambda: "other code")
     declare("thyroid", "breastmnist", thyroid=THYROID)
     assert {file for file, digest in digests().items() if digest != before[file]} == {"declared/thyroid/source.yaml"}
     assert read_source("thyroid").own is not None

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pipeline.tracking.delivery import BULK, Delivery, Patience
+from mosaic_pipeline.tracking.delivery import BULK, Delivery, Patience
 
 QUICK = Patience(delays=(0.001,), last=5, interrupted=5)
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.download import PATIENCE, Patience, download, is_url
-from pipeline.errors import PipelineError
+from mosaic_pipeline.download import PATIENCE, Patience, download, is_url
+from mosaic_pipeline.errors import PipelineError
 
 # However busy the machine is, what does not stall on purpose has time enough.
 CALM = Patience(connect=30, silence=30, window=30, delays=(0, 0, 0))

@@ -7,9 +7,9 @@ import re
 import pytest
 import torch
 
-from pipeline.errors import Diverged, PipelineError, one_line
-from pipeline.explain import DEFECT, USER_ERROR, WAYS_OUT, explain
-from pipeline.launch import _cause
+from mosaic_pipeline.errors import Diverged, PipelineError, one_line
+from mosaic_pipeline.explain import DEFECT, USER_ERROR, WAYS_OUT, explain
+from mosaic_pipeline.launch import _cause
 
 
 @pytest.mark.parametrize("number", sorted(errno.errorcode))
@@ -71,7 +71,7 @@ def test_what_is_not_foreseen_names_the_stage_the_line_of_code_and_how_to_see_mo
         _cause({})
     status, line = explain(error.value, "train")
     assert status == DEFECT
-    assert re.match(r"train: ValueError: min\(\).* empty.* \(pipeline/launch.py:\d+\); .*MOSAIC_DEBUG=1", line)
+    assert re.match(r"train: ValueError: min\(\).* empty.* \(mosaic_pipeline/launch.py:\d+\); .*MOSAIC_DEBUG=1", line)
 
 
 def test_a_file_that_an_unforeseen_error_names_is_named():
@@ -85,7 +85,7 @@ def test_a_missing_package_is_an_environment_that_is_not_active():
         import no_such_package  # noqa: F401
     status, line = explain(error.value, "check")
     assert (status, line.partition("; ")[0]) == (USER_ERROR, "No module named 'no_such_package'")
-    assert explain(ModuleNotFoundError("no", name="pipeline.none"), "check")[0] == DEFECT
+    assert explain(ModuleNotFoundError("no", name="mosaic_pipeline.none"), "check")[0] == DEFECT
 
 
 @pytest.mark.parametrize("kind", [PipelineError, Diverged])

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.command import TERMINATING
-from pipeline.errors import PipelineError
-from pipeline.launch import _cause, launch, launched, local_rank
+from mosaic_pipeline.command import TERMINATING
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.launch import _cause, launch, launched, local_rank
 
 ROOT = Path(__file__).parents[1]
 
@@ -91,9 +91,9 @@ def test_a_process_that_dies_every_time_is_an_error_after_the_allowed_restarts(s
 
 
 REFUSES = """
-from pipeline.command import run_command
-from pipeline.errors import Diverged
-from pipeline.launch import reporting
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.errors import Diverged
+from mosaic_pipeline.launch import reporting
 
 def main():
     Path(f"started-{os.environ['RANK']}-{time.monotonic_ns()}").touch()
@@ -115,8 +115,8 @@ def test_a_users_mistake_in_a_process_is_one_line_and_no_reason_to_start_again(s
 
 
 FAILS = """
-from pipeline.command import run_command
-from pipeline.launch import reporting
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.launch import reporting
 
 def main():
     Path(f"started-{os.environ['RANK']}-{time.monotonic_ns()}").touch()

@@ -14,7 +14,7 @@ def make(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
     tools = tmp_path / ".venv/bin"
     tools.mkdir(parents=True)
-    for name in ("dvc", "python"):
+    for name in ("dvc", "mosaic"):
         (tools / name).write_text(f'#!/bin/sh\necho "ran {name} $*"\n')
         (tools / name).chmod(0o755)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "MAKE", "PORT"))}
@@ -47,4 +47,4 @@ def test_in_a_git_repository_it_runs_the_pipeline(make, tmp_path):
 
 @pytest.mark.parametrize(("arguments", "port"), [((), "5000"), (("PORT=5001",), "5001")])
 def test_the_runs_are_shown_at_the_port_that_is_asked_for(make, arguments, port):
-    assert make("ui", *arguments).stdout == f"ran python -m stages.ui --port {port}\n"
+    assert make("ui", *arguments).stdout == f"ran mosaic ui --port {port}\n"

@@ -2,7 +2,7 @@ import hashlib
 
 import numpy as np
 
-from pipeline.npz import Blocks, write_npz
+from mosaic_pipeline.npz import Blocks, write_npz
 
 
 def test_an_npz_loads_back_and_is_the_same_bytes_wherever_it_is_written(tmp_path):

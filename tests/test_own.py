@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from pipeline.own import Own
+from mosaic_pipeline.own import Own
 
 LEGAL = {
     "title": "Thyroid ultrasound",

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.data import official
-from pipeline.datasets import MEDMNIST
-from pipeline.errors import PipelineError
-from pipeline.params import load_params, parse_params
+from mosaic_pipeline.data import official
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.params import load_params, parse_params
 
 ROOT = Path(__file__).parents[1]
 

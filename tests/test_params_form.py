@@ -14,7 +14,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides  # what `dvc exp run -S` writes params.yaml with
 
-from pipeline.profile import overlay
+from mosaic_pipeline.profile import overlay
 
 ROOT = Path(__file__).parents[1]
 PARAMS = (ROOT / "params.yaml").read_text()

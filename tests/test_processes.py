@@ -6,8 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from pipeline.errors import ProcessLost
-from pipeline.processes import Processes, joined
+from mosaic_pipeline.errors import ProcessLost
+from mosaic_pipeline.processes import Processes, joined
 
 CPU = torch.device("cpu")
 # Passes that divide evenly, end in a short batch, and have batches with fewer images than processes.

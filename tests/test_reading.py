@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from pipeline.errors import PipelineError
-from pipeline.layout import maker
-from pipeline.reading import read_record, read_table, read_tree, reading
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import maker
+from mosaic_pipeline.reading import read_record, read_table, read_tree, reading
 
 
 class Counted(BaseModel):

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.redact import redacted
+from mosaic_pipeline.redact import redacted
 
 KEPT = [
     "http://host/path",

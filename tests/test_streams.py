@@ -1,6 +1,6 @@
 import torch
 
-from pipeline.streams import stream
+from mosaic_pipeline.streams import stream
 
 
 def drawn(*key) -> list[float]:

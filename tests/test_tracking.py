@@ -15,14 +15,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from pipeline.command import Terminated
-from pipeline.errors import PipelineError
-from pipeline.params import Tracking
-from pipeline.tracking import git_revision, tracked_run
-from pipeline.tracking.anchor import follow
-from pipeline.tracking.delivery import Delivery
-from pipeline.tracking.run import PARAM_LENGTH, flatten
-from pipeline.tracking.store import open_store
+from mosaic_pipeline.command import Terminated
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.params import Tracking
+from mosaic_pipeline.tracking import git_revision, tracked_run
+from mosaic_pipeline.tracking.anchor import follow
+from mosaic_pipeline.tracking.delivery import Delivery
+from mosaic_pipeline.tracking.run import PARAM_LENGTH, flatten
+from mosaic_pipeline.tracking.store import open_store
 
 REPOSITORY = Path(__file__).parents[1]
 TRACKING = Tracking(experiment="mosaic", system_metrics=False)
@@ -91,8 +91,8 @@ CONNECT_TOGETHER = """
 import time
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store
-from pipeline.params import Tracking
-from pipeline.tracking import tracked_run
+from mosaic_pipeline.params import Tracking
+from mosaic_pipeline.tracking import tracked_run
 
 Path(f"{NAME}.ready").touch()
 while not Path("go").exists():
@@ -176,7 +176,7 @@ def test_an_experiment_that_another_process_creates_first_is_used(root, monkeypa
 
 
 def test_mlflow_is_not_imported_before_a_run_begins():
-    process = start("import sys, pipeline.tracking; print('mlflow' in sys.modules)", REPOSITORY)
+    process = start("import sys, mosaic_pipeline.tracking; print('mlflow' in sys.modules)", REPOSITORY)
     assert process.communicate() == ("False\n", "")
 
 
@@ -184,7 +184,7 @@ def test_no_other_package_imports_mlflow():
     sources = [path for folder in ("pipeline", "stages") for path in (REPOSITORY / folder).rglob("*.py")]
     importing = [path for path in sources if re.search(r"^\s*(import|from) mlflow", path.read_text(), re.MULTILINE)]
     assert importing
-    assert {path.parent for path in importing} == {REPOSITORY / "pipeline" / "tracking"}
+    assert {path.parent for path in importing} == {REPOSITORY / "pipeline/mosaic_pipeline/tracking"}
 
 
 # --- how a run ends
@@ -230,9 +230,9 @@ def test_a_second_signal_while_the_run_is_closed_does_not_leave_it_running(root,
 TRAIN_FOREVER = """
 import time
 from pathlib import Path
-from pipeline.command import run_command
-from pipeline.params import Tracking
-from pipeline.tracking import tracked_run
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.params import Tracking
+from mosaic_pipeline.tracking import tracked_run
 
 def main():
     with tracked_run("train", "mosaic-42", Tracking(experiment="mosaic", system_metrics=True), system_metrics=True):

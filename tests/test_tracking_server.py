@@ -9,15 +9,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pipeline.command import GracefulStop
-from pipeline.layout import TRAINING_DATA
-from pipeline.lineage import Lineage
-from pipeline.params import Tracking
-from pipeline.tracking import run as run_module
-from pipeline.tracking import tracked_run
-from pipeline.tracking.delivery import Patience
-from pipeline.tracking.training import tracked_training
-from pipeline.training.checkpoint import Checkpoints
+from mosaic_pipeline.command import GracefulStop
+from mosaic_pipeline.layout import TRAINING_DATA
+from mosaic_pipeline.lineage import Lineage
+from mosaic_pipeline.params import Tracking
+from mosaic_pipeline.tracking import run as run_module
+from mosaic_pipeline.tracking import tracked_run
+from mosaic_pipeline.tracking.delivery import Patience
+from mosaic_pipeline.tracking.training import tracked_training
+from mosaic_pipeline.training.checkpoint import Checkpoints
 
 TRACKING = Tracking(experiment="mosaic", system_metrics=False)
 

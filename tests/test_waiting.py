@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import waiting
-from pipeline.waiting import SAID, SPINS_BUSY, SPINS_QUIET, others_compute, spin_briefly
+from mosaic_pipeline import waiting
+from mosaic_pipeline.waiting import SAID, SPINS_BUSY, SPINS_QUIET, others_compute, spin_briefly
 
 ROOT = Path(__file__).parents[1]
 

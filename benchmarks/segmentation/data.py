@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.segmentation.setting import SCANNED
-from pipeline.digest import md5_file
-from pipeline.segmentation.config import Config
-from pipeline.segmentation.data.grid import labels_to_grid, to_grid
-from pipeline.segmentation.datasets import LabelledSet
+from mosaic_pipeline.digest import md5_file
+from mosaic_pipeline.segmentation.config import Config
+from mosaic_pipeline.segmentation.data.grid import labels_to_grid, to_grid
+from mosaic_pipeline.segmentation.datasets import LabelledSet
 
 ORGANS = 15
 FIELD_MM = 400.0

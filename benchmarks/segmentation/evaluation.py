@@ -14,16 +14,16 @@ from benchmarks.fresh import in_fresh_process, peak_memory
 from benchmarks.result import Result
 from benchmarks.segmentation.data import bodies, write_scan
 from benchmarks.segmentation.setting import SWIN_T, full_config
-from pipeline.segmentation.config import Architecture
-from pipeline.segmentation.data.index import Index, build_index
-from pipeline.segmentation.data.intensity import Intensity
-from pipeline.segmentation.data.nifti import read_image
-from pipeline.segmentation.datasets import NAMED
-from pipeline.segmentation.deployed import Deployed
-from pipeline.segmentation.evaluation.metrics import case_metrics
-from pipeline.segmentation.evaluation.test_set import run_test
-from pipeline.segmentation.model.build import build_m4oe
-from pipeline.segmentation.model.m4oe import M4oE
+from mosaic_pipeline.segmentation.config import Architecture
+from mosaic_pipeline.segmentation.data.index import Index, build_index
+from mosaic_pipeline.segmentation.data.intensity import Intensity
+from mosaic_pipeline.segmentation.data.nifti import read_image
+from mosaic_pipeline.segmentation.datasets import NAMED
+from mosaic_pipeline.segmentation.deployed import Deployed
+from mosaic_pipeline.segmentation.evaluation.metrics import case_metrics
+from mosaic_pipeline.segmentation.evaluation.test_set import run_test
+from mosaic_pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.segmentation.model.m4oe import M4oE
 
 # An expert's label map of AMOS22, where somebody has it; else bodies of about the same sizes.
 REAL = Path(os.environ.get("MOSAIC_REAL_SCANS", Path(__file__).parents[3] / "shared/scans")) / "amos_0013_label.nii.gz"

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.segmentation.setting import Phase
-from pipeline.model.vit import Mlp
-from pipeline.segmentation.config import Config
-from pipeline.segmentation.model.swin_unet import SwinUnet
+from mosaic_pipeline.model.vit import Mlp
+from mosaic_pipeline.segmentation.config import Config
+from mosaic_pipeline.segmentation.model.swin_unet import SwinUnet
 
 PHASES: tuple[Phase, ...] = ("experts", "gate")
 PARTS = ("data", "forward", "loss", "backward", "update")

@@ -6,8 +6,8 @@ the squared Dice of all classes.
 
 from typing import Literal
 
-from pipeline.segmentation.config import Architecture, Augment, Config, Experts, Recipe
-from pipeline.segmentation.datasets import NAMED
+from mosaic_pipeline.segmentation.config import Architecture, Augment, Config, Experts, Recipe
+from mosaic_pipeline.segmentation.datasets import NAMED
 
 Phase = Literal["experts", "gate"]
 Precision = Literal["fp32", "bf16"]

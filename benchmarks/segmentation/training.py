@@ -15,12 +15,12 @@ from benchmarks.result import Result
 from benchmarks.segmentation.data import write_slices
 from benchmarks.segmentation.plain import PARTS, PHASES, PlainLoop
 from benchmarks.segmentation.setting import Phase, Precision, full_config
-from pipeline.segmentation.config import Config
-from pipeline.segmentation.data.slices import open_slices
-from pipeline.segmentation.model.build import build_m4oe
-from pipeline.segmentation.model.cost import slice_macs
-from pipeline.segmentation.model.m4oe import M4oE
-from pipeline.segmentation.training.trainer import SegmentationTrainer
+from mosaic_pipeline.segmentation.config import Config
+from mosaic_pipeline.segmentation.data.slices import open_slices
+from mosaic_pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.segmentation.model.cost import slice_macs
+from mosaic_pipeline.segmentation.model.m4oe import M4oE
+from mosaic_pipeline.segmentation.training.trainer import SegmentationTrainer
 
 CPU = torch.device("cpu")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")

@@ -1,8 +1,8 @@
 """Stage `seg_analyse`: look inside one variant and seed -> segmentation/results/<variant>/<seed>/analysis.json."""
 
-from pipeline.arguments import SEED, SEG_VARIANT, read_arguments
-from pipeline.command import run_command
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import SEED, SEG_VARIANT, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     ablation = params.segmentation.ablation
     head = {"variant": variant, "seed": seed, "cases": ablation.analyse_cases}
 
-    from pipeline.segmentation.analysis.outputs import ANALYSES, summarise, write_analyses
+    from mosaic_pipeline.segmentation.analysis.outputs import ANALYSES, summarise, write_analyses
 
     if variant not in ablation.analyse:
         write_analyses(head, {})
@@ -22,18 +22,18 @@ def main() -> None:
         return
 
     # Heavy imports wait until it is known that there is something to do.
-    from pipeline.atomic import try_places
-    from pipeline.compute import pick_device
-    from pipeline.digest import md5_file
-    from pipeline.layout import SLICES, segmentation_analysis
-    from pipeline.segmentation.analysis.conflicts import conflicts
-    from pipeline.segmentation.analysis.counterfactual import counterfactual
-    from pipeline.segmentation.analysis.gates import gate_maps, gate_weights
-    from pipeline.segmentation.analysis.similarity import similarity
-    from pipeline.segmentation.analysis.subject import Chosen, Subject
-    from pipeline.segmentation.data.slices import open_slices
-    from pipeline.segmentation.deployed import load_trained
-    from pipeline.tracking import tracked_run
+    from mosaic_pipeline.atomic import try_places
+    from mosaic_pipeline.compute import pick_device
+    from mosaic_pipeline.digest import md5_file
+    from mosaic_pipeline.layout import SLICES, segmentation_analysis
+    from mosaic_pipeline.segmentation.analysis.conflicts import conflicts
+    from mosaic_pipeline.segmentation.analysis.counterfactual import counterfactual
+    from mosaic_pipeline.segmentation.analysis.gates import gate_maps, gate_weights
+    from mosaic_pipeline.segmentation.analysis.similarity import similarity
+    from mosaic_pipeline.segmentation.analysis.subject import Chosen, Subject
+    from mosaic_pipeline.segmentation.data.slices import open_slices
+    from mosaic_pipeline.segmentation.deployed import load_trained
+    from mosaic_pipeline.tracking import tracked_run
 
     try_places(segmentation_analysis(variant, seed))
     device = pick_device(params.compute)

@@ -4,11 +4,11 @@ import sys
 
 from tqdm import tqdm
 
-from pipeline.arguments import SCAN_SET, read_arguments
-from pipeline.command import run_command
-from pipeline.layout import SLICES, index_file
-from pipeline.params import load_params
-from pipeline.segmentation.sources import find_intensity, scan_folder
+from mosaic_pipeline.arguments import SCAN_SET, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.layout import SLICES, index_file
+from mosaic_pipeline.params import load_params
+from mosaic_pipeline.segmentation.sources import find_intensity, scan_folder
 
 
 def main() -> None:
@@ -18,8 +18,8 @@ def main() -> None:
     section.check_listed(name)
 
     # Heavy imports wait until the parameters are known to be good.
-    from pipeline.segmentation.data.cache import Recipe, build_cache
-    from pipeline.segmentation.data.index import read_index
+    from mosaic_pipeline.segmentation.data.cache import Recipe, build_cache
+    from mosaic_pipeline.segmentation.data.index import read_index
 
     index, data = read_index(index_file(name)), section.data
     intensity = find_intensity(section, name, index.labelled_set.modality)

@@ -3,11 +3,11 @@
 Beside it roles/<variant>.json, what the variant is among the others.
 """
 
-from pipeline.arguments import SEG_VARIANT, read_arguments
-from pipeline.atomic import write_text
-from pipeline.command import run_command
-from pipeline.layout import index_file, segmentation_config
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import SEG_VARIANT, read_arguments
+from mosaic_pipeline.atomic import write_text
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.layout import index_file, segmentation_config
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -16,9 +16,9 @@ def main() -> None:
     params = load_params()
     params.segmentation_variant(variant)
 
-    from pipeline.segmentation.config import dump_config, resolve
-    from pipeline.segmentation.data.index import read_index, refuse_shared
-    from pipeline.segmentation.role import write_role
+    from mosaic_pipeline.segmentation.config import dump_config, resolve
+    from mosaic_pipeline.segmentation.data.index import read_index, refuse_shared
+    from mosaic_pipeline.segmentation.role import write_role
 
     indices = [read_index(index_file(name)) for name in params.segmentation.data.datasets]
     refuse_shared(indices)

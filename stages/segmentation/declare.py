@@ -2,11 +2,11 @@
 
 import json
 
-from pipeline.arguments import read_arguments
-from pipeline.atomic import write_text
-from pipeline.command import run_command
-from pipeline.layout import variants_file
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import read_arguments
+from mosaic_pipeline.atomic import write_text
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.layout import variants_file
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:

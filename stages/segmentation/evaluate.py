@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.arguments import SEED, SEG_VARIANT, read_arguments
-from pipeline.command import run_command
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import SEED, SEG_VARIANT, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -26,20 +26,20 @@ def main() -> None:
 
     from tqdm import tqdm
 
-    from pipeline.atomic import appearing, try_places
-    from pipeline.compute import pick_device
-    from pipeline.digest import md5_file
-    from pipeline.evaluation.summary import write_summary
-    from pipeline.layout import SLICES, index_file, prediction_folder, segmentation_evaluation
-    from pipeline.segmentation.data.index import read_tested
-    from pipeline.segmentation.data.slices import read_meta
-    from pipeline.segmentation.deployed import load_trained
-    from pipeline.segmentation.evaluation.cases import summary
-    from pipeline.segmentation.evaluation.metrics import METRICS, tolerances
-    from pipeline.segmentation.evaluation.test_set import run_test
-    from pipeline.segmentation.role import read_role
-    from pipeline.segmentation.sources import find_set, scan_folder
-    from pipeline.tracking import tracked_run
+    from mosaic_pipeline.atomic import appearing, try_places
+    from mosaic_pipeline.compute import pick_device
+    from mosaic_pipeline.digest import md5_file
+    from mosaic_pipeline.evaluation.summary import write_summary
+    from mosaic_pipeline.layout import SLICES, index_file, prediction_folder, segmentation_evaluation
+    from mosaic_pipeline.segmentation.data.index import read_tested
+    from mosaic_pipeline.segmentation.data.slices import read_meta
+    from mosaic_pipeline.segmentation.deployed import load_trained
+    from mosaic_pipeline.segmentation.evaluation.cases import summary
+    from mosaic_pipeline.segmentation.evaluation.metrics import METRICS, tolerances
+    from mosaic_pipeline.segmentation.evaluation.test_set import run_test
+    from mosaic_pipeline.segmentation.role import read_role
+    from mosaic_pipeline.segmentation.sources import find_set, scan_folder
+    from mosaic_pipeline.tracking import tracked_run
 
     path, kept = segmentation_evaluation(variant, seed), prediction_folder(variant, seed)
     try_places(path, path.with_suffix(".npz"), kept.parent / "any")

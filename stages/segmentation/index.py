@@ -9,12 +9,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.arguments import SCAN_SET, read_arguments
-from pipeline.command import run_command
-from pipeline.layout import SCANS, index_file
-from pipeline.params import load_params
-from pipeline.segmentation.data.splits import BY_SLICES, SPLITS
-from pipeline.segmentation.sources import find_set, scan_folder, splitter
+from mosaic_pipeline.arguments import SCAN_SET, read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.layout import SCANS, index_file
+from mosaic_pipeline.params import load_params
+from mosaic_pipeline.segmentation.data.splits import BY_SLICES, SPLITS
+from mosaic_pipeline.segmentation.sources import find_set, scan_folder, splitter
 
 
 def main() -> None:
@@ -24,10 +24,10 @@ def main() -> None:
     section.check_listed(name)
 
     # Heavy imports wait until the parameters are known to be good.
-    from pipeline.segmentation.data.index import build_index, write_index
+    from mosaic_pipeline.segmentation.data.index import build_index, write_index
 
     if section.data.source == "phantom":
-        from pipeline.segmentation.data.phantom import write_phantoms
+        from mosaic_pipeline.segmentation.data.phantom import write_phantoms
 
         counts = {split: getattr(section.phantom, split) for split in ("train", "val", "test")}
         write_phantoms(SCANS / name, find_set(section, name), section.phantom.size, counts)

@@ -4,9 +4,9 @@ index.html, <dataset>.html, ablation.md, ablation.tex, results.csv and summary.j
 says that there is none.
 """
 
-from pipeline.arguments import read_arguments
-from pipeline.command import run_command
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import read_arguments
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -18,15 +18,15 @@ def main() -> None:
     # Heavy imports wait until the parameters are known to be good.
     import json
 
-    from pipeline.layout import SEG_REPORTS
-    from pipeline.reporting.wording import plural
-    from pipeline.segmentation.reporting.ablation import render_markdown
-    from pipeline.segmentation.reporting.latex import render_latex
-    from pipeline.segmentation.reporting.means import flat
-    from pipeline.segmentation.reporting.page import render_datasets, render_nothing, render_page
-    from pipeline.segmentation.reporting.results import load_results
-    from pipeline.segmentation.reporting.results_csv import results_csv
-    from pipeline.tracking import git_revision, tracked_run
+    from mosaic_pipeline.layout import SEG_REPORTS
+    from mosaic_pipeline.reporting.wording import plural
+    from mosaic_pipeline.segmentation.reporting.ablation import render_markdown
+    from mosaic_pipeline.segmentation.reporting.latex import render_latex
+    from mosaic_pipeline.segmentation.reporting.means import flat
+    from mosaic_pipeline.segmentation.reporting.page import render_datasets, render_nothing, render_page
+    from mosaic_pipeline.segmentation.reporting.results import load_results
+    from mosaic_pipeline.segmentation.reporting.results_csv import results_csv
+    from mosaic_pipeline.tracking import git_revision, tracked_run
 
     revision = git_revision()
     if not section.ablation.run:
@@ -56,8 +56,8 @@ def main() -> None:
 
 def _write(texts: dict[str, str]) -> None:
     """Write all files of the report or none, and take away those of sets that are there no more."""
-    from pipeline.atomic import write_texts
-    from pipeline.layout import SEG_REPORTS
+    from mosaic_pipeline.atomic import write_texts
+    from mosaic_pipeline.layout import SEG_REPORTS
 
     # DVC leaves the last report where it is (`persist`), so that a failure costs nothing.
     write_texts(SEG_REPORTS, texts)

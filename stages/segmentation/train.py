@@ -3,10 +3,10 @@
 model.safetensors, history.csv and train.json.
 """
 
-from pipeline.arguments import SEED, SEG_VARIANT, read_arguments
-from pipeline.command import GracefulStop, run_command
-from pipeline.launch import launch, launched, reporting
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import SEED, SEG_VARIANT, read_arguments
+from mosaic_pipeline.command import GracefulStop, run_command
+from mosaic_pipeline.launch import launch, launched, reporting
+from mosaic_pipeline.params import load_params
 
 
 def main() -> None:
@@ -22,19 +22,19 @@ def main() -> None:
         return
 
     # Heavy imports wait until the parameters are known to be good.
-    from pipeline.atomic import try_places
-    from pipeline.compute import pick_device
-    from pipeline.digest import md5_file
-    from pipeline.layout import SLICES, segmentation_config, segmentation_run
-    from pipeline.processes import joined
-    from pipeline.segmentation.config import load_config
-    from pipeline.segmentation.data.slices import open_slices
-    from pipeline.segmentation.lineage import read_lineage
-    from pipeline.segmentation.training.build import build_trainer
-    from pipeline.segmentation.training.outputs import FILES, write_outputs
-    from pipeline.tracking.training import tracked_training
-    from pipeline.training.checkpoint import Checkpoints, checkpoint_folder
-    from pipeline.training.resume import follow
+    from mosaic_pipeline.atomic import try_places
+    from mosaic_pipeline.compute import pick_device
+    from mosaic_pipeline.digest import md5_file
+    from mosaic_pipeline.layout import SLICES, segmentation_config, segmentation_run
+    from mosaic_pipeline.processes import joined
+    from mosaic_pipeline.segmentation.config import load_config
+    from mosaic_pipeline.segmentation.data.slices import open_slices
+    from mosaic_pipeline.segmentation.lineage import read_lineage
+    from mosaic_pipeline.segmentation.training.build import build_trainer
+    from mosaic_pipeline.segmentation.training.outputs import FILES, write_outputs
+    from mosaic_pipeline.tracking.training import tracked_training
+    from mosaic_pipeline.training.checkpoint import Checkpoints, checkpoint_folder
+    from mosaic_pipeline.training.resume import follow
 
     config = load_config(segmentation_config(variant)).for_seed(seed)
     device = pick_device(compute)

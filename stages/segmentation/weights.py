@@ -2,11 +2,11 @@
 
 import json
 
-from pipeline.arguments import read_arguments
-from pipeline.atomic import atomic
-from pipeline.command import run_command
-from pipeline.layout import SWIN
-from pipeline.params import load_params
+from mosaic_pipeline.arguments import read_arguments
+from mosaic_pipeline.atomic import atomic
+from mosaic_pipeline.command import run_command
+from mosaic_pipeline.layout import SWIN
+from mosaic_pipeline.params import load_params
 
 PROVENANCE = "provenance"
 
@@ -26,9 +26,9 @@ def main() -> None:
         return
 
     # Heavy imports wait until the parameters are known to be good, and that there is something to do.
-    from pipeline.segmentation.config import Architecture
-    from pipeline.segmentation.model.weights import account_of, read_swin, save_swin
-    from pipeline.weights.source import locate_file
+    from mosaic_pipeline.segmentation.config import Architecture
+    from mosaic_pipeline.segmentation.model.weights import account_of, read_swin, save_swin
+    from mosaic_pipeline.weights.source import locate_file
 
     source = locate_file(model.weights, model.weights_sha256, setting="segmentation.model.weights")
     shape = Architecture(**model.model_dump(exclude={"weights", "weights_sha256"}), weights=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.analysis.subject import Cases, Subject
-from pipeline.data.batches import Split
-from pipeline.model.mosaic import Mosaic
+from mosaic_pipeline.analysis.subject import Cases, Subject
+from mosaic_pipeline.data.batches import Split
+from mosaic_pipeline.model.mosaic import Mosaic
 
 CPU = torch.device("cpu")
 ONE_OF_EACH = ("retinamnist", "breastmnist", "chestmnist", "nodulemnist3d")

@@ -10,16 +10,16 @@ import pytest
 import torch
 import yaml
 
-from pipeline.analysis.outputs import ANALYSES, write_analyses
-from pipeline.config import dump_config
-from pipeline.digest import md5_file
-from pipeline.layout import BACKBONE, TRAINING_DATA, config_file, run_folder
-from pipeline.lineage import read_lineage
-from pipeline.model.backbone import build_backbone
-from pipeline.model.mosaic import build_mosaic
-from pipeline.tracking import tracked_run
-from pipeline.training.model_file import MODEL, identity, save_model
-from pipeline.weights.convert import save_backbone
+from mosaic_pipeline.analysis.outputs import ANALYSES, write_analyses
+from mosaic_pipeline.config import dump_config
+from mosaic_pipeline.digest import md5_file
+from mosaic_pipeline.layout import BACKBONE, TRAINING_DATA, config_file, run_folder
+from mosaic_pipeline.lineage import read_lineage
+from mosaic_pipeline.model.backbone import build_backbone
+from mosaic_pipeline.model.mosaic import build_mosaic
+from mosaic_pipeline.tracking import tracked_run
+from mosaic_pipeline.training.model_file import MODEL, identity, save_model
+from mosaic_pipeline.weights.convert import save_backbone
 from stages import analyse
 
 ROOT = Path(__file__).parents[2]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipeline.analysis.branch_ratio import branch_ratio
-from pipeline.analysis.counterfactual import counterfactual
-from pipeline.analysis.gate_weights import gate_weights
-from pipeline.analysis.similarity import similarity
+from mosaic_pipeline.analysis.branch_ratio import branch_ratio
+from mosaic_pipeline.analysis.counterfactual import counterfactual
+from mosaic_pipeline.analysis.gate_weights import gate_weights
+from mosaic_pipeline.analysis.similarity import similarity
 
 ANALYSES = {
     "counterfactual": counterfactual,

@@ -2,7 +2,7 @@ import pytest
 import torch
 from timm.layers import LayerScale
 
-from pipeline.analysis.branch_ratio import branch_ratio
+from mosaic_pipeline.analysis.branch_ratio import branch_ratio
 
 
 @pytest.mark.parametrize("routing", ["specialists", "shared", "gated"])

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from pipeline.analysis.cka import linear_cka
+from mosaic_pipeline.analysis.cka import linear_cka
 
 
 def features(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -2,10 +2,10 @@ import math
 
 import pytest
 
-from pipeline.analysis.counterfactual import counterfactual, rerouted
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation import metrics
-from pipeline.evaluation.predict import predict
+from mosaic_pipeline.analysis.counterfactual import counterfactual, rerouted
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation import metrics
+from mosaic_pipeline.evaluation.predict import predict
 
 KINDS = ("bottleneck", "lora", "prompt")
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from pipeline.analysis.gate_weights import gate_weights
-from pipeline.analysis.observe import observe
+from mosaic_pipeline.analysis.gate_weights import gate_weights
+from mosaic_pipeline.analysis.observe import observe
 
 KINDS = ("bottleneck", "lora", "prompt")
 

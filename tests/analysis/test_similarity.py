@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from pipeline.analysis import similarity as module
-from pipeline.analysis.observe import observe
-from pipeline.analysis.similarity import contribution, similarity
+from mosaic_pipeline.analysis import similarity as module
+from mosaic_pipeline.analysis.observe import observe
+from mosaic_pipeline.analysis.similarity import contribution, similarity
 
 
 @pytest.mark.parametrize("kind", ["bottleneck", "lora"])

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.analysis.observe import observe
-from pipeline.analysis.subject import Cases
-from pipeline.data.batches import Split, consecutive
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation.predict import predict
+from mosaic_pipeline.analysis.observe import observe
+from mosaic_pipeline.analysis.subject import Cases
+from mosaic_pipeline.data.batches import Split, consecutive
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation.predict import predict
 
 CPU = torch.device("cpu")
 

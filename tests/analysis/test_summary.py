@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pipeline.analysis.summary import summarise
+from mosaic_pipeline.analysis.summary import summarise
 
 
 def test_own_and_other_specialists_are_averaged_apart():

@@ -17,7 +17,7 @@ from finished import write_params
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from pipeline.digest import md5_file
+from mosaic_pipeline.digest import md5_file
 
 Arrays = dict[str, np.ndarray]
 

@@ -8,7 +8,7 @@ import pytest
 from case import contents, copy
 from finished import CORRUPTION, DATASETS, EXTERNAL, run_stage
 
-from pipeline.evaluation import robustness, transfer
+from mosaic_pipeline.evaluation import robustness, transfer
 
 
 @pytest.fixture

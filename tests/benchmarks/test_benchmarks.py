@@ -13,7 +13,7 @@ from benchmarks import engine, memory, plain, setting
 from benchmarks.data import write_training_splits
 from benchmarks.products import PROBE, product_rate
 from benchmarks.result import Result
-from pipeline import config
+from mosaic_pipeline import config
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")

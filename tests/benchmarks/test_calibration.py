@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.calibration import MARGIN, NULLS, claims, inside_claims, simulate
-from pipeline.reporting.comparisons import compare_all
+from mosaic_pipeline.reporting.comparisons import compare_all
 
 NOTHING = (0.0, 0.0, 0.0)
 

@@ -17,11 +17,11 @@ from benchmarks.segmentation import evaluation, training
 from benchmarks.segmentation.data import write_scan, write_slices
 from benchmarks.segmentation.plain import PARTS, PHASES, PlainLoop, PlainM4oE
 from benchmarks.segmentation.setting import SETS, full_config
-from pipeline.segmentation.config import Architecture, Augment
-from pipeline.segmentation.evaluation import test_set
-from pipeline.segmentation.model.build import build_m4oe
-from pipeline.segmentation.model.cost import slice_macs
-from pipeline.segmentation.model.m4oe import M4oE
+from mosaic_pipeline.segmentation.config import Architecture, Augment
+from mosaic_pipeline.segmentation.evaluation import test_set
+from mosaic_pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.segmentation.model.cost import slice_macs
+from mosaic_pipeline.segmentation.model.m4oe import M4oE
 
 SMALL = Architecture(
     dim=8, depths=(2, 2), heads=(1, 2), window=2, patch=4, size=16, channels=3, drop_path=0.0, weights=None

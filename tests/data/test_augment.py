@@ -4,8 +4,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pipeline.data.augment import STATISTICS, Draws, augment, draw, normalise, to_float
-from pipeline.datasets import MEDMNIST
+from mosaic_pipeline.data.augment import STATISTICS, Draws, augment, draw, normalise, to_float
+from mosaic_pipeline.datasets import MEDMNIST
 
 
 def draws(first: list[float], second: list[float]) -> Draws:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.batches import Split, _prefetched, consecutive, open_splits
-from pipeline.datasets import MEDMNIST
-from pipeline.errors import PipelineError
+from mosaic_pipeline.data.batches import Split, _prefetched, consecutive, open_splits
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.errors import PipelineError
 
 CPU = torch.device("cpu")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data import cache, npz, official
-from pipeline.data.cache import build_cache
-from pipeline.data.sources import fetch
-from pipeline.datasets import MEDMNIST
-from pipeline.digest import md5_file
-from pipeline.errors import PipelineError
-from pipeline.layout import TEST_DATA, TRAINING_DATA
-from pipeline.lineage import data_digest, read_origin
-from pipeline.params import Data
+from mosaic_pipeline.data import cache, npz, official
+from mosaic_pipeline.data.cache import build_cache
+from mosaic_pipeline.data.sources import fetch
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.digest import md5_file
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import TEST_DATA, TRAINING_DATA
+from mosaic_pipeline.lineage import data_digest, read_origin
+from mosaic_pipeline.params import Data
 
 COUNTS = {"train": 40, "val": 8, "test": 10}
 

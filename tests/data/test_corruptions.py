@@ -6,9 +6,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from pipeline.data import corruptions
-from pipeline.data.corruptions import KINDS, STRENGTHS, corrupt
-from pipeline.params import Data
+from mosaic_pipeline.data import corruptions
+from mosaic_pipeline.data.corruptions import KINDS, STRENGTHS, corrupt
+from mosaic_pipeline.params import Data
 
 # Shape of a stored image, and its dimension.
 FORMS = {"gray": ((28, 28), 2), "colour": ((32, 32, 3), 2), "large": ((64, 64), 2), "volume": ((28, 28, 28), 3)}

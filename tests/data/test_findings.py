@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.data import npz, official
-from pipeline.data.cache import build_cache
-from pipeline.data.findings import Finding, describe
-from pipeline.data.phantom import write_phantom
-from pipeline.data.subset import stratified_subset
-from pipeline.datasets import MEDMNIST
-from pipeline.digest import md5_file
-from pipeline.errors import PipelineError
-from pipeline.layout import RAW
-from pipeline.params import PARAMS_FILE, Data
+from mosaic_pipeline.data import npz, official
+from mosaic_pipeline.data.cache import build_cache
+from mosaic_pipeline.data.findings import Finding, describe
+from mosaic_pipeline.data.phantom import write_phantom
+from mosaic_pipeline.data.subset import stratified_subset
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.digest import md5_file
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import RAW
+from mosaic_pipeline.params import PARAMS_FILE, Data
 from stages import cache, declare
 
 COUNTS = {"train": 12, "val": 8, "test": 6}

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data import npz
-from pipeline.data.npz import check_npz, read_image_blocks, read_labels
-from pipeline.datasets import MEDMNIST
-from pipeline.errors import PipelineError
+from mosaic_pipeline.data import npz
+from mosaic_pipeline.data.npz import check_npz, read_image_blocks, read_labels
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.errors import PipelineError
 
 BREAST, CHEST = MEDMNIST["breastmnist"], MEDMNIST["chestmnist"]
 COUNTS = {"train": 6, "val": 2, "test": 3}

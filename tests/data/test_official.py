@@ -6,8 +6,8 @@ import sys
 import medmnist
 import pytest
 
-from pipeline.data.official import about, file_name, published, read_info
-from pipeline.datasets import MEDMNIST, SIZES
+from mosaic_pipeline.data.official import about, file_name, published, read_info
+from mosaic_pipeline.datasets import MEDMNIST, SIZES
 
 
 def test_the_literal_read_is_what_an_import_of_medmnist_gives():
@@ -16,7 +16,7 @@ def test_the_literal_read_is_what_an_import_of_medmnist_gives():
 
 def test_reading_imports_neither_medmnist_nor_torch():
     code = (
-        "import sys; from pipeline.data.official import read_info; read_info(); "
+        "import sys; from mosaic_pipeline.data.official import read_info; read_info(); "
         "print(sorted({'medmnist', 'torch', 'torchvision'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

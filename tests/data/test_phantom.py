@@ -14,10 +14,10 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.data import phantom
-from pipeline.data.npz import check_npz
-from pipeline.data.phantom import generate, write_phantom
-from pipeline.datasets import MEDMNIST, SPLITS
+from mosaic_pipeline.data import phantom
+from mosaic_pipeline.data.npz import check_npz
+from mosaic_pipeline.data.phantom import generate, write_phantom
+from mosaic_pipeline.datasets import MEDMNIST, SPLITS
 
 FEW = {"train": 4, "val": 2, "test": 3}
 all_datasets = pytest.mark.parametrize("dataset", MEDMNIST.values(), ids=MEDMNIST)
@@ -166,7 +166,7 @@ def test_classes_can_be_told_apart_but_not_always(name):
 
 def test_generating_needs_nothing_heavier_than_numpy():
     # One process for each dataset imports it.
-    script = "import sys, pipeline.data.phantom; print(*{name.partition('.')[0] for name in sys.modules})"
+    script = "import sys, mosaic_pipeline.data.phantom; print(*{name.partition('.')[0] for name in sys.modules})"
     root = Path(__file__).parents[2]
     found = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
     assert "numpy" in found.stdout.split()

@@ -10,13 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from pipeline import download
-from pipeline.data import official
-from pipeline.data.sources import fetch
-from pipeline.datasets import MEDMNIST
-from pipeline.download import PATIENCE
-from pipeline.errors import PipelineError
-from pipeline.params import Data, Phantom
+from mosaic_pipeline import download
+from mosaic_pipeline.data import official
+from mosaic_pipeline.data.sources import fetch
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.download import PATIENCE
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.params import Data, Phantom
 
 BREAST = MEDMNIST["breastmnist"]
 PHANTOM = Phantom(train=6, val=2, test=3)
@@ -322,7 +322,7 @@ def test_a_folder_with_the_name_of_the_file_is_one_line(folder, target):
 @pytest.fixture
 def phantom_module(monkeypatch):
     """A stand-in for the generator, which records what it was asked for."""
-    module = types.ModuleType("pipeline.data.phantom")
+    module = types.ModuleType("mosaic_pipeline.data.phantom")
     module.asked = []
 
     def write_phantom(path, dataset, size, counts):
@@ -330,7 +330,7 @@ def phantom_module(monkeypatch):
         path.write_bytes(module.content)
 
     module.write_phantom, module.content = write_phantom, FILE
-    monkeypatch.setitem(sys.modules, "pipeline.data.phantom", module)
+    monkeypatch.setitem(sys.modules, "mosaic_pipeline.data.phantom", module)
     return module
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.data.subset import stratified_subset
+from mosaic_pipeline.data.subset import stratified_subset
 
 
 def column(*counts):

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pipeline.data import official
-from pipeline.data.cache import build_cache
-from pipeline.data.trained import trained_images
-from pipeline.datasets import MEDMNIST
-from pipeline.errors import PipelineError
-from pipeline.params import Data
+from mosaic_pipeline.data import official
+from mosaic_pipeline.data.cache import build_cache
+from mosaic_pipeline.data.trained import trained_images
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.params import Data
 
 TRAINED, EXTERNAL = (MEDMNIST[name] for name in ("breastmnist", "pneumoniamnist"))
 COUNTS = {"train": 12, "val": 6, "test": 6}
@@ -78,5 +78,5 @@ def test_test_images_and_constant_ones_of_a_trained_dataset_give_nothing_away(tm
 def test_images_of_another_shape_are_not_looked_at_and_small_blocks_are_the_same(tmp_path, known, monkeypatch):
     folder = tmp_path / "trained" / "training" / TRAINED.name
     assert trained_images([folder], (28, 28, 3)) == {}
-    monkeypatch.setattr("pipeline.data.trained._BLOCK_BYTES", 5 * 28 * 28)
+    monkeypatch.setattr("mosaic_pipeline.data.trained._BLOCK_BYTES", 5 * 28 * 28)
     assert (trained_images([folder], (28, 28))["breastmnist"] == known["breastmnist"]).all()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from docs import screenshots
 from docs.browser import find_browser
-from pipeline.errors import PipelineError
+from mosaic_pipeline.errors import PipelineError
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation.average_precision import mean_average_precision
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation.average_precision import mean_average_precision
 
 CHEST = MEDMNIST["chestmnist"]
 

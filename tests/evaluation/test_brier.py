@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation.brier import brier
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation.brier import brier
 
 BINARY, CHEST, BLOOD = MEDMNIST["breastmnist"], MEDMNIST["chestmnist"], MEDMNIST["bloodmnist"]
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation.calibration import expected_calibration_error, reliability
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation.calibration import expected_calibration_error, reliability
 
 BINARY, CHEST, PATH = MEDMNIST["breastmnist"], MEDMNIST["chestmnist"], MEDMNIST["pathmnist"]
 

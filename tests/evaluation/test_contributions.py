@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation.contributions import contributions
-from pipeline.evaluation.inference import covariance_of_means
-from pipeline.evaluation.metrics import accuracy, auc
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation.contributions import contributions
+from mosaic_pipeline.evaluation.inference import covariance_of_means
+from mosaic_pipeline.evaluation.metrics import accuracy, auc
 
 KINDS = ("breastmnist", "bloodmnist", "chestmnist", "retinamnist")
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.augment import normalise, to_float
-from pipeline.data.batches import Split
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation.features import Way, along, features, own_specialist, ways
-from pipeline.model.mosaic import build_mosaic
+from mosaic_pipeline.data.augment import normalise, to_float
+from mosaic_pipeline.data.batches import Split
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation.features import Way, along, features, own_specialist, ways
+from mosaic_pipeline.model.mosaic import build_mosaic
 
 CPU = torch.device("cpu")
 NAMES = ("retinamnist", "breastmnist", "nodulemnist3d", "adrenalmnist3d")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.datasets import MEDMNIST, Dataset
-from pipeline.evaluation import metrics
-from pipeline.evaluation.head import ITERATIONS, PENALTIES, Labelled, fit_head
+from mosaic_pipeline.datasets import MEDMNIST, Dataset
+from mosaic_pipeline.evaluation import metrics
+from mosaic_pipeline.evaluation.head import ITERATIONS, PENALTIES, Labelled, fit_head
 
 BOTH = ("acc", "auc")
 CLASSES, BINARY, LABELS = (MEDMNIST[name] for name in ("bloodmnist", "breastmnist", "chestmnist"))
@@ -43,9 +43,9 @@ def test_the_penalty_is_the_one_that_validates_best_by_the_metrics_that_are_moni
         train, val = labelled(BINARY, 30, seed, noise=4), labelled(BINARY, 40, 100 + seed, noise=4)
         tried = []
         for penalty in PENALTIES:
-            monkeypatch.setattr("pipeline.evaluation.head.PENALTIES", (penalty,))
+            monkeypatch.setattr("mosaic_pipeline.evaluation.head.PENALTIES", (penalty,))
             tried.append(fit_head(BINARY, train, val, BOTH))
-        monkeypatch.setattr("pipeline.evaluation.head.PENALTIES", PENALTIES)
+        monkeypatch.setattr("mosaic_pipeline.evaluation.head.PENALTIES", PENALTIES)
         for monitored in (("acc",), ("auc",), BOTH):
             scores = [np.mean([getattr(head, metric) for metric in monitored]) for head in tried]
             best = fit_head(BINARY, train, val, monitored)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.evaluation.inference import Estimate, contrast, covariance_of_means, wilson
+from mosaic_pipeline.evaluation.inference import Estimate, contrast, covariance_of_means, wilson
 
 NO_CASES = np.zeros((2, 3, 2, 3))
 

@@ -4,9 +4,9 @@ import warnings
 import numpy as np
 import pytest
 
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation.macro import balanced_accuracy, macro_f1
-from pipeline.evaluation.metrics import predictions
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation.macro import balanced_accuracy, macro_f1
+from mosaic_pipeline.evaluation.metrics import predictions
 
 NAMES = ["retinamnist", "bloodmnist", "breastmnist"]
 BLOOD, CHEST = MEDMNIST["bloodmnist"], MEDMNIST["chestmnist"]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from medmnist.evaluator import getACC, getAUC
 
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation import metrics
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation import metrics
 
 BY_TASK = {
     "multi-class": "bloodmnist",

@@ -4,8 +4,8 @@ import warnings
 import numpy as np
 import pytest
 
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation.ordinal import accuracy_within_one, mean_absolute_error, quadratic_kappa
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation.ordinal import accuracy_within_one, mean_absolute_error, quadratic_kappa
 
 RETINA = MEDMNIST["retinamnist"]
 

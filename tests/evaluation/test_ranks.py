@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from pipeline.evaluation.ranks import midranks
+from mosaic_pipeline.evaluation.ranks import midranks
 
 
 @pytest.mark.parametrize("distinct", [1, 2, 7, 10**6])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.batches import consecutive, open_splits
-from pipeline.data.corruptions import KINDS, STRENGTHS, corrupt
-from pipeline.evaluation import metrics
-from pipeline.evaluation.predict import predict
-from pipeline.evaluation.robustness import Corrupted, run_corrupted
+from mosaic_pipeline.data.batches import consecutive, open_splits
+from mosaic_pipeline.data.corruptions import KINDS, STRENGTHS, corrupt
+from mosaic_pipeline.evaluation import metrics
+from mosaic_pipeline.evaluation.predict import predict
+from mosaic_pipeline.evaluation.robustness import Corrupted, run_corrupted
 
 CPU = torch.device("cpu")
 NAMES = ("retinamnist", "breastmnist", "chestmnist", "nodulemnist3d")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.batches import Split
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation import metrics
-from pipeline.evaluation.features import Way, along, features
-from pipeline.evaluation.head import Labelled, fit_head
-from pipeline.evaluation.transfer import constant_accuracy, run_transfer
+from mosaic_pipeline.data.batches import Split
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation import metrics
+from mosaic_pipeline.evaluation.features import Way, along, features
+from mosaic_pipeline.evaluation.head import Labelled, fit_head
+from mosaic_pipeline.evaluation.transfer import constant_accuracy, run_transfer
 
 NAMES = ("retinamnist", "breastmnist")
 GRADES = replace(MEDMNIST["retinamnist"], name="grades")

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.evaluation.significance import group_first, holm, planned_first, rank_direction, sign_test, signed_rank
+from mosaic_pipeline.evaluation.significance import (
+    group_first,
+    holm,
+    planned_first,
+    rank_direction,
+    sign_test,
+    signed_rank,
+)
 
 ABOUT = [0.81, 0.79, 0.85, 0.8, 0.83, 0.77]
 

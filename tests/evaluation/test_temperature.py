@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation.calibration import expected_calibration_error
-from pipeline.evaluation.metrics import negative_log_likelihood, predictions
-from pipeline.evaluation.temperature import BOUNDS, at_temperature, choose_temperature
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation.calibration import expected_calibration_error
+from mosaic_pipeline.evaluation.metrics import negative_log_likelihood, predictions
+from mosaic_pipeline.evaluation.temperature import BOUNDS, at_temperature, choose_temperature
 
 TASKS = ("bloodmnist", "breastmnist", "chestmnist")
 

@@ -6,18 +6,18 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.data.augment import STATISTICS, normalise, to_float
-from pipeline.data.batches import Split
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation import metrics
-from pipeline.evaluation.brier import brier
-from pipeline.evaluation.calibration import expected_calibration_error
-from pipeline.evaluation.contributions import contributions
-from pipeline.evaluation.outputs import write_outputs
-from pipeline.evaluation.predict import predict
-from pipeline.evaluation.samples import as_picture, choose_hardest, choose_samples
-from pipeline.evaluation.temperature import at_temperature, choose_temperature
-from pipeline.evaluation.test_set import run_test
+from mosaic_pipeline.data.augment import STATISTICS, normalise, to_float
+from mosaic_pipeline.data.batches import Split
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation import metrics
+from mosaic_pipeline.evaluation.brier import brier
+from mosaic_pipeline.evaluation.calibration import expected_calibration_error
+from mosaic_pipeline.evaluation.contributions import contributions
+from mosaic_pipeline.evaluation.outputs import write_outputs
+from mosaic_pipeline.evaluation.predict import predict
+from mosaic_pipeline.evaluation.samples import as_picture, choose_hardest, choose_samples
+from mosaic_pipeline.evaluation.temperature import at_temperature, choose_temperature
+from mosaic_pipeline.evaluation.test_set import run_test
 
 CPU = torch.device("cpu")
 

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from pipeline.datasets import MEDMNIST
-from pipeline.model.gate import Gate, Mixture
-from pipeline.model.lora import Lora
-from pipeline.model.prompt import Prompt
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.model.gate import Gate, Mixture
+from mosaic_pipeline.model.lora import Lora
+from mosaic_pipeline.model.prompt import Prompt
 
 KINDS = ("bottleneck", "lora", "prompt", "learned prompt")
 ROUTINGS = ("specialists", "modality", "shared", "per_dataset", "random", "gated")

@@ -2,7 +2,7 @@ import pytest
 import torch
 from timm.layers import Attention
 
-from pipeline.model.attention import self_attention
+from mosaic_pipeline.model.attention import self_attention
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_on_the_cpu_attention_is_computed_in_fp32_under_autocast(attention, monk
     seen = []
     fused = torch.nn.functional.scaled_dot_product_attention
     monkeypatch.setattr(
-        "pipeline.model.attention.F.scaled_dot_product_attention",
+        "mosaic_pipeline.model.attention.F.scaled_dot_product_attention",
         lambda *qkv: seen.append({part.dtype for part in qkv}) or fused(*qkv),
     )
     with torch.autocast("cpu", torch.bfloat16):

@@ -5,8 +5,8 @@ import torch
 from timm.layers import Attention, DiffAttention
 from timm.models.vision_transformer import ResPostBlock, VisionTransformer
 
-from pipeline.errors import PipelineError
-from pipeline.model.backbone import build_backbone
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.model.backbone import build_backbone
 
 
 def test_a_backbone_has_the_positions_of_its_image_size_and_no_head():
@@ -100,7 +100,7 @@ def _gated(vit: VisionTransformer) -> VisionTransformer:
 )
 def test_what_differs_in_more_than_its_sizes_is_refused(monkeypatch, made, property_in_the_way):
     odd = made(img_size=32, patch_size=16, embed_dim=8, depth=1, num_heads=1, num_classes=0)
-    monkeypatch.setattr("pipeline.model.backbone.create_model", lambda *_, **__: odd)
+    monkeypatch.setattr("mosaic_pipeline.model.backbone.create_model", lambda *_, **__: odd)
     with pytest.raises(PipelineError, match=f"^model.backbone: test_vit {property_in_the_way}"):
         build_backbone("test_vit", 16, 32)
 

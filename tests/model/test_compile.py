@@ -1,6 +1,6 @@
 import torch
 
-from pipeline.model import mosaic
+from mosaic_pipeline.model import mosaic
 
 
 def test_only_batches_of_the_sizes_that_are_named_are_compiled(make_model, monkeypatch):

@@ -5,8 +5,8 @@ import torch
 from timm import create_model
 from torch import nn
 
-from pipeline.model.backbone import oddity
-from pipeline.model.mosaic import build_mosaic
+from mosaic_pipeline.model.backbone import oddity
+from mosaic_pipeline.model.mosaic import build_mosaic
 
 SMALL = {"embed_dim": 24, "depth": 2, "num_heads": 2, "img_size": 32, "num_classes": 0}
 # By what they have beside ViT-S/16: each was built small.

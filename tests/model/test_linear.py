@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.model import linear
-from pipeline.model.linear import PointwiseLinear, use_pointwise
+from mosaic_pipeline.model import linear
+from mosaic_pipeline.model.linear import PointwiseLinear, use_pointwise
 
 SHAPES = [(1, 1, 8), (1, 5, 8), (3, 1, 8), (3, 5, 8)]
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from pipeline.config import resolve
-from pipeline.datasets import MEDMNIST
-from pipeline.model.backbone import build_backbone
-from pipeline.model.mosaic import build_mosaic
-from pipeline.params import Params
+from mosaic_pipeline.config import resolve
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.model.backbone import build_backbone
+from mosaic_pipeline.model.mosaic import build_mosaic
+from mosaic_pipeline.params import Params
 
 
 def batch_of(name: str, count: int = 3) -> torch.Tensor:

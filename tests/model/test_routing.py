@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
-from pipeline.model.routing import Routing, build_routing
-from pipeline.params import Adapter
+from mosaic_pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
+from mosaic_pipeline.model.routing import Routing, build_routing
+from mosaic_pipeline.params import Adapter
 
 # As the paper lists them, independent of the registry.
 A = {"pathmnist", "bloodmnist", "tissuemnist", "dermamnist", "retinamnist"}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline.data.augment import STATISTICS, normalise
-from pipeline.model.slices import SliceAttention
+from mosaic_pipeline.data.augment import STATISTICS, normalise
+from mosaic_pipeline.model.slices import SliceAttention
 
 SLICES = {"tokenizer_3d__kind": "slices", "tokenizer_3d__slices": 4}
 VOLUMES = ("nodulemnist3d", "vesselmnist3d")

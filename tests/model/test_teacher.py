@@ -1,6 +1,6 @@
 import torch
 
-from pipeline.model.teacher import Ema, build_teacher
+from mosaic_pipeline.model.teacher import Ema, build_teacher
 
 
 def test_the_teacher_shares_every_frozen_tensor_and_owns_every_trained_one(make_model):

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import resolve
-from pipeline.data.augment import STATISTICS, normalise
-from pipeline.model.backbone import build_backbone
-from pipeline.model.mosaic import build_mosaic
-from pipeline.model.tokenizer import VolumeTokenizer, inflate
-from pipeline.model.vit import VisionTransformer
-from pipeline.params import Params
+from mosaic_pipeline.config import resolve
+from mosaic_pipeline.data.augment import STATISTICS, normalise
+from mosaic_pipeline.model.backbone import build_backbone
+from mosaic_pipeline.model.mosaic import build_mosaic
+from mosaic_pipeline.model.tokenizer import VolumeTokenizer, inflate
+from mosaic_pipeline.model.vit import VisionTransformer
+from mosaic_pipeline.params import Params
 
 HEADS, TOKENIZER = 87_666, 393_984 + 393_984
 

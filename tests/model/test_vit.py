@@ -3,9 +3,9 @@ import sys
 
 SCRIPT = """
 import sys
-import pipeline.model.vit
-import pipeline.weights.source
-from pipeline.model.backbone import build_backbone
+import mosaic_pipeline.model.vit
+import mosaic_pipeline.weights.source
+from mosaic_pipeline.model.backbone import build_backbone
 build_backbone("vit_tiny_patch16_224", 16, 32, device="meta")
 parts = ("torch._dynamo", "sympy", "torchvision", "torchvision.ops", "torchvision.models", "huggingface_hub")
 heavy = [name for name in parts if name in sys.modules]

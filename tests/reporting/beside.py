@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data import official
-from pipeline.data.corruptions import STRENGTHS
-from pipeline.datasets import MEDMNIST
+from mosaic_pipeline.data import official
+from mosaic_pipeline.data.corruptions import STRENGTHS
+from mosaic_pipeline.datasets import MEDMNIST
 
 METRICS = ("acc", "auc")
 CASES = 60

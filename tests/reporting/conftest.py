@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.config import dump_config, resolve
-from pipeline.declared import about
-from pipeline.params import Data, Params
+from mosaic_pipeline.config import dump_config, resolve
+from mosaic_pipeline.declared import about
+from mosaic_pipeline.params import Data, Params
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 ROUTINGS = ("specialists", "shared", "none")

@@ -3,17 +3,17 @@ from dataclasses import replace
 import markupsafe
 import pytest
 
-from pipeline.datasets import MOSAIC_ROUTING
-from pipeline.model.routing import build_routing
-from pipeline.reporting.ablation import render_markdown
-from pipeline.reporting.about import METHOD, describe_run
-from pipeline.reporting.page import render_page
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import setup
-from pipeline.reporting.sections.headline import SHOWN
-from pipeline.reporting.sections.variants import variants_table
-from pipeline.reporting.sentences import limits
-from pipeline.reporting.table import escape
+from mosaic_pipeline.datasets import MOSAIC_ROUTING
+from mosaic_pipeline.model.routing import build_routing
+from mosaic_pipeline.reporting.ablation import render_markdown
+from mosaic_pipeline.reporting.about import METHOD, describe_run
+from mosaic_pipeline.reporting.page import render_page
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections import setup
+from mosaic_pipeline.reporting.sections.headline import SHOWN
+from mosaic_pipeline.reporting.sections.variants import variants_table
+from mosaic_pipeline.reporting.sentences import limits
+from mosaic_pipeline.reporting.table import escape
 
 
 @pytest.fixture

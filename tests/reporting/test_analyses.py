@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.temperature import BOUNDS
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import branch, gain, gates, metrics, similarity
-from pipeline.reporting.table import NONE
-from pipeline.reporting.wording import MINUS
+from mosaic_pipeline.evaluation.temperature import BOUNDS
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections import branch, gain, gates, metrics, similarity
+from mosaic_pipeline.reporting.table import NONE
+from mosaic_pipeline.reporting.wording import MINUS
 
 SIX = ("pathmnist", "bloodmnist", "octmnist", "organamnist", "nodulemnist3d", "vesselmnist3d")
 

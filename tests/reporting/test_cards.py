@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from pipeline.reporting.cards import build_card
-from pipeline.reporting.means import model_interval
-from pipeline.reporting.page import render_specialists
-from pipeline.reporting.results import load_results
-from pipeline.reporting.wording import range_percent
+from mosaic_pipeline.reporting.cards import build_card
+from mosaic_pipeline.reporting.means import model_interval
+from mosaic_pipeline.reporting.page import render_specialists
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.wording import range_percent
 
 
 def _card(inputs, name):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.reporting.comparisons import compare_all, on_dataset, on_every_dataset, planned
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sentences import answer, comparison_sentence, comparison_sentences, lead, no_worse
+from mosaic_pipeline.reporting.comparisons import compare_all, on_dataset, on_every_dataset, planned
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sentences import answer, comparison_sentence, comparison_sentences, lead, no_worse
 
 EIGHT = ("pathmnist", "bloodmnist", "dermamnist", "octmnist", "organamnist", "breastmnist", "chestmnist", "tissuemnist")
 SEEDS = (1, 2, 3)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import pipeline.reporting
+import mosaic_pipeline.reporting
 
-SCRIPT = Path(pipeline.reporting.__file__).parent / "templates/contents.js"
+SCRIPT = Path(mosaic_pipeline.reporting.__file__).parent / "templates/contents.js"
 
 # As much of a page as the script touches: three sections of 1000 px after a heading of 100, a window of 800 px.
 PAGE = """

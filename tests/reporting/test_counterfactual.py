@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.evaluation.significance import sign_test
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import counterfactual
-from pipeline.reporting.sections.counterfactual import directions, lead, mean_lead
-from pipeline.reporting.wording import MINUS
+from mosaic_pipeline.evaluation.significance import sign_test
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections import counterfactual
+from mosaic_pipeline.reporting.sections.counterfactual import directions, lead, mean_lead
+from mosaic_pipeline.reporting.wording import MINUS
 
 SIX = ("pathmnist", "bloodmnist", "octmnist", "organamnist", "nodulemnist3d", "vesselmnist3d")
 OWN = dict(zip(SIX, "AABBCC", strict=True))

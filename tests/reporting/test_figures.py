@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.reporting.comparisons import compare_all
-from pipeline.reporting.figures.forest import forest_plot
-from pipeline.reporting.figures.labels import label_points
-from pipeline.reporting.figures.layers import Line, layer_plot, spread_out
-from pipeline.reporting.figures.scatter import scatter_plot
-from pipeline.reporting.means import mean_over
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import branch, similarity
-from pipeline.reporting.wording import MINUS, bounds, p_value, range_percent, signed, tight_range
+from mosaic_pipeline.reporting.comparisons import compare_all
+from mosaic_pipeline.reporting.figures.forest import forest_plot
+from mosaic_pipeline.reporting.figures.labels import label_points
+from mosaic_pipeline.reporting.figures.layers import Line, layer_plot, spread_out
+from mosaic_pipeline.reporting.figures.scatter import scatter_plot
+from mosaic_pipeline.reporting.means import mean_over
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections import branch, similarity
+from mosaic_pipeline.reporting.wording import MINUS, bounds, p_value, range_percent, signed, tight_range
 
 
 def test_names_of_points_that_crowd_cover_neither_each_other_nor_leave_the_axes():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import forgetting
-from pipeline.reporting.sections.forgetting import findings, forgetting_sentences
-from pipeline.reporting.wording import MINUS
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections import forgetting
+from mosaic_pipeline.reporting.sections.forgetting import findings, forgetting_sentences
+from mosaic_pipeline.reporting.wording import MINUS
 
 
 def _build(inputs):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import gradients
-from pipeline.reporting.sections.gradients import GROUPS, directions, partitions
-from pipeline.reporting.wording import MINUS
+from mosaic_pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections import gradients
+from mosaic_pipeline.reporting.sections.gradients import GROUPS, directions, partitions
+from mosaic_pipeline.reporting.wording import MINUS
 
 NAMES = list(MEDMNIST)
 FLAT = "A against B among 2D datasets"

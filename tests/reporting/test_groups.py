@@ -6,19 +6,19 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.reporting.ablation import render_markdown
-from pipeline.reporting.figures.layers import Line, layer_plot
-from pipeline.reporting.latex import render_latex
-from pipeline.reporting.literature import Published
-from pipeline.reporting.means import groups, summary
-from pipeline.reporting.origin import describe_origin
-from pipeline.reporting.page import render_page, render_specialists
-from pipeline.reporting.results import load_results
-from pipeline.reporting.results_csv import results_csv
-from pipeline.reporting.sections import gradients, setup
-from pipeline.reporting.sections.published import published_table
-from pipeline.reporting.svg import SERIES
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.reporting.ablation import render_markdown
+from mosaic_pipeline.reporting.figures.layers import Line, layer_plot
+from mosaic_pipeline.reporting.latex import render_latex
+from mosaic_pipeline.reporting.literature import Published
+from mosaic_pipeline.reporting.means import groups, summary
+from mosaic_pipeline.reporting.origin import describe_origin
+from mosaic_pipeline.reporting.page import render_page, render_specialists
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.results_csv import results_csv
+from mosaic_pipeline.reporting.sections import gradients, setup
+from mosaic_pipeline.reporting.sections.published import published_table
+from mosaic_pipeline.reporting.svg import SERIES
 
 OWN = {"title": "Thyroid", "dimension": 2, "channels": 1, "task": "binary-class", "classes": ["benign", "malignant"]}
 OWN |= {"specialist": "D", "licence": "CC0", "path": "thyroid.npz", "kind": "npz", "size": 28}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from pipeline.reporting.means import above_constant, constant_answer, groups, mean_over, model_interval, summary
-from pipeline.reporting.records import DatasetResult
-from pipeline.reporting.results import load_results
-from pipeline.reporting.results_csv import results_csv
+from mosaic_pipeline.reporting.means import above_constant, constant_answer, groups, mean_over, model_interval, summary
+from mosaic_pipeline.reporting.records import DatasetResult
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.results_csv import results_csv
 
 SPLITS = {split: {"n": 6, "of": 6} for split in ("train", "val", "test")}
 ORIGIN = {

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from beside import write_corrupted, write_transfer
 
-from pipeline.errors import PipelineError
-from pipeline.reporting.results import load_results
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.reporting.results import load_results
 
 BACKBONE, A = (None, None, False), ("A", None, False)
 NOISE = Path("evaluation/mosaic/2/corrupted/noise.json")

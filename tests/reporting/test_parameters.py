@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.config import resolve
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections.parameters import components
+from mosaic_pipeline.config import resolve
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections.parameters import components
 
 
 @pytest.mark.parametrize("variant", ["mosaic", "gated", "released", "slices", "full_finetune", "prompt_per_dataset"])

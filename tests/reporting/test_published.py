@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.datasets import MEDMNIST
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections.published import build
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections.published import build
 
 HEADER = "dataset,method,input_size,auc,acc,auc_std,acc_std,citation,notes\n"
 

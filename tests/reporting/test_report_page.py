@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.reporting.ablation import render_markdown
-from pipeline.reporting.heat import HeatCell
-from pipeline.reporting.latex import escape, render_latex
-from pipeline.reporting.page import render_page, render_specialists
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import datasets
-from pipeline.reporting.sections.heatmap import difference_map
-from pipeline.reporting.table import NONE
-from pipeline.reporting.table import escape as markdown_escape
-from pipeline.reporting.wording import MINUS
+from mosaic_pipeline.reporting.ablation import render_markdown
+from mosaic_pipeline.reporting.heat import HeatCell
+from mosaic_pipeline.reporting.latex import escape, render_latex
+from mosaic_pipeline.reporting.page import render_page, render_specialists
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections import datasets
+from mosaic_pipeline.reporting.sections.heatmap import difference_map
+from mosaic_pipeline.reporting.table import NONE
+from mosaic_pipeline.reporting.table import escape as markdown_escape
+from mosaic_pipeline.reporting.wording import MINUS
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<img src=x onerror=alert(1)>&|_*"
@@ -434,10 +434,10 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process(folder, results,
     expected = "".join([*pages.values(), render_markdown(results, "abc123"), render_latex(results)])
     code = (
         "import hashlib, sys; from pathlib import Path\n"
-        "from pipeline.reporting.ablation import render_markdown\n"
-        "from pipeline.reporting.latex import render_latex\n"
-        "from pipeline.reporting.page import render_page, render_specialists\n"
-        "from pipeline.reporting.results import load_results\n"
+        "from mosaic_pipeline.reporting.ablation import render_markdown\n"
+        "from mosaic_pipeline.reporting.latex import render_latex\n"
+        "from mosaic_pipeline.reporting.page import render_page, render_specialists\n"
+        "from mosaic_pipeline.reporting.results import load_results\n"
         f"results = load_results(*{ALL}, root=Path(sys.argv[1]), reasons={{'shared': 'one for all'}}, "
         "analysed=('mosaic', 'shared'))\n"
         "pages = [render_page(results, 'abc123'), *render_specialists(results, 'abc123').values()]\n"

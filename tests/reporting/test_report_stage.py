@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-import pipeline.tracking
-from pipeline.errors import PipelineError
+import mosaic_pipeline.tracking
+from mosaic_pipeline.errors import PipelineError
 from stages.report import main
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -40,8 +40,8 @@ def run(monkeypatch):
         assert stage == "report"
         yield run
 
-    monkeypatch.setattr(pipeline.tracking, "tracked_run", tracked_run)
-    monkeypatch.setattr(pipeline.tracking, "git_revision", lambda: "abc123")
+    monkeypatch.setattr(mosaic_pipeline.tracking, "tracked_run", tracked_run)
+    monkeypatch.setattr(mosaic_pipeline.tracking, "git_revision", lambda: "abc123")
     monkeypatch.setattr(sys, "argv", ["report"])
     return run
 
@@ -112,7 +112,7 @@ def test_a_report_that_fails_while_it_is_made_leaves_the_last_one_whole(workspac
     def fails(*arguments):
         raise PipelineError("no")
 
-    monkeypatch.setattr(f"pipeline.reporting.{module}.{name}", fails)
+    monkeypatch.setattr(f"mosaic_pipeline.reporting.{module}.{name}", fails)
     (workspace / "evaluation/mosaic/42/A.roc.csv").write_text("dataset,fpr,tpr\nretinamnist,0,0\nretinamnist,1,1\n")
     with pytest.raises(PipelineError, match="no"):
         main()
@@ -129,7 +129,7 @@ def test_a_full_disk_leaves_the_last_report_whole(workspace, run, monkeypatch):
             raise OSError(errno.ENOSPC, "no space", str(path))
         return write(path, text, *arguments, **keywords)
 
-    monkeypatch.setattr(pipeline.tracking, "git_revision", lambda: "def456")
+    monkeypatch.setattr(mosaic_pipeline.tracking, "git_revision", lambda: "def456")
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="no space"):
         main()

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.reporting.literature import read_published
-from pipeline.reporting.results import load_results
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.reporting.literature import read_published
+from mosaic_pipeline.reporting.results import load_results
 
 
 def _load(inputs, **changes):

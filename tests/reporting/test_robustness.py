@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from beside import write_corrupted
 
-from pipeline.data.corruptions import KINDS as CORRUPTIONS
-from pipeline.evaluation.inference import covariance_of_means
-from pipeline.reporting.means import mean_over
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import robustness
-from pipeline.reporting.stress import corrupted, kept
+from mosaic_pipeline.data.corruptions import KINDS as CORRUPTIONS
+from mosaic_pipeline.evaluation.inference import covariance_of_means
+from mosaic_pipeline.reporting.means import mean_over
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections import robustness
+from mosaic_pipeline.reporting.stress import corrupted, kept
 
 EIGHT = ("pathmnist", "bloodmnist", "dermamnist", "octmnist", "organamnist", "breastmnist", "chestmnist", "tissuemnist")
 EVERY = (1, 2, 3, 4, 5)

@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.reporting.origin import describe_origin
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sentences import level, limits, one_case, seeds, undefined_metrics
+from mosaic_pipeline.reporting.origin import describe_origin
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sentences import level, limits, one_case, seeds, undefined_metrics
 
 
 def _results(inputs, main, other, more=()):

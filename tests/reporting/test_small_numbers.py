@@ -5,10 +5,10 @@ import re
 import pytest
 from markupsafe import Markup
 
-from pipeline.reporting.ablation import render_markdown
-from pipeline.reporting.latex import render_latex
-from pipeline.reporting.page import render_page, render_specialists
-from pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.ablation import render_markdown
+from mosaic_pipeline.reporting.latex import render_latex
+from mosaic_pipeline.reporting.page import render_page, render_specialists
+from mosaic_pipeline.reporting.results import load_results
 
 # What a sentence for many says of one or of none; "1 points" of 0.1 points is not meant.
 ODD = {

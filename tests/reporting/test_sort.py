@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-import pipeline.reporting
-from pipeline.reporting.page import render_page
-from pipeline.reporting.results import load_results
-from pipeline.reporting.table import Table
+import mosaic_pipeline.reporting
+from mosaic_pipeline.reporting.page import render_page
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.table import Table
 
-SCRIPT = Path(pipeline.reporting.__file__).parent / "templates/sort.js"
+SCRIPT = Path(mosaic_pipeline.reporting.__file__).parent / "templates/sort.js"
 
 # As much of a page as the script touches: rows of [name, number], the last one a reference.
 PAGE = """

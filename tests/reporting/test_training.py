@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from pipeline.reporting.figures.rounds import dataset_curves
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import training
+from mosaic_pipeline.reporting.figures.rounds import dataset_curves
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections import training
 
 
 @pytest.fixture

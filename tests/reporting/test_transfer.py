@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from beside import write_transfer
 
-from pipeline.data.findings import Finding
-from pipeline.reporting.page import _render
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sections import transfer
-from pipeline.reporting.ways import all_ways, lifted
+from mosaic_pipeline.data.findings import Finding
+from mosaic_pipeline.reporting.page import _render
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sections import transfer
+from mosaic_pipeline.reporting.ways import all_ways, lifted
 
 BACKBONE = (None, None, False)
 A, B, C = ((name, None, False) for name in "ABC")

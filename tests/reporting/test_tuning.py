@@ -1,11 +1,11 @@
 import pytest
 
-from pipeline.reporting.ablation import render_markdown
-from pipeline.reporting.page import render_page
-from pipeline.reporting.results import load_results
-from pipeline.reporting.sentences import limits
-from pipeline.reporting.table import NONE
-from pipeline.reporting.tuning import recipe, tuning_table
+from mosaic_pipeline.reporting.ablation import render_markdown
+from mosaic_pipeline.reporting.page import render_page
+from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.sentences import limits
+from mosaic_pipeline.reporting.table import NONE
+from mosaic_pipeline.reporting.tuning import recipe, tuning_table
 
 SAME = (
     "Every variant was trained with the same recipe, that of the main variant, except for the settings in which they "

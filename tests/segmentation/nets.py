@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pipeline.segmentation.config import Config
-from pipeline.segmentation.datasets import LabelledSet
+from mosaic_pipeline.segmentation.config import Config
+from mosaic_pipeline.segmentation.datasets import LabelledSet
 
 MODALITIES = {"flare22": ("ct", 13), "atlas23": ("ce_mri", 2), "amos22_mr": ("mri", 15), "word": ("ct", 15)}
 FULL = {"dim": 96, "depths": (2, 2, 2, 2), "heads": (3, 6, 12, 24), "window": 7, "size": 224, "channels": 3}

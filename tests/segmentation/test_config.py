@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.errors import PipelineError
-from pipeline.params import parse_params
-from pipeline.segmentation.config import draw_experts, dump_config, load_config, parse_config, resolve
-from pipeline.segmentation.datasets import NAMED, phantom_set
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.params import parse_params
+from mosaic_pipeline.segmentation.config import draw_experts, dump_config, load_config, parse_config, resolve
+from mosaic_pipeline.segmentation.datasets import NAMED, phantom_set
 
 TREE = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 VARIANTS = tuple(TREE["segmentation"]["ablation"]["variants"])

@@ -9,10 +9,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from pipeline.errors import PipelineError
-from pipeline.layout import SLICES, segmentation_config, segmentation_run
-from pipeline.segmentation.deployed import load_model, load_trained
-from pipeline.training.model_file import MODEL
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import SLICES, segmentation_config, segmentation_run
+from mosaic_pipeline.segmentation.deployed import load_model, load_trained
+from mosaic_pipeline.training.model_file import MODEL
 from tests.segmentation.workplace import SEED, write_model, write_params
 
 CPU = torch.device("cpu")

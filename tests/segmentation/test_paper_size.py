@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.params import parse_params
-from pipeline.profile import overlay
-from pipeline.segmentation.config import resolve
-from pipeline.segmentation.datasets import NAMED
-from pipeline.segmentation.description import describe
+from mosaic_pipeline.params import parse_params
+from mosaic_pipeline.profile import overlay
+from mosaic_pipeline.segmentation.config import resolve
+from mosaic_pipeline.segmentation.datasets import NAMED
+from mosaic_pipeline.segmentation.description import describe
 
 ROOT = Path(__file__).parents[2]
 

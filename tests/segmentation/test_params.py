@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.errors import PipelineError
-from pipeline.params import parse_params
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.params import parse_params
 
 TREE = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.segmentation.custom import Custom
-from pipeline.segmentation.data.intensity import Intensity
-from pipeline.segmentation.sources import find_intensity
+from mosaic_pipeline.segmentation.custom import Custom
+from mosaic_pipeline.segmentation.data.intensity import Intensity
+from mosaic_pipeline.segmentation.sources import find_intensity
 
 SCALES = SimpleNamespace(ct_window=(-160.0, 240.0), percentiles=(0.5, 99.5))
 

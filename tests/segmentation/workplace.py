@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 import yaml
 
-from pipeline.digest import md5_file
-from pipeline.layout import SLICES, segmentation_config, segmentation_run
-from pipeline.segmentation.config import load_config
-from pipeline.segmentation.data.slices import read_meta
-from pipeline.segmentation.lineage import read_lineage
-from pipeline.segmentation.model.build import build_m4oe
-from pipeline.training.model_file import MODEL, save_model
+from mosaic_pipeline.digest import md5_file
+from mosaic_pipeline.layout import SLICES, segmentation_config, segmentation_run
+from mosaic_pipeline.segmentation.config import load_config
+from mosaic_pipeline.segmentation.data.slices import read_meta
+from mosaic_pipeline.segmentation.lineage import read_lineage
+from mosaic_pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.training.model_file import MODEL, save_model
 from stages.segmentation import cache, configure, index, weights
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import runpy
 import signal
 import sys
 
-from pipeline.training import checkpoint
+from mosaic_pipeline.training import checkpoint
 
 
 def main() -> None:

@@ -8,17 +8,17 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pipeline.config import resolve
-from pipeline.model.backbone import build_backbone
-from pipeline.model.mosaic import build_mosaic
-from pipeline.params import Params
-from stages.describe import as_table, describe, describe_segmentation, main
+from mosaic_pipeline.commands.describe import as_table, describe, describe_segmentation, main
+from mosaic_pipeline.config import resolve
+from mosaic_pipeline.model.backbone import build_backbone
+from mosaic_pipeline.model.mosaic import build_mosaic
+from mosaic_pipeline.params import Params
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_paper_profile_is_described_with_the_published_counts():
-    command = [sys.executable, "-m", "stages.describe", "--profile", "paper", "--json"]
+    command = [sys.executable, "-m", "mosaic_pipeline", "describe", "--profile", "paper", "--json"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     description = json.loads(printed)
     assert (description["trainable"], description["total"]) == (7_395_570, 93_194_226)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.datasets import MEDMNIST
-from pipeline.errors import PipelineError
-from pipeline.layout import RAW, TRAINING_DATA
-from pipeline.params import PARAMS_FILE
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import RAW, TRAINING_DATA
+from mosaic_pipeline.params import PARAMS_FILE
 from stages import cache, declare, download
 
 HEAVY = {"torch", "torchvision", "timm", "medmnist", "mlflow", "dvc", "pandas", "matplotlib", "pooch", "requests"}

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.datasets import MEDMNIST
-from pipeline.errors import PipelineError
-from pipeline.params import parse_params
-from pipeline.profile import overlay
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.params import parse_params
+from mosaic_pipeline.profile import overlay
 
 ROOT = Path(__file__).parents[2]
 PARAMS = (ROOT / "params.yaml").read_text()
@@ -38,7 +38,7 @@ def profile(tmp_path):
 
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "stages.profile", *arguments],
+            [sys.executable, "-m", "mosaic_pipeline", "profile", *arguments],
             cwd=tmp_path,
             env={"PYTHONPATH": str(ROOT)},
             capture_output=True,

@@ -11,15 +11,15 @@ import yaml
 from mlflow import MlflowClient
 
 import stages.tune
-from pipeline.candidates import dump_candidates, load_candidates, resolve_candidates
-from pipeline.config import dump_config, resolve
-from pipeline.errors import PipelineError
-from pipeline.layout import BACKBONE, TRAINING_DATA, candidates_file
-from pipeline.model.backbone import build_backbone
-from pipeline.params import Params
-from pipeline.training.trainer import CyclicTrainer
-from pipeline.training.tuning import DIVERGED
-from pipeline.weights.convert import save_backbone
+from mosaic_pipeline.candidates import dump_candidates, load_candidates, resolve_candidates
+from mosaic_pipeline.config import dump_config, resolve
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import BACKBONE, TRAINING_DATA, candidates_file
+from mosaic_pipeline.model.backbone import build_backbone
+from mosaic_pipeline.params import Params
+from mosaic_pipeline.training.trainer import CyclicTrainer
+from mosaic_pipeline.training.tuning import DIVERGED
+from mosaic_pipeline.weights.convert import save_backbone
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("retinamnist", "breastmnist", "nodulemnist3d")

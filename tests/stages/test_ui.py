@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from pipeline.errors import PipelineError
-from stages import ui
+from mosaic_pipeline.commands import ui
+from mosaic_pipeline.errors import PipelineError
 
 
 @pytest.fixture

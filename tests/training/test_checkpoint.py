@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.training.checkpoint import Checkpoints, _read, checkpoint_folder
-from pipeline.training.engine import StoppedByRequest
-from pipeline.training.resume import resume
+from mosaic_pipeline.training.checkpoint import Checkpoints, _read, checkpoint_folder
+from mosaic_pipeline.training.engine import StoppedByRequest
+from mosaic_pipeline.training.resume import resume
 
 
 def finished(trainer) -> tuple:

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline.datasets import MEDMNIST
-from pipeline.processes import Processes
-from pipeline.training.class_weights import class_weights
-from pipeline.training.conflicts import mean_gradient
-from pipeline.training.losses import classification_loss
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.processes import Processes
+from mosaic_pipeline.training.class_weights import class_weights
+from mosaic_pipeline.training.conflicts import mean_gradient
+from mosaic_pipeline.training.losses import classification_loss
 
 SKEWED = torch.tensor([[0]] * 6 + [[1]] * 3 + [[3]])  # of five classes, 2 and 4 are missing
 ANSWERS = torch.tensor([[1, 0, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]])

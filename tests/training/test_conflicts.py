@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.batches import Split
-from pipeline.training.conflicts import halve, mean_gradient, measure_conflicts
-from pipeline.training.cosines import cosine_matrix
-from pipeline.training.engine import StoppedByRequest
-from pipeline.training.outputs import write_outputs
+from mosaic_pipeline.data.batches import Split
+from mosaic_pipeline.training.conflicts import halve, mean_gradient, measure_conflicts
+from mosaic_pipeline.training.cosines import cosine_matrix
+from mosaic_pipeline.training.engine import StoppedByRequest
+from mosaic_pipeline.training.outputs import write_outputs
 
 CPU = torch.device("cpu")
 ONE_OF_EACH = ("retinamnist", "breastmnist", "chestmnist", "nodulemnist3d")

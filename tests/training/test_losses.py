@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from pipeline.training.losses import classification_loss, mosaic_loss
+from mosaic_pipeline.training.losses import classification_loss, mosaic_loss
 
 
 def test_cross_entropy_by_hand():

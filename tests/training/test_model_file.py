@@ -9,13 +9,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from pipeline.datasets import MEDMNIST
-from pipeline.digest import md5_file
-from pipeline.errors import PipelineError
-from pipeline.layout import BACKBONE, TRAINING_DATA, config_file, run_folder
-from pipeline.lineage import read_lineage
-from pipeline.training.model_file import MODEL, identity, load_model, read_identity, read_trained, save_model
-from pipeline.weights.load import PROVENANCE
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.digest import md5_file
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import BACKBONE, TRAINING_DATA, config_file, run_folder
+from mosaic_pipeline.lineage import read_lineage
+from mosaic_pipeline.training.model_file import MODEL, identity, load_model, read_identity, read_trained, save_model
+from mosaic_pipeline.weights.load import PROVENANCE
 
 NAMES = {name: MEDMNIST[name] for name in ("breastmnist", "retinamnist")}
 WHOSE = {"variant": "mosaic", "seed": 42, "md5": {"config": "c" * 32}, "data": dict.fromkeys("hgfedcba", "d" * 32)}

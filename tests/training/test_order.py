@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline.training.order import plan_round, steps_of_round
+from mosaic_pipeline.training.order import plan_round, steps_of_round
 
 IMAGES = {"small": 100, "middle": 400, "large": 6400}
 EPOCHS = {"small": 4, "middle": 13, "large": 200}

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.engine import StoppedByRequest
-from pipeline.training.outputs import write_outputs
-from pipeline.training.own_rounds import OwnRounds
+from mosaic_pipeline.training.checkpoint import Checkpoints
+from mosaic_pipeline.training.engine import StoppedByRequest
+from mosaic_pipeline.training.outputs import write_outputs
+from mosaic_pipeline.training.own_rounds import OwnRounds
 
 MODELS = ("student", "teacher")
 APART = {

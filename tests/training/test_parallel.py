@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from pipeline.data.batches import open_splits
-from pipeline.evaluation import metrics
-from pipeline.model.mosaic import build_mosaic
-from pipeline.processes import Processes
-from pipeline.training.trainer import CyclicTrainer
+from mosaic_pipeline.data.batches import open_splits
+from mosaic_pipeline.evaluation import metrics
+from mosaic_pipeline.model.mosaic import build_mosaic
+from mosaic_pipeline.processes import Processes
+from mosaic_pipeline.training.trainer import CyclicTrainer
 
 CPU = torch.device("cpu")
 # Of 12 images each dataset's last batch has one: fewer than processes.

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pipeline.training.schedule import learning_rate
+from mosaic_pipeline.training.schedule import learning_rate
 
 
 def at(step: int) -> float:

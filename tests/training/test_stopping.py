@@ -1,6 +1,6 @@
 import math
 
-from pipeline.training.stopping import EarlyStopping
+from mosaic_pipeline.training.stopping import EarlyStopping
 
 
 def test_only_gains_beyond_min_delta_count_and_patience_restarts_with_each():

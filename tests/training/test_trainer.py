@@ -5,10 +5,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from pipeline.data.augment import STATISTICS, augment, draw, normalise, to_float
-from pipeline.datasets import MEDMNIST
-from pipeline.errors import PipelineError
-from pipeline.training.model_file import load_model, save_model
+from mosaic_pipeline.data.augment import STATISTICS, augment, draw, normalise, to_float
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.training.model_file import load_model, save_model
 
 
 def snapshot(trainer) -> dict[str, dict[str, torch.Tensor]]:
@@ -76,7 +76,7 @@ def test_the_student_sees_augmented_images_and_the_teacher_plain_ones(make_train
             return forward(images, dataset)
 
         monkeypatch.setattr(model, "forward", record)
-    monkeypatch.setattr("pipeline.training.trainer.augment", lambda images, draws: torch.zeros_like(images))
+    monkeypatch.setattr("mosaic_pipeline.training.trainer.augment", lambda images, draws: torch.zeros_like(images))
     trainer.visit("retinamnist")
     assert torch.all(seen["student"] == -1)
     assert seen["teacher"].std() > 0
@@ -167,7 +167,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_where_it_was(mak
         steps.append(trainer.step)
         return images * (math.nan if trainer.step == 4 else 1)
 
-    monkeypatch.setattr("pipeline.training.trainer.augment", poison)
+    monkeypatch.setattr("mosaic_pipeline.training.trainer.augment", poison)
     said = r"breastmnist: loss nan and gradient norm nan in round 1, step 2 of 3, at a learning rate of 0\.00083;"
     with pytest.raises(PipelineError, match=said):
         trainer.run()

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from pipeline.errors import Diverged, PipelineError
-from pipeline.training.tuning import DIVERGED, choose, trial_of
+from mosaic_pipeline.errors import Diverged, PipelineError
+from mosaic_pipeline.training.tuning import DIVERGED, choose, trial_of
 
 
 def trials(*scores):

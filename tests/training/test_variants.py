@@ -7,16 +7,16 @@ import pytest
 import torch
 import yaml
 
-from pipeline.data.batches import Split, open_splits
-from pipeline.datasets import MEDMNIST
-from pipeline.evaluation.test_set import run_test
-from pipeline.model.mosaic import build_mosaic
-from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.engine import StoppedByRequest
-from pipeline.training.model_file import load_model, save_model
-from pipeline.training.outputs import write_outputs
-from pipeline.training.schedule import learning_rate
-from pipeline.training.trainer import CyclicTrainer
+from mosaic_pipeline.data.batches import Split, open_splits
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.evaluation.test_set import run_test
+from mosaic_pipeline.model.mosaic import build_mosaic
+from mosaic_pipeline.training.checkpoint import Checkpoints
+from mosaic_pipeline.training.engine import StoppedByRequest
+from mosaic_pipeline.training.model_file import load_model, save_model
+from mosaic_pipeline.training.outputs import write_outputs
+from mosaic_pipeline.training.schedule import learning_rate
+from mosaic_pipeline.training.trainer import CyclicTrainer
 
 CPU = torch.device("cpu")
 VARIANTS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["ablation"]["variants"]

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from timm import create_model
 from timm.models.vision_transformer import checkpoint_filter_fn
 
-from pipeline.errors import PipelineError
-from pipeline.weights.files import kind_of
-from pipeline.weights.fill import fill
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.weights.files import kind_of
+from mosaic_pipeline.weights.fill import fill
 
 SMALL = {"embed_dim": 12, "depth": 2, "num_heads": 2, "img_size": 32, "num_classes": 0, "patch_size": 8}
 PLAIN, DINOV2, REGISTERS = "vit_small_patch16_224", "vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"

@@ -6,11 +6,11 @@ import torch
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 
-from pipeline.errors import PipelineError
-from pipeline.weights.convert import save_backbone
-from pipeline.weights.fill import fill_from_npz
-from pipeline.weights.google_npz import layout_of, random_npz
-from pipeline.weights.load import read_provenance
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.weights.convert import save_backbone
+from mosaic_pipeline.weights.fill import fill_from_npz
+from mosaic_pipeline.weights.google_npz import layout_of, random_npz
+from mosaic_pipeline.weights.load import read_provenance
 
 POSITIONS = "Transformer/posembed_input/pos_embedding"
 

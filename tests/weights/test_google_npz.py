@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.weights.google_npz import Layout, check_npz, random_npz
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.weights.google_npz import Layout, check_npz, random_npz
 
 LAYOUT = Layout(width=16, depth=2, heads=2, mlp_width=32, patch_size=4, tokens=5)
 POSITIONS = "Transformer/posembed_input/pos_embedding"
@@ -247,7 +247,7 @@ def test_arrays_far_beyond_the_layout_are_refused_before_they_are_unpacked(tmp_p
     tracemalloc.stop()
     assert peak < 2_000_000
 
-    monkeypatch.setattr("pipeline.arrays.BOMB_BYTES", 10_000_000)
+    monkeypatch.setattr("mosaic_pipeline.arrays.BOMB_BYTES", 10_000_000)
     with pytest.raises(PipelineError, match=r"\(\d+ bytes that say they unpack to \d+\)"):
         check_npz(path, LAYOUT, "vit_small")
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from pipeline.data.augment import STATISTICS
-from pipeline.errors import PipelineError
-from pipeline.model.backbone import build_backbone
-from pipeline.weights.source import locate
+from mosaic_pipeline.data.augment import STATISTICS
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.model.backbone import build_backbone
+from mosaic_pipeline.weights.source import locate
 
 CLIP = STATISTICS["clip"]
 COMMIT, OLDER = "a" * 40, "b" * 40

@@ -2,14 +2,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline.config import Architecture
-from pipeline.data.augment import STATISTICS
-from pipeline.errors import PipelineError
-from pipeline.model.backbone import build_backbone
-from pipeline.weights.convert import save_backbone
-from pipeline.weights.fill import fill
-from pipeline.weights.load import load_backbone
-from pipeline.weights.source import locate
+from mosaic_pipeline.config import Architecture
+from mosaic_pipeline.data.augment import STATISTICS
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.model.backbone import build_backbone
+from mosaic_pipeline.weights.convert import save_backbone
+from mosaic_pipeline.weights.fill import fill
+from mosaic_pipeline.weights.load import load_backbone
+from mosaic_pipeline.weights.source import locate
 
 TINY = {"backbone": "test_vit", "patch_size": 16, "image_size": 32}
 

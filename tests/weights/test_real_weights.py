@@ -7,9 +7,9 @@ import pytest
 import torch
 from timm import create_model
 
-from pipeline.model.backbone import build_backbone
-from pipeline.model.mosaic import build_mosaic
-from pipeline.weights.fill import fill
+from mosaic_pipeline.model.backbone import build_backbone
+from mosaic_pipeline.model.mosaic import build_mosaic
+from mosaic_pipeline.weights.fill import fill
 
 NAME = "vit_small_patch14_dinov2"
 BESIDE = Path(__file__).parents[3] / "shared/weights/vit_small_patch14_dinov2.safetensors"

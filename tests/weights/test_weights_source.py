@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from pipeline.download import PATIENCE
-from pipeline.errors import PipelineError
-from pipeline.model.vit import VisionTransformer
-from pipeline.weights.google_npz import check_npz, layout_of
-from pipeline.weights.source import locate
+from mosaic_pipeline.download import PATIENCE
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.model.vit import VisionTransformer
+from mosaic_pipeline.weights.google_npz import check_npz, layout_of
+from mosaic_pipeline.weights.source import locate
 
 VIT = VisionTransformer(8, 4, embed_dim=16, depth=1, num_heads=2, num_classes=0)
 

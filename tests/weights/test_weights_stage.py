@@ -7,12 +7,12 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from pipeline.errors import PipelineError
-from pipeline.model.backbone import build_backbone
-from pipeline.weights.account import account, hint
-from pipeline.weights.google_npz import Contents, layout_of, random_npz
-from pipeline.weights.load import read_provenance
-from pipeline.weights.source import Source
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.model.backbone import build_backbone
+from mosaic_pipeline.weights.account import account, hint
+from mosaic_pipeline.weights.google_npz import Contents, layout_of, random_npz
+from mosaic_pipeline.weights.load import read_provenance
+from mosaic_pipeline.weights.source import Source
 from stages.weights import main
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

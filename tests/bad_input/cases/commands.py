@@ -251,7 +251,7 @@ UNFORESEEN = [
     Case(
         f"train meets {type(error).__name__} {error}".strip(),
         TRAIN,
-        raising("pipeline.data.batches.open_splits", error),
+        raising("mosaic_pipeline.data.batches.open_splits", error),
         says=says,
         status=status,
     )

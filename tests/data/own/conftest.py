@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.own.build import write_own
-from pipeline.own import Own
+from mosaic_pipeline.data.own.build import write_own
+from mosaic_pipeline.own import Own
 
 DECLARED = {
     "title": "Mine",

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.own.convert import convert
-from pipeline.data.own.picture import Picture, whole_span
-from pipeline.data.own.resample import resample
+from mosaic_pipeline.data.own.convert import convert
+from mosaic_pipeline.data.own.picture import Picture, whole_span
+from mosaic_pipeline.data.own.resample import resample
 
 
 def picture(values, spacing=None, span=(0.0, 255.0), **others):

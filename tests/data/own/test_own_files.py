@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.own import build as building
-from pipeline.datasets import SPLITS
-from pipeline.errors import PipelineError
+from mosaic_pipeline.data.own import build as building
+from mosaic_pipeline.datasets import SPLITS
+from mosaic_pipeline.errors import PipelineError
 
 
 def rows_of(images, made):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.own import image as files_of_images
-from pipeline.data.own import picture
-from pipeline.data.own.convert import convert
-from pipeline.data.own.files import read_picture
+from mosaic_pipeline.data.own import image as files_of_images
+from mosaic_pipeline.data.own import picture
+from mosaic_pipeline.data.own.convert import convert
+from mosaic_pipeline.data.own.files import read_picture
 
 
 @pytest.fixture

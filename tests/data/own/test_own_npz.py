@@ -5,9 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from pipeline.data.own import build as building
-from pipeline.data.own import npz as reading
-from pipeline.datasets import SPLITS
+from mosaic_pipeline.data.own import build as building
+from mosaic_pipeline.data.own import npz as reading
+from mosaic_pipeline.datasets import SPLITS
 
 COUNTS = {"train": 12, "val": 4, "test": 6}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import PipelineError
+from mosaic_pipeline.errors import PipelineError
 
 HERE = "data.own.mine: files: "
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline.data.own.split import draw, split_named
+from mosaic_pipeline.data.own.split import draw, split_named
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 

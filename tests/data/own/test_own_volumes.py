@@ -11,9 +11,9 @@ from pydicom.pixels.decoders import JPEGExtended12BitDecoder, JPEGLSLosslessDeco
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from pipeline.data.own.axes import to_canonical
-from pipeline.data.own.files import read_picture
-from pipeline.errors import PipelineError
+from mosaic_pipeline.data.own.axes import to_canonical
+from mosaic_pipeline.data.own.files import read_picture
+from mosaic_pipeline.errors import PipelineError
 
 SERIES = "1.2.3"
 SIDE = 6

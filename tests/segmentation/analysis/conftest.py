@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.segmentation.analysis.subject import Chosen, Subject
-from pipeline.segmentation.data.slices import open_slices
-from pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.segmentation.analysis.subject import Chosen, Subject
+from mosaic_pipeline.segmentation.data.slices import open_slices
+from mosaic_pipeline.segmentation.model.build import build_m4oe
 from tests.segmentation.nets import make_config
 from tests.segmentation.training.conftest import write_slices
 

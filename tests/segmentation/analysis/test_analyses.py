@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.batches import Batch
-from pipeline.segmentation.analysis.conflicts import conflicts
-from pipeline.segmentation.analysis.counterfactual import counterfactual
-from pipeline.segmentation.analysis.gates import gate_maps, gate_weights
-from pipeline.segmentation.analysis.outputs import summarise
-from pipeline.segmentation.analysis.similarity import similarity
-from pipeline.segmentation.analysis.subject import Chosen
-from pipeline.segmentation.training.losses import class_weights, segmentation_loss
+from mosaic_pipeline.data.batches import Batch
+from mosaic_pipeline.segmentation.analysis.conflicts import conflicts
+from mosaic_pipeline.segmentation.analysis.counterfactual import counterfactual
+from mosaic_pipeline.segmentation.analysis.gates import gate_maps, gate_weights
+from mosaic_pipeline.segmentation.analysis.outputs import summarise
+from mosaic_pipeline.segmentation.analysis.similarity import similarity
+from mosaic_pipeline.segmentation.analysis.subject import Chosen
+from mosaic_pipeline.segmentation.training.losses import class_weights, segmentation_loss
 from tests.segmentation.analysis.conftest import NAMES, all_of
 
 GATED = {"mix": "gated"}

@@ -14,12 +14,12 @@ import nibabel
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.segmentation.data import nifti
-from pipeline.segmentation.data.check import check_folder
-from pipeline.segmentation.data.index import build_index
-from pipeline.segmentation.data.splits import draw_splits
-from pipeline.segmentation.datasets import NAMED
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.segmentation.data import nifti
+from mosaic_pipeline.segmentation.data.check import check_folder
+from mosaic_pipeline.segmentation.data.index import build_index
+from mosaic_pipeline.segmentation.data.splits import draw_splits
+from mosaic_pipeline.segmentation.datasets import NAMED
 from stages.segmentation import check
 
 SHAPE = (6, 5, 4)
@@ -319,7 +319,8 @@ def test_the_command_prints_a_line_for_each_and_ends_with_an_error(folder, monke
 
 
 def test_a_check_and_an_import_start_without_torch():
-    code = "import sys, stages.segmentation.check, pipeline.segmentation.data.index; sys.exit('torch' in sys.modules)"
+    modules = "mosaic_pipeline.commands.check_scans, mosaic_pipeline.segmentation.data.index"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.errors import PipelineError
-from pipeline.segmentation.custom import Custom
-from pipeline.segmentation.data.cache import Recipe, build_cache
-from pipeline.segmentation.data.grid import labels_to_grid
-from pipeline.segmentation.data.index import Index, build_index, read_index, refuse_shared
-from pipeline.segmentation.data.intensity import Intensity
-from pipeline.segmentation.data.nifti import read_image, read_labels
-from pipeline.segmentation.data.splits import BY_SLICES, SPLITS, Blocks
-from pipeline.segmentation.datasets import NAMED
-from pipeline.segmentation.sources import splitter
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.segmentation.custom import Custom
+from mosaic_pipeline.segmentation.data.cache import Recipe, build_cache
+from mosaic_pipeline.segmentation.data.grid import labels_to_grid
+from mosaic_pipeline.segmentation.data.index import Index, build_index, read_index, refuse_shared
+from mosaic_pipeline.segmentation.data.intensity import Intensity
+from mosaic_pipeline.segmentation.data.nifti import read_image, read_labels
+from mosaic_pipeline.segmentation.data.splits import BY_SLICES, SPLITS, Blocks
+from mosaic_pipeline.segmentation.datasets import NAMED
+from mosaic_pipeline.segmentation.sources import splitter
 from stages.segmentation import index as index_stage
 from tests.segmentation.workplace import ROOT, run, write_params
 
@@ -218,7 +218,7 @@ def test_a_set_is_by_slices_where_it_says_so_and_not_otherwise(declared, capsys)
 
 
 def test_phantoms_are_never_by_slices(declared):
-    from pipeline.params import load_params
+    from mosaic_pipeline.params import load_params
 
     declared(split_by="slices")
     section = load_params().segmentation

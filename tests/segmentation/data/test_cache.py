@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.batches import consecutive
-from pipeline.digest import md5_file
-from pipeline.errors import PipelineError
-from pipeline.segmentation.data import cache
-from pipeline.segmentation.data.cache import Recipe, build_cache
-from pipeline.segmentation.data.index import Index, build_index
-from pipeline.segmentation.data.intensity import Intensity
-from pipeline.segmentation.data.phantom import generate, write_phantoms
-from pipeline.segmentation.data.slices import Slices, open_slices, read_meta
-from pipeline.segmentation.data.splits import read_splits
-from pipeline.segmentation.datasets import phantom_set
+from mosaic_pipeline.data.batches import consecutive
+from mosaic_pipeline.digest import md5_file
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.segmentation.data import cache
+from mosaic_pipeline.segmentation.data.cache import Recipe, build_cache
+from mosaic_pipeline.segmentation.data.index import Index, build_index
+from mosaic_pipeline.segmentation.data.intensity import Intensity
+from mosaic_pipeline.segmentation.data.phantom import generate, write_phantoms
+from mosaic_pipeline.segmentation.data.slices import Slices, open_slices, read_meta
+from mosaic_pipeline.segmentation.data.splits import read_splits
+from mosaic_pipeline.segmentation.datasets import phantom_set
 
 CPU = torch.device("cpu")
 DATASET = phantom_set("atlas23")

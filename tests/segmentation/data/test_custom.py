@@ -5,9 +5,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from pipeline.errors import PipelineError
-from pipeline.segmentation.custom import Custom, find_set
-from pipeline.segmentation.datasets import NAMED
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.segmentation.custom import Custom, find_set
+from mosaic_pipeline.segmentation.datasets import NAMED
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.segmentation.data.folders import find_cases, read_label_names
-from pipeline.segmentation.datasets import NAMED, custom_set
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.segmentation.data.folders import find_cases, read_label_names
+from mosaic_pipeline.segmentation.datasets import NAMED, custom_set
 
 
 def lay(folder: Path, *names: str) -> Path:

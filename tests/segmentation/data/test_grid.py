@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.segmentation.data.grid import Grid, ceiling, classes_from_grid, from_grid, labels_to_grid, to_grid
+from mosaic_pipeline.segmentation.data.grid import Grid, ceiling, classes_from_grid, from_grid, labels_to_grid, to_grid
 
 SHAPES = [
     ((40, 40, 3), (2.0, 2.0, 5.0), 32),
@@ -211,12 +211,12 @@ def test_blocks_of_any_size_give_the_same(monkeypatch):
         return sent.tolist(), classes_from_grid([logits], grid).tolist(), ceiling(labels, spacing, 16, 3)
 
     at_once = everything()
-    monkeypatch.setattr("pipeline.segmentation.data.grid.BLOCK_BYTES", 1)
+    monkeypatch.setattr("mosaic_pipeline.segmentation.data.grid.BLOCK_BYTES", 1)
     assert everything() == at_once
 
 
 def test_what_is_interpolated_at_once_is_bounded(monkeypatch):
-    from pipeline.segmentation.data import grid as module
+    from mosaic_pipeline.segmentation.data import grid as module
 
     seen, interpolate = [], module.F.interpolate
 

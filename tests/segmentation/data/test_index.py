@@ -8,9 +8,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from pipeline.digest import md5_file
-from pipeline.errors import PipelineError
-from pipeline.segmentation.data.index import (
+from mosaic_pipeline.digest import md5_file
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.segmentation.data.index import (
     Index,
     build_index,
     read_index,
@@ -18,8 +18,8 @@ from pipeline.segmentation.data.index import (
     voxel_digest,
     write_index,
 )
-from pipeline.segmentation.data.splits import draw_splits
-from pipeline.segmentation.datasets import NAMED
+from mosaic_pipeline.segmentation.data.splits import draw_splits
+from mosaic_pipeline.segmentation.datasets import NAMED
 
 SHAPE = (4, 5, 6)
 LPS = np.diag([-2.0, -2.0, 5.0, 1.0])

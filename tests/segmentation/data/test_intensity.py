@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.segmentation.data.intensity import Intensity, intensity_of
+from mosaic_pipeline.segmentation.data.intensity import Intensity, intensity_of
 
 TABLE = {"ct_window": [-160, 240], "percentiles": [0.5, 99.5]}
 WINDOW, PERCENTILES = intensity_of("ct", **TABLE), intensity_of("mri", **TABLE)

@@ -7,8 +7,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.segmentation.data.nifti import read_image, read_label_map, read_labels, write_labels
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.segmentation.data.nifti import read_image, read_label_map, read_labels, write_labels
 
 SHAPE = (5, 6, 7)
 

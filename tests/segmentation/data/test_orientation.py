@@ -6,8 +6,8 @@ import pytest
 import torch
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from pipeline.segmentation.data.grid import Grid, ceiling, classes_from_grid, labels_to_grid, to_grid
-from pipeline.segmentation.data.nifti import read_image, read_labels, write_labels
+from mosaic_pipeline.segmentation.data.grid import Grid, ceiling, classes_from_grid, labels_to_grid, to_grid
+from mosaic_pipeline.segmentation.data.nifti import read_image, read_labels, write_labels
 
 SHAPE, SPACING, SIZE, CLASSES = (44, 33, 9), (1.5, 1.5, 4.0), 30, 4
 AXES = ["RAS", "LPS", "LAS", "SPL", "ASR", "IRP"]

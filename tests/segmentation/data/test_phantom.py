@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from nibabel.orientations import aff2axcodes
 
-from pipeline.segmentation.data.folders import find_cases
-from pipeline.segmentation.data.index import build_index
-from pipeline.segmentation.data.nifti import read_image, read_labels
-from pipeline.segmentation.data.phantom import generate, write_phantoms
-from pipeline.segmentation.data.splits import read_splits
-from pipeline.segmentation.datasets import PHANTOM_SETS, LabelledSet, phantom_set
+from mosaic_pipeline.segmentation.data.folders import find_cases
+from mosaic_pipeline.segmentation.data.index import build_index
+from mosaic_pipeline.segmentation.data.nifti import read_image, read_labels
+from mosaic_pipeline.segmentation.data.phantom import generate, write_phantoms
+from mosaic_pipeline.segmentation.data.splits import read_splits
+from mosaic_pipeline.segmentation.datasets import PHANTOM_SETS, LabelledSet, phantom_set
 
 COUNTS = {"train": 2, "val": 1, "test": 1}
 CT, MRI, CE_MRI = (phantom_set(name) for name in PHANTOM_SETS)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.segmentation.datasets import NAMED, PHANTOM_SETS, custom_set, phantom_set, read_form
-from pipeline.segmentation.organs import ORGANS, organ
+from mosaic_pipeline.segmentation.datasets import NAMED, PHANTOM_SETS, custom_set, phantom_set, read_form
+from mosaic_pipeline.segmentation.organs import ORGANS, organ
 
 
 def cube(*ids: int, dtype: type = np.uint8) -> np.ndarray:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.segmentation.data.splits import draw_splits, read_splits
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.segmentation.data.splits import draw_splits, read_splits
 
 CASES = {f"case_{number:02d}": f"patient_{number // 2}" for number in range(20)}
 

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.segmentation.evaluation.cases import case_record, summary
+from mosaic_pipeline.segmentation.evaluation.cases import case_record, summary
 
 ORGANS = ("liver", "spleen", "lump")
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import PipelineError
-from pipeline.segmentation import deployed
-from pipeline.segmentation.data.intensity import Intensity
-from pipeline.segmentation.data.nifti import read_image
-from pipeline.segmentation.datasets import LabelledSet
-from pipeline.segmentation.evaluation.inference import keep_largest, segment
-from pipeline.segmentation.evaluation.predictions import volumes_ml
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.segmentation import deployed
+from mosaic_pipeline.segmentation.data.intensity import Intensity
+from mosaic_pipeline.segmentation.data.nifti import read_image
+from mosaic_pipeline.segmentation.datasets import LabelledSet
+from mosaic_pipeline.segmentation.evaluation.inference import keep_largest, segment
+from mosaic_pipeline.segmentation.evaluation.predictions import volumes_ml
 from stages.segmentation import predict
 
 LUMPS = LabelledSet("lumps", "Lumps", "ct", {3: "dim", 7: "bright"})

@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from pipeline.segmentation.data.nifti import read_image, read_labels
-from pipeline.segmentation.evaluation import surfaces
-from pipeline.segmentation.evaluation.metrics import METRICS, by_monai, case_metrics, diagonal, tolerances
+from mosaic_pipeline.segmentation.data.nifti import read_image, read_labels
+from mosaic_pipeline.segmentation.evaluation import surfaces
+from mosaic_pipeline.segmentation.evaluation.metrics import METRICS, by_monai, case_metrics, diagonal, tolerances
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # of its own, at import

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.segmentation.data.intensity import Intensity
-from pipeline.segmentation.evaluation.overlays import SLICES, choose_overlays, overlay
+from mosaic_pipeline.segmentation.data.intensity import Intensity
+from mosaic_pipeline.segmentation.evaluation.overlays import SLICES, choose_overlays, overlay
 
 WINDOW = Intensity(window=(0.0, 100.0))
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.segmentation.evaluation import statistics
-from pipeline.segmentation.evaluation.statistics import (
+from mosaic_pipeline.segmentation.evaluation import statistics
+from mosaic_pipeline.segmentation.evaluation.statistics import (
     Scores,
     case_means,
     collect,

@@ -2,9 +2,9 @@ import pytest
 import torch
 from nets import FULL, make_config
 
-from pipeline.segmentation.description import as_table, describe
-from pipeline.segmentation.model.cost import slice_costs, slice_macs, step_flops
-from pipeline.segmentation.model.m4oe import M4oE
+from mosaic_pipeline.segmentation.description import as_table, describe
+from mosaic_pipeline.segmentation.model.cost import slice_costs, slice_macs, step_flops
+from mosaic_pipeline.segmentation.model.m4oe import M4oE
 
 
 def on_meta(**kwargs) -> M4oE:

@@ -2,9 +2,9 @@ import pytest
 import torch
 from nets import make_config
 
-from pipeline.model.gate import OWN_WEIGHT
-from pipeline.segmentation.model.build import build_m4oe
-from pipeline.segmentation.model.experts import ExpertMlp, ReleasedGate, Route, build_gate
+from mosaic_pipeline.model.gate import OWN_WEIGHT
+from mosaic_pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.segmentation.model.experts import ExpertMlp, ReleasedGate, Route, build_gate
 
 NAMES = ("ct", "mri", "ce_mri")
 

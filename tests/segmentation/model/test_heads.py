@@ -1,8 +1,8 @@
 import torch
 from nets import labelled_set, make_config
 
-from pipeline.segmentation.model.build import build_m4oe
-from pipeline.segmentation.model.heads import UnionHead, marginal
+from mosaic_pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.segmentation.model.heads import UnionHead, marginal
 
 SETS = {
     "ct": labelled_set("ct", ("liver", "spleen")),

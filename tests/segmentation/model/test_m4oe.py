@@ -2,8 +2,8 @@ import pytest
 import torch
 from nets import FULL, labelled_set, make_config
 
-from pipeline.segmentation.model.build import build_m4oe
-from pipeline.segmentation.model.m4oe import M4oE
+from mosaic_pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.segmentation.model.m4oe import M4oE
 
 THREE = ("flare22", "atlas23", "amos22_mr")
 

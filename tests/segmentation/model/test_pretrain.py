@@ -2,8 +2,8 @@ import pytest
 import torch
 from nets import make_config
 
-from pipeline.segmentation.model.build import build_m4oe
-from pipeline.segmentation.model.pretrain import draw_masks, reconstruction_loss
+from mosaic_pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.segmentation.model.pretrain import draw_masks, reconstruction_loss
 
 
 @pytest.mark.parametrize(("ratio", "hidden"), [(0.75, 7), (0.5, 4), (0.0, 1), (0.99, 8)])

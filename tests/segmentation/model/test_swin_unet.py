@@ -3,7 +3,7 @@ import torch
 from nets import TINY
 from torch import nn
 
-from pipeline.segmentation.model.swin_unet import Expand, SwinUnet, grid_of
+from mosaic_pipeline.segmentation.model.swin_unet import Expand, SwinUnet, grid_of
 
 
 def make_trunk(**changed) -> SwinUnet:

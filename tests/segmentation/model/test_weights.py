@@ -8,10 +8,10 @@ from nets import make_config
 from safetensors.torch import load_file, save_file
 from timm.models.swin_transformer import SwinTransformer
 
-from pipeline.errors import PipelineError
-from pipeline.segmentation.model.build import build_m4oe
-from pipeline.segmentation.model.start import slots, start_from
-from pipeline.segmentation.model.weights import account_of, read_swin, save_swin
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.segmentation.model.start import slots, start_from
+from mosaic_pipeline.segmentation.model.weights import account_of, read_swin, save_swin
 
 SHAPE = {"size": 32, "window": 4, "channels": 3, "depths": (2, 2, 1), "heads": (1, 2, 4)}
 

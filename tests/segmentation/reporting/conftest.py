@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.layout import segmentation_analysis, segmentation_evaluation, segmentation_run
-from pipeline.npz import write_npz
-from pipeline.params import Params
-from pipeline.segmentation.config import Config, resolve
-from pipeline.segmentation.datasets import LabelledSet
-from pipeline.segmentation.evaluation.metrics import diagonal
+from mosaic_pipeline.layout import segmentation_analysis, segmentation_evaluation, segmentation_run
+from mosaic_pipeline.npz import write_npz
+from mosaic_pipeline.params import Params
+from mosaic_pipeline.segmentation.config import Config, resolve
+from mosaic_pipeline.segmentation.datasets import LabelledSet
+from mosaic_pipeline.segmentation.evaluation.metrics import diagonal
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 SETS = {

@@ -6,17 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.segmentation.data.splits import BY_SLICES
-from pipeline.segmentation.reporting.ablation import render_markdown
-from pipeline.segmentation.reporting.latex import render_latex
-from pipeline.segmentation.reporting.means import flat, mean_over, of_dataset
-from pipeline.segmentation.reporting.page import render_datasets, render_page
-from pipeline.segmentation.reporting.results import TESTED, load_results
-from pipeline.segmentation.reporting.results_csv import results_csv
-from pipeline.segmentation.reporting.sections.differences import build as differences
-from pipeline.segmentation.reporting.sections.headline import caveats, variants_table
-from pipeline.segmentation.reporting.sentences import few, lead, limits
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.segmentation.data.splits import BY_SLICES
+from mosaic_pipeline.segmentation.reporting.ablation import render_markdown
+from mosaic_pipeline.segmentation.reporting.latex import render_latex
+from mosaic_pipeline.segmentation.reporting.means import flat, mean_over, of_dataset
+from mosaic_pipeline.segmentation.reporting.page import render_datasets, render_page
+from mosaic_pipeline.segmentation.reporting.results import TESTED, load_results
+from mosaic_pipeline.segmentation.reporting.results_csv import results_csv
+from mosaic_pipeline.segmentation.reporting.sections.differences import build as differences
+from mosaic_pipeline.segmentation.reporting.sections.headline import caveats, variants_table
+from mosaic_pipeline.segmentation.reporting.sentences import few, lead, limits
 
 SEEDS = (1, 2, 3, 4)
 LATER = "Set two was " + BY_SLICES + "; it is in no comparison of variants, and in no mean over sets."

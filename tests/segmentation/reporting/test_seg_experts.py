@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.segmentation.datasets import LabelledSet
-from pipeline.segmentation.reporting.results import load_results
-from pipeline.segmentation.reporting.sections.experts import build
+from mosaic_pipeline.segmentation.datasets import LabelledSet
+from mosaic_pipeline.segmentation.reporting.results import load_results
+from mosaic_pipeline.segmentation.reporting.sections.experts import build
 
 SEEDS = (1, 2, 6)  # of which the last one deals out experts in another way
 

@@ -5,12 +5,12 @@ import io
 
 import pytest
 
-from pipeline.segmentation.evaluation.metrics import diagonal
-from pipeline.segmentation.reporting.means import of_organs
-from pipeline.segmentation.reporting.results import load_results
-from pipeline.segmentation.reporting.results_csv import results_csv
-from pipeline.segmentation.reporting.sections.failures import failures_table, worst
-from pipeline.segmentation.reporting.sections.metrics import conventions_table, definitions, organ_table
+from mosaic_pipeline.segmentation.evaluation.metrics import diagonal
+from mosaic_pipeline.segmentation.reporting.means import of_organs
+from mosaic_pipeline.segmentation.reporting.results import load_results
+from mosaic_pipeline.segmentation.reporting.results_csv import results_csv
+from mosaic_pipeline.segmentation.reporting.sections.failures import failures_table, worst
+from mosaic_pipeline.segmentation.reporting.sections.metrics import conventions_table, definitions, organ_table
 
 # Of set two, 4 cases, gallbladder (organ 1): one is missed, one invented, one absent.
 STATUS = {("m4oe", "two", 0, 1): "missed", ("m4oe", "two", 1, 1): "invented", ("m4oe", "two", 2, 1): "absent"}

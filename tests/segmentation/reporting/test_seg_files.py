@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.layout import segmentation_analysis, segmentation_evaluation, segmentation_run
-from pipeline.npz import write_npz
-from pipeline.segmentation.reporting.results import load_results
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import segmentation_analysis, segmentation_evaluation, segmentation_run
+from mosaic_pipeline.npz import write_npz
+from mosaic_pipeline.segmentation.reporting.results import load_results
 
 EVALUATION = segmentation_evaluation("m4oe", 42)
 OTHERS = segmentation_evaluation("dense", 42)

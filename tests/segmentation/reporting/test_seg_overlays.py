@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.segmentation.reporting.files import Overlay
-from pipeline.segmentation.reporting.overlays import BARS, contour, draw, draw_all, radiological
+from mosaic_pipeline.segmentation.reporting.files import Overlay
+from mosaic_pipeline.segmentation.reporting.overlays import BARS, contour, draw, draw_all, radiological
 
 ORGANS = ("liver", "spleen")
 

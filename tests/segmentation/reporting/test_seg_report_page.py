@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.segmentation.config import draw_experts
-from pipeline.segmentation.datasets import LabelledSet
-from pipeline.segmentation.reporting.ablation import render_markdown
-from pipeline.segmentation.reporting.latex import render_latex
-from pipeline.segmentation.reporting.overlays import KINDS
-from pipeline.segmentation.reporting.page import SECTIONS, render_datasets, render_nothing, render_page
-from pipeline.segmentation.reporting.results import load_results
-from pipeline.segmentation.reporting.sections.organs import lost_by_grid
+from mosaic_pipeline.segmentation.config import draw_experts
+from mosaic_pipeline.segmentation.datasets import LabelledSet
+from mosaic_pipeline.segmentation.reporting.ablation import render_markdown
+from mosaic_pipeline.segmentation.reporting.latex import render_latex
+from mosaic_pipeline.segmentation.reporting.overlays import KINDS
+from mosaic_pipeline.segmentation.reporting.page import SECTIONS, render_datasets, render_nothing, render_page
+from mosaic_pipeline.segmentation.reporting.results import load_results
+from mosaic_pipeline.segmentation.reporting.sections.organs import lost_by_grid
 
 ROOT = Path(__file__).parents[3]
 NAUGHTY = '<script>alert("x")</script>&'
@@ -164,10 +164,10 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process_without_torch(in
     expected = "".join([*pages.values(), render_markdown(results, "abc"), render_latex(results)])
     code = (
         "import hashlib, sys; from pathlib import Path\n"
-        "from pipeline.segmentation.reporting.ablation import render_markdown\n"
-        "from pipeline.segmentation.reporting.latex import render_latex\n"
-        "from pipeline.segmentation.reporting.page import render_datasets, render_page\n"
-        "from pipeline.segmentation.reporting.results import load_results\n"
+        "from mosaic_pipeline.segmentation.reporting.ablation import render_markdown\n"
+        "from mosaic_pipeline.segmentation.reporting.latex import render_latex\n"
+        "from mosaic_pipeline.segmentation.reporting.page import render_datasets, render_page\n"
+        "from mosaic_pipeline.segmentation.reporting.results import load_results\n"
         f"results = load_results({inputs.variants}, {inputs.seeds}, Path(sys.argv[1]), {{'m4oe': 'the method'}}, "
         "['m4oe'])\n"
         "pages = [render_page(results, 'abc'), *render_datasets(results, 'abc').values()]\n"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-import pipeline.tracking
-from pipeline.errors import PipelineError
-from pipeline.layout import SEG_REPORTS, segmentation_evaluation
+import mosaic_pipeline.tracking
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import SEG_REPORTS, segmentation_evaluation
 from stages.segmentation.report import main
 
 ROOT = Path(__file__).parents[3]
@@ -47,8 +47,8 @@ def logged(monkeypatch):
         logged.begun += 1
         yield logged
 
-    monkeypatch.setattr(pipeline.tracking, "tracked_run", tracked_run)
-    monkeypatch.setattr(pipeline.tracking, "git_revision", lambda: "abc123")
+    monkeypatch.setattr(mosaic_pipeline.tracking, "tracked_run", tracked_run)
+    monkeypatch.setattr(mosaic_pipeline.tracking, "git_revision", lambda: "abc123")
     monkeypatch.setattr(sys, "argv", ["report"])
     return logged
 
@@ -130,7 +130,7 @@ def test_a_report_that_fails_while_it_is_made_leaves_the_last_one_whole(last, mo
     def fails(*arguments):
         raise PipelineError("no")
 
-    monkeypatch.setattr(f"pipeline.segmentation.reporting.{part}", fails)
+    monkeypatch.setattr(f"mosaic_pipeline.segmentation.reporting.{part}", fails)
     with pytest.raises(PipelineError, match="no"):
         main()
     assert contents() == last

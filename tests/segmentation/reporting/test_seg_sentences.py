@@ -2,14 +2,14 @@
 
 import pytest
 
-from pipeline.segmentation.reporting.latex import render_latex
-from pipeline.segmentation.reporting.means import mean_over
-from pipeline.segmentation.reporting.results import TESTED, load_results
-from pipeline.segmentation.reporting.sections.differences import build as differences
-from pipeline.segmentation.reporting.sections.headline import caveats, variants_table
-from pipeline.segmentation.reporting.sections.parameters import parameters_table
-from pipeline.segmentation.reporting.sections.training import runs_table
-from pipeline.segmentation.reporting.sentences import compared, lead, limits, questions
+from mosaic_pipeline.segmentation.reporting.latex import render_latex
+from mosaic_pipeline.segmentation.reporting.means import mean_over
+from mosaic_pipeline.segmentation.reporting.results import TESTED, load_results
+from mosaic_pipeline.segmentation.reporting.sections.differences import build as differences
+from mosaic_pipeline.segmentation.reporting.sections.headline import caveats, variants_table
+from mosaic_pipeline.segmentation.reporting.sections.parameters import parameters_table
+from mosaic_pipeline.segmentation.reporting.sections.training import runs_table
+from mosaic_pipeline.segmentation.reporting.sentences import compared, lead, limits, questions
 
 SEEDS = (1, 2, 3, 4)
 

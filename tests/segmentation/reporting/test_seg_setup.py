@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.segmentation.reporting.sections.setup import unequal
+from mosaic_pipeline.segmentation.reporting.sections.setup import unequal
 from tests.segmentation.nets import make_config
 
 GATED = {"experts": {"mix": "gated"}, "train": {"expert_rounds": 30, "gate_rounds": 1}}

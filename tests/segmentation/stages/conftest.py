@@ -27,5 +27,5 @@ def logged(monkeypatch):
     def tracked_run(*_arguments, **_options):
         yield logged
 
-    monkeypatch.setattr("pipeline.tracking.tracked_run", tracked_run)
+    monkeypatch.setattr("mosaic_pipeline.tracking.tracked_run", tracked_run)
     return logged

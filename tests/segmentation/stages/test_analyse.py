@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.layout import INDEX, SCANS, SLICES, segmentation_analysis, segmentation_run
-from pipeline.segmentation.data.index import read_index
-from pipeline.training.model_file import MODEL
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import INDEX, SCANS, SLICES, segmentation_analysis, segmentation_run
+from mosaic_pipeline.segmentation.data.index import read_index
+from mosaic_pipeline.training.model_file import MODEL
 from stages.segmentation import analyse, cache, configure
 from tests.segmentation.workplace import SEED, SETS, VARIANTS, run, write_model
 

@@ -7,14 +7,14 @@ import nibabel
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.layout import INDEX, PREDICTIONS, SCANS, segmentation_evaluation, segmentation_run
-from pipeline.segmentation.data.grid import ceiling
-from pipeline.segmentation.data.index import cut_case, read_index
-from pipeline.segmentation.data.nifti import read_image, read_labels
-from pipeline.segmentation.data.splits import Blocks
-from pipeline.segmentation.evaluation.metrics import case_metrics
-from pipeline.training.model_file import MODEL
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import INDEX, PREDICTIONS, SCANS, segmentation_evaluation, segmentation_run
+from mosaic_pipeline.segmentation.data.grid import ceiling
+from mosaic_pipeline.segmentation.data.index import cut_case, read_index
+from mosaic_pipeline.segmentation.data.nifti import read_image, read_labels
+from mosaic_pipeline.segmentation.data.splits import Blocks
+from mosaic_pipeline.segmentation.evaluation.metrics import case_metrics
+from mosaic_pipeline.training.model_file import MODEL
 from stages.segmentation import configure, evaluate
 from tests.segmentation.workplace import SEED, SETS, VARIANTS, run, write_params
 

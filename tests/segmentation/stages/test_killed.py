@@ -7,9 +7,9 @@ import signal
 import pytest
 from interrupted import Training
 
-from pipeline.layout import segmentation_run
-from pipeline.segmentation.training.outputs import FILES
-from pipeline.training.checkpoint import Checkpoints
+from mosaic_pipeline.layout import segmentation_run
+from mosaic_pipeline.segmentation.training.outputs import FILES
+from mosaic_pipeline.training.checkpoint import Checkpoints
 from stages.segmentation import configure
 from tests.segmentation.workplace import ROOT, SEED, run, write_params
 

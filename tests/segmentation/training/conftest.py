@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.digest import md5_file
-from pipeline.segmentation.data.slices import open_slices
-from pipeline.segmentation.model.build import build_m4oe
-from pipeline.segmentation.training.trainer import SegmentationTrainer
+from mosaic_pipeline.digest import md5_file
+from mosaic_pipeline.segmentation.data.slices import open_slices
+from mosaic_pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.segmentation.training.trainer import SegmentationTrainer
 from tests.segmentation.nets import make_config
 
 

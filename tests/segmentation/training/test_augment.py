@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pipeline.segmentation.config import Augment
-from pipeline.segmentation.training.augment import augment, draw
+from mosaic_pipeline.segmentation.config import Augment
+from mosaic_pipeline.segmentation.training.augment import augment, draw
 
 NOTHING = Augment(rotate=0, scale=0, intensity=0, flip=False)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline.processes import Processes
-from pipeline.segmentation.training.losses import EPSILON, class_weights, segmentation_loss
+from mosaic_pipeline.processes import Processes
+from mosaic_pipeline.segmentation.training.losses import EPSILON, class_weights, segmentation_loss
 
 CE = partial(segmentation_loss, ce=1.0, dice=0.0)
 DICE = partial(segmentation_loss, ce=0.0, dice=1.0)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.lineage import Lineage
-from pipeline.segmentation.deployed import load_model
-from pipeline.segmentation.reporting.files import read_history, read_training
-from pipeline.segmentation.training.outputs import write_outputs
-from pipeline.training.model_file import MODEL
+from mosaic_pipeline.lineage import Lineage
+from mosaic_pipeline.segmentation.deployed import load_model
+from mosaic_pipeline.segmentation.reporting.files import read_history, read_training
+from mosaic_pipeline.segmentation.training.outputs import write_outputs
+from mosaic_pipeline.training.model_file import MODEL
 
 LINEAGE = Lineage({"config": "c"}, {}, {"source": "random"}, {})
 

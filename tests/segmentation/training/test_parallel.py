@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from pipeline.processes import Processes
-from pipeline.segmentation.data.slices import open_slices
-from pipeline.segmentation.model.build import build_m4oe
-from pipeline.segmentation.training import trainer as training
+from mosaic_pipeline.processes import Processes
+from mosaic_pipeline.segmentation.data.slices import open_slices
+from mosaic_pipeline.segmentation.model.build import build_m4oe
+from mosaic_pipeline.segmentation.training import trainer as training
 from tests.segmentation.nets import make_config
 
 CPU = torch.device("cpu")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.segmentation.training.trainer import build_optimizer
-from pipeline.segmentation.training.validation import organ_dsc
-from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.engine import StoppedByRequest
-from pipeline.training.schedule import learning_rate
+from mosaic_pipeline.segmentation.training.trainer import build_optimizer
+from mosaic_pipeline.segmentation.training.validation import organ_dsc
+from mosaic_pipeline.training.checkpoint import Checkpoints
+from mosaic_pipeline.training.engine import StoppedByRequest
+from mosaic_pipeline.training.schedule import learning_rate
 
 GATED = {"experts": {"mix": "gated"}}
 ALL_PHASES = GATED | {

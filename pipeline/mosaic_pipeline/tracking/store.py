@@ -1,0 +1,142 @@
+"""The MLflow store: which one it is, the first connection, and our experiment in it."""
+
+import os
+import re
+import sqlite3
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import root as project_root
+from mosaic_pipeline.redact import redacted
+from mosaic_pipeline.tracking.anchor import ARTIFACTS, follow
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# What mlflow reads from the environment, unless the user has set it: no log lines (every failure reaches us as an
+# exception), no links on stdout, no usage data sent home; a call to a server that went away, or that asks to be left
+# alone for an hour, takes half a minute.
+DEFAULTS = {
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+}
+FIRST_CONTACT = 10  # seconds that a server has to answer at all
+LOCK_TIMEOUT = 120  # seconds; creating a database takes one or two
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open MLflow store and our experiment in it; `name` is its URI without credentials."""
+
+    client: "MlflowClient"
+    uri: str
+    name: str
+    experiment_id: str
+
+
+def open_store(experiment: str) -> Store:
+    """Connect to MLFLOW_TRACKING_URI, else to mlflow.db in the project's root; find or create the experiment.
+
+    The root is DVC_ROOT, which names the main repository in the temporary copies of queued experiments too, else the
+    current directory. Raises PipelineError if the store cannot be opened or the experiment was deleted there.
+    """
+    root = project_root()
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
+    name = redacted(uri)
+    for key, value in DEFAULTS.items():
+        os.environ.setdefault(key, value)
+    try:
+        from mlflow import MlflowClient
+
+        with _first_contact(uri, root):
+            if not os.environ.get("MLFLOW_TRACKING_URI"):  # a store that checkouts share follows none of them
+                follow(root, LOCK_TIMEOUT)
+            client = MlflowClient(uri)
+            return Store(client, uri, name, _experiment_id(client, uri, experiment, root))
+    except PipelineError:
+        raise
+    except Exception as error:
+        raise unusable(name, error) from error
+
+
+def unusable(name: str, error: Exception) -> PipelineError:
+    """Return the one-line error for a store that does not do what every run needs."""
+    chosen = os.environ.get("MLFLOW_TRACKING_URI")
+    way_out = "unset MLFLOW_TRACKING_URI to use mlflow.db" if chosen else "move it away to begin a new one"
+    return PipelineError(f"MLflow store {name}: {reason(error)}; mend that, or {way_out}")
+
+
+def passes(error: Exception) -> bool:
+    """Whether a call to MLflow failed for want of an answer, rather than because it was refused."""
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()
+        return status >= 500 or status in (requests.codes.too_many_requests, requests.codes.request_timeout)
+    return isinstance(error, (requests.RequestException, ConnectionError, TimeoutError))
+
+
+def reason(error: BaseException) -> str:
+    """Say in one line why a call to MLflow failed: the word of the system or the database, else MLflow's own."""
+    chain = [error]
+    while cause := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(cause)
+    root = next((cause for cause in reversed(chain) if isinstance(cause, (OSError, sqlite3.Error))), error)
+    return shorten(redacted(str(root)), 300) or type(root).__name__
+
+
+def _is_database(uri: str) -> bool:
+    return re.split(r"[:+]", uri)[0] in DATABASES
+
+
+def _first_contact(uri: str, root: Path) -> AbstractContextManager:
+    """See that somebody is there; for a database, whose tables the first process creates, one process at a time."""
+    if uri.startswith(("http://", "https://")):
+        import requests
+
+        with suppress(requests.exceptions.SSLError):  # somebody is there; certificates are between mlflow and the user
+            requests.get(uri, timeout=FIRST_CONTACT, stream=True).close()
+    if not _is_database(uri):
+        return nullcontext()
+
+    from mlflow.store.db import utils
+
+    utils.MAX_RETRY_COUNT = 3  # its 10 make 100 silent seconds before a file that is no database is told
+    lock = root / ".cache" / "mlflow.lock"
+    lock.parent.mkdir(exist_ok=True)
+    return FileLock(lock, timeout=LOCK_TIMEOUT)
+
+
+def _experiment_id(client: "MlflowClient", uri: str, name: str, root: Path) -> str:
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        # A server has its own place for artifacts. Beside a database mlflow would take the current directory, which
+        # for a queued experiment is a copy that DVC deletes.
+        artifacts = (root / ARTIFACTS).as_uri() if _is_database(uri) else None
+        try:
+            return client.create_experiment(name, artifact_location=artifacts)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            experiment = client.get_experiment_by_name(name)  # another process was faster
+    if experiment.lifecycle_stage == "deleted":
+        raise PipelineError(
+            f"MLflow experiment '{name}' was deleted; bring it back with `mlflow experiments restore "
+            f"--experiment-id {experiment.experiment_id}`, or choose another tracking.experiment in params.yaml"
+        )
+    return experiment.experiment_id
