@@ -55,5 +55,5 @@ def test_each_process_of_torchruns_gets_a_gpu_of_its_own(params, monkeypatch, tw
 
 def test_one_process_more_than_gpus_is_one_line_that_says_how_many_there_are(params, two_gpus, as_process):
     as_process(2, 3)
-    with pytest.raises(PipelineError, match=r"^params\.yaml: compute: no cuda:2, there are 2 CUDA devices$"):
+    with pytest.raises(PipelineError, match=r"^params\.yaml: compute\.device: no cuda:2, there are 2 CUDA devices$"):
         pick_device(params.compute.model_copy(update={"processes": 3}))

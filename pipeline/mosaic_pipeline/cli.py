@@ -4,6 +4,7 @@ import importlib
 import signal
 import sys
 
+from mosaic_pipeline import __version__
 from mosaic_pipeline.command import before_imports, run_command
 from mosaic_pipeline.errors import PipelineError, few
 from mosaic_pipeline.waiting import spin_briefly
@@ -13,12 +14,16 @@ IN_A_CHECKOUT = {
     "describe": "what a configuration costs: parameters, tokens, FLOPs",
     "profile": "lay a profile over params.yaml",
     "ui": "browse the MLflow runs",
+    "bundle": "make a trained model usable elsewhere: one self-contained folder",
+}
+OF_BUNDLES = {
+    "predict": "class probabilities of images and volumes",
 }
 OF_SCANS = {
     "check-scans": "what is wrong with a folder of scans and label maps",
     "segment": "segment a scan with a trained model",
 }
-COMMANDS = IN_A_CHECKOUT | OF_SCANS
+COMMANDS = IN_A_CHECKOUT | OF_BUNDLES | OF_SCANS
 USAGE = "usage: mosaic <command> [...]; `mosaic --help` lists the commands, `mosaic <command> --help` says more of one"
 
 
@@ -42,9 +47,7 @@ def _without_a_command(name: str) -> None:
     if name in ("-h", "--help"):
         print(_help())
     elif name == "--version":
-        from importlib.metadata import version
-
-        print(f"mosaic-pipeline {version('mosaic-pipeline')}")
+        print(f"mosaic-pipeline {__version__}")
     else:
         said = f"{name!r} is no command ({few(COMMANDS, 20)})" if name else "which command?"
         raise PipelineError(f"{said}; {USAGE}")
@@ -53,6 +56,10 @@ def _without_a_command(name: str) -> None:
 def _help() -> str:
     width = max(map(len, COMMANDS)) + 2
     lines = [USAGE]
-    for title, commands in (("In a checkout", IN_A_CHECKOUT), ("Scans", OF_SCANS)):
+    for title, commands in (
+        ("In a checkout", IN_A_CHECKOUT),
+        ("With a bundle", OF_BUNDLES),
+        ("Scans", OF_SCANS),
+    ):
         lines += ["", f"{title}:", *(f"  {name:<{width}}{said}" for name, said in commands.items())]
     return "\n".join(lines)

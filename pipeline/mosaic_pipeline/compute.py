@@ -1,5 +1,6 @@
 """Where and in which precision torch works."""
 
+import re
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,17 +20,26 @@ def pick_device(compute: "Compute") -> torch.device:
     """
     if compute.threads:
         torch.set_num_threads(compute.threads)
-    name = compute.device
+    return find_device(compute.device, "params.yaml: compute.device")
+
+
+def find_device(name: str, what: str = "device") -> torch.device:
+    """Return a device by its name: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises PipelineError, which says `what` asked for it, when it is not there, or is no device.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
+        raise PipelineError(f"{what} = {name!r}: no device; use auto, cpu, cuda, cuda:N or mps")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise PipelineError(f"params.yaml: compute.device = {name!r}: torch sees no CUDA device; use auto or cpu")
+        raise PipelineError(f"{what} = {name!r}: torch sees no CUDA device; use auto or cpu")
     if name == "cuda" and launched():
         name = f"cuda:{local_rank()}"
     if name.startswith("cuda:") and int(name.split(":")[1]) >= torch.cuda.device_count():
-        raise PipelineError(f"params.yaml: compute: no {name}, there are {torch.cuda.device_count()} CUDA devices")
+        raise PipelineError(f"{what}: no {name}, there are {torch.cuda.device_count()} CUDA devices")
     if name == "mps" and not torch.backends.mps.is_available():
-        raise PipelineError("params.yaml: compute.device = 'mps': torch sees no Apple GPU here; use auto or cpu")
+        raise PipelineError(f"{what} = 'mps': torch sees no Apple GPU here; use auto or cpu")
     return torch.device(name)
 
 

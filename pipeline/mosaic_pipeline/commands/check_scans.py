@@ -3,15 +3,16 @@
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from mosaic_pipeline.arguments import CommandParser
 from mosaic_pipeline.command import run_command
 from mosaic_pipeline.errors import PipelineError
-from mosaic_pipeline.segmentation.custom import find_set
-from mosaic_pipeline.segmentation.data.check import check_folder
-from mosaic_pipeline.segmentation.data.folders import Files
+
+if TYPE_CHECKING:
+    from mosaic_pipeline.segmentation.data.folders import Files
 
 
 def main() -> None:
@@ -21,6 +22,11 @@ def main() -> None:
     parser.add_argument("--dataset", help="a set by its name, or one of segmentation.data.custom: checks label ids too")
     parser.add_argument("--splits", type=Path, help="a file that says which case trains, validates and tests")
     arguments = parser.parse_args()
+
+    # nibabel imports scipy.
+    from mosaic_pipeline.segmentation.custom import find_set
+    from mosaic_pipeline.segmentation.data.check import check_folder
+
     dataset = find_set(arguments.dataset, arguments.folder) if arguments.dataset else None
     checked = check_folder(arguments.folder, dataset, arguments.splits, progress=_bar)
     for line in (*checked.problems, *checked.summary):
@@ -29,7 +35,7 @@ def main() -> None:
         raise PipelineError(f"{arguments.folder}: {n:,} thing{'s are' if n > 1 else ' is'} wrong")
 
 
-def _bar(cases: Sequence[Files]) -> Iterable[Files]:
+def _bar(cases: "Sequence[Files]") -> "Iterable[Files]":
     return tqdm(cases, desc="cases", dynamic_ncols=True, disable=not sys.stderr.isatty())
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mosaic_pipeline.compute import autocast
 from mosaic_pipeline.data.augment import normalise, to_float
@@ -35,11 +36,16 @@ def predict(
     mine = processes.block(len(split))
     scores = [torch.empty((0, dataset.num_classes), device=split.device)]
     for batch in split.batches(consecutive(mine, batch_size)):
-        images = to_float(batch.images, dataset.dimension, config.model.size(dataset.dimension))
-        images = normalise(images, model.statistics)
-        with autocast(split.device, config.precision):
-            _, logits = model(images, dataset.name)
-        logits = logits.float()
-        scores.append(logits.sigmoid() if dataset.multi_label else logits.softmax(dim=1))
+        scores.append(score(model, batch.images, dataset, config))
     model.train(was_training)
     return processes.gather(torch.cat(scores), len(split)).cpu().numpy()
+
+
+def score(model: Mosaic, stored: Tensor, dataset: Dataset, config: "Config") -> Tensor:
+    """Return probabilities float32 [N, C] of images uint8, as stored and on the model's device."""
+    images = to_float(stored, dataset.dimension, config.model.size(dataset.dimension))
+    images = normalise(images, model.statistics)
+    with autocast(stored.device, config.precision):
+        _, logits = model(images, dataset.name)
+    logits = logits.float()
+    return logits.sigmoid() if dataset.multi_label else logits.softmax(dim=1)

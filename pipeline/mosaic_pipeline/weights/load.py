@@ -41,13 +41,18 @@ def load_backbone(path: Path, architecture: Architecture) -> VisionTransformer:
     if architecture.pretrained is False:
         return fill_randomly(model, architecture.backbone)
     try:
-        tensors = load_file(path)
-        _check_values(tensors)
-        # Copies, because the file's tensors lie in memory as in the file, where products are slower.
-        model.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
+        model.load_state_dict(read_tensors(path), assign=True)
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         raise PipelineError(f"{path}: {' '.join(str(error).split())}; `dvc repro weights` writes it anew") from None
     return model
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file. Raises SafetensorError, OSError, and ValueError for values that are no weights."""
+    tensors = load_file(path)
+    _check_values(tensors)
+    # Copies, because the file's tensors lie in memory as in the file, where products are slower.
+    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def _check_values(tensors: dict[str, Tensor]) -> None:

@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mosaic_pipeline.data.own.picture import Picture, check_size, check_values, with_channels
 from mosaic_pipeline.data.own.resample import resample
-from mosaic_pipeline.own import Own
 
 # Of an image's values on either side, which `window: each` leaves out, and what is taken for its range in doubt: a hot
 # pixel, or a burnt-in letter, says nothing of the others.
@@ -37,7 +37,31 @@ class Converted:
     patient: str | None
 
 
-def convert(picture: Picture, own: Own, size: int) -> Converted:
+class Form(Protocol):
+    """What all images of a dataset have in common, but for their size; as `OwnSource` says it."""
+
+    @property
+    def dimension(self) -> int:
+        """2 for images, 3 for volumes."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour."""
+        ...
+
+    @property
+    def fit(self) -> str:
+        """What becomes of an image that is not square: `pad`, `stretch` or `crop`."""
+        ...
+
+    @property
+    def window(self) -> tuple[float, float] | str | None:
+        """The values that become 0 and 255, `each` for an image's own range, None for all that files can hold."""
+        ...
+
+
+def convert(picture: Picture, own: Form, size: int) -> Converted:
     """Return an image as the dataset has them at `size`. Raises ValueError for one that cannot be made so."""
     values, facts = with_channels(picture.values, own.dimension, own.channels)
     shape = values.shape[: own.dimension]
@@ -81,7 +105,7 @@ def _inner(values: NDArray) -> tuple[float, float]:
     return float(ordered[first]), float(ordered[len(flat) - 1 - first])
 
 
-def _window(picture: Picture, own: Own, inner: tuple[float, float], found: tuple[float, float]) -> tuple[float, float]:
+def _window(picture: Picture, own: Form, inner: tuple[float, float], found: tuple[float, float]) -> tuple[float, float]:
     """Return the values that become 0 and 255."""
     if isinstance(own.window, tuple):
         return own.window

@@ -10,5 +10,5 @@ def needs(library: str, files: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        way_out = "`pip install -r requirements-volumes.txt`"
+        way_out = "`pip install 'mosaic-pipeline[volumes]'`, in a checkout `pip install -r requirements-volumes.txt`"
         raise ValueError(f"{files} are read by {library}, which is not there ({error}); {way_out}") from None

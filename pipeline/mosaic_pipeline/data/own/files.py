@@ -25,13 +25,14 @@ def read_picture(file: Path, dimension: int) -> Picture:
         check_size(values.shape)
         check_values(values)
         return Picture(values, (1.0,) * dimension, whole_span(values), facts=("npy file",))
-    if name.endswith(dicom.SUFFIXES) or _begins_like_dicom(file):
+    if name.endswith(dicom.SUFFIXES) or begins_like_dicom(file):
         return dicom.read_dicom(file, dimension)
     from mosaic_pipeline.data.own.image import read_image
 
     return read_image(file, dimension)
 
 
-def _begins_like_dicom(file: Path) -> bool:
+def begins_like_dicom(file: Path) -> bool:
+    """Whether a file is DICOM by its first bytes; many have no suffix."""
     with open(file, "rb") as opened:
         return opened.read(132)[128:] == b"DICM"

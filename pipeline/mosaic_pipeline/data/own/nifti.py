@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mosaic_pipeline.data.own.axes import to_canonical
+from mosaic_pipeline.data.own.extra import needs
 from mosaic_pipeline.data.own.picture import Picture, check_size, whole_span
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -13,7 +14,8 @@ SUFFIXES = (".nii", ".nii.gz")
 
 def read_nifti(file: Path) -> Picture:
     """Return the volume of a file, turned. Raises whatever nibabel does, and ValueError."""
-    import nibabel
+    with needs("nibabel", "NIfTI files"):
+        import nibabel
 
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # on headers that it mends
     image = nibabel.load(file)

@@ -3,9 +3,8 @@
 from collections import Counter
 from math import prod
 
-from mosaic_pipeline.data.own.convert import OUTERMOST, Converted
+from mosaic_pipeline.data.own.convert import OUTERMOST, Converted, Form
 from mosaic_pipeline.data.own.picture import shown
-from mosaic_pipeline.own import Own
 
 _FITTED = {
     "pad": "padded with black",
@@ -19,7 +18,7 @@ FEWEST_LEVELS = 64
 class Notes:
     """Counts what was done to each image."""
 
-    def __init__(self, own: Own, size: int) -> None:
+    def __init__(self, own: Form, size: int) -> None:
         """Nothing was seen yet."""
         self._own, self._size = own, size
         self._facts: Counter[str] = Counter()

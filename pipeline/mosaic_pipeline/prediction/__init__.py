@@ -1,0 +1,1 @@
+"""Predicting what lies in a file or a folder."""
