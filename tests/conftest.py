@@ -45,6 +45,14 @@ def _same_random_numbers() -> None:
 
 
 @pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny project in which every stage has run once, with the bundle of a training; only read."""
+    from finished import finish
+
+    return finish(tmp_path_factory.mktemp("finished") / "project")
+
+
+@pytest.fixture(scope="session")
 def params() -> Params:
     """The committed parameters."""
     return load_params(ROOT / "params.yaml")

@@ -25,10 +25,11 @@ def nothing(project: Path) -> None:
 class Case:
     """What is wrong, the command that meets it, and the parts that its one line must hold.
 
-    `command` is what follows `python -m stages.`. `damage` spoils the copy of the project; it may return a context
-    manager, such as a server, that is entered while the command runs. `params` are values by dotted key, `environment`
-    variables. `says` are parts of the line, in any order: what is wrong, and the way out. With `status` 0 the input is
-    accepted, `says` is looked for in all that is printed, and `then` may look at what was written.
+    `command` is what follows `python -m stages.`, or begins with `mosaic`. `damage` spoils the copy of the project; it
+    may return a context manager, such as a server, that is entered while the command runs. `params` are values by
+    dotted key, `environment` variables. `says` are parts of the line, in any order: what is wrong, and the way out.
+    With `status` 0 the input is accepted, `says` is looked for in all that is printed, and `then` may look at what was
+    written.
     """
 
     name: str

@@ -67,7 +67,7 @@ def finish(folder: Path) -> Path:
         commands += [f"configure {variant}", f"tune {variant}", f"train {variant} 42"]
         commands += [f"evaluate {variant} 42 {specialist}" for specialist in "ABC"]
         commands += [f"analyse {variant} 42", f"corrupt {variant} 42 {CORRUPTION}", f"transfer {variant} 42 {EXTERNAL}"]
-    for command in (*commands, "report"):
+    for command in (*commands, "report", "mosaic bundle mosaic 42"):
         ended = run_stage(folder, command)
         assert ended.status == 0, f"{command}: {ended.stderr}{ended.traceback}"
     return folder
@@ -89,17 +89,21 @@ def write_params(folder: Path, changes: Mapping[str, Any], tree: dict[str, Any] 
 
 
 def run_stage(folder: Path, command: str, environment: Mapping[str, str] = {}) -> Ended:
-    """Do what `python -m stages.<command>` does in `folder`, in this process.
+    """Do what `python -m stages.<command>` does in `folder`, or what `mosaic <...>` does, in this process.
 
     What must not stay behind for the next one is put back: the folder, the arguments and the environment.
     """
     stage, *arguments = shlex.split(command)
+    module = f"stages.{stage}"
+    if stage == "mosaic":
+        module = f"mosaic_pipeline.commands.{arguments[0].replace('-', '_')}"
+        arguments = arguments[1:]
     stdout, stderr, status, left = StringIO(), StringIO(), 0, ""
     with _placed(folder, environment), redirect_stdout(stdout), redirect_stderr(stderr), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*found in sys.modules.*", RuntimeWarning)
-        sys.argv = [str(ROOT / "stages" / f"{stage}.py"), *arguments]
+        sys.argv = [module, *arguments]
         try:
-            runpy.run_module(f"stages.{stage}", run_name="__main__")
+            runpy.run_module(module, run_name="__main__")
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
         except Exception:

@@ -52,19 +52,18 @@ def _images(
 ) -> Iterator[tuple[Key, NDArray[np.uint8] | str]]:
     """Yield what is to be answered, or why it cannot be; `keys` get all that there is, answered before or not."""
     for place in places:
+        if (place.name, "") in table.rows:
+            keys.append((place.name, ""))
+            continue
         pictures = read_place(place, question.preparation.dimension, question.array)
         while True:
-            key = (place.name, "")
-            if not place.is_npz and key in table.rows:
-                keys.append(key)
-                break
             try:
                 item, picture = next(pictures)
             except StopIteration:
                 break
             except Exception as error:
-                keys.append(key)
-                yield key, one_line(reason(error))
+                keys.append((place.name, ""))
+                yield keys[-1], one_line(reason(error))
                 break
             key = (place.name, item)
             keys.append(key)
