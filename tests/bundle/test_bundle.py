@@ -192,6 +192,16 @@ def test_a_bundle_of_a_later_version_says_what_to_do(copy):
         load_bundle(copy, "cpu")
 
 
+def test_statistics_are_those_of_the_training_where_its_weights_told_them(copy):
+    config = json.loads((copy / CONFIG).read_text())
+    config["config"]["model"]["normalisation"] = "auto"
+    told = [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]
+    (copy / CONFIG).write_text(json.dumps(config | {"statistics": told}))
+    files = [file for file in copy.iterdir() if file.name != MD5S]
+    (copy / MD5S).write_text("".join(f"{md5_file(file)}  {file.name}\n" for file in files))
+    assert [list(part) for part in load_bundle(copy, "cpu").model.statistics] == told
+
+
 def test_a_card_may_be_edited(copy):
     (copy / CARD).write_text("mine\n")
     load_bundle(copy, "cpu")

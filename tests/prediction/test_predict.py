@@ -1,7 +1,6 @@
 """Predicting files and folders: every kind of file, what cannot be read, and going on after an interruption."""
 
 import csv
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from finished import run_stage
 from PIL import Image
 
-from mosaic_pipeline.bundle import load_bundle
+from mosaic_pipeline.bundle import Bundle, load_bundle
 from mosaic_pipeline.bundle.manifest import Preparation
 from mosaic_pipeline.data.own.picture import Picture
 from mosaic_pipeline.prediction.run import prepare
@@ -187,36 +186,35 @@ def test_what_cannot_be_read_is_a_row_and_the_others_are_done(pngs, predict, tmp
 
 
 def test_it_goes_on_where_it_stopped_and_tries_again_what_failed(pngs, predict, tmp_path, monkeypatch):
-    (pngs / "5.png").write_bytes(b"nonsense")
+    (pngs / "1.png").write_bytes(b"nonsense")
+    (pngs / "3.png").rename(pngs / "3,0.png")  # a name that is quoted in a table
     _, before = predict("pngs", "retinamnist")
-    shutil.move(tmp_path / "out.csv", tmp_path / ".out.csv.partial")
-    text = (tmp_path / ".out.csv.partial").read_text()
-    lines = text.splitlines(keepends=True)
-    # Killed while the fifth row was written.
-    (tmp_path / ".out.csv.partial").write_text("".join(lines[:4]) + lines[4][:20])
-    Image.fromarray(np.full((28, 28, 3), 100, np.uint8)).save(pngs / "5.png")
+    journal = tmp_path / ".out.csv.partial"
+    lines = (tmp_path / "out.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "out.csv").unlink()
+    # Killed while the fourth row was written.
+    journal.write_text("".join(lines[:4]) + lines[4][:4])
+    Image.fromarray(np.full((28, 28, 3), 100, np.uint8)).save(pngs / "1.png")
 
-    asked = []
-    from mosaic_pipeline.bundle.load import Bundle
+    asked, whole = [], Bundle.predict
 
-    whole = Bundle.predict
-    monkeypatch.setattr(
-        Bundle, "predict", lambda self, each, *rest, **more: asked.append(len(each)) or whole(self, each, *rest, **more)
-    )
+    def watched(self, images, *arguments, **more):
+        asked.append(len(images))
+        return whole(self, images, *arguments, **more)
+
+    monkeypatch.setattr(Bundle, "predict", watched)
     ended, found = predict("pngs", "retinamnist")
     assert ended.status == 0, ended.stderr
-    assert sum(asked) == 4
-    assert "7 predicted as retinamnist, 3 of them before" in ended.stdout
-    assert [row for row in found if row["file"] != "5.png"] == [row for row in before if row["file"] != "5.png"]
-    assert not (tmp_path / ".out.csv.partial").exists()
+    assert sum(asked) == 5
+    assert "7 predicted as retinamnist, 2 of them before" in ended.stdout
+    assert [row for row in found if row["file"] != "1.png"] == [row for row in before if row["file"] != "1.png"]
+    assert not journal.exists()
     asked.clear()
     predict("pngs", "retinamnist")
     assert asked == []
 
 
 def test_a_killed_run_leaves_its_rows_but_no_table(pngs, predict, tmp_path, monkeypatch):
-    from mosaic_pipeline.bundle.load import Bundle
-
     whole, calls = Bundle.predict, []
 
     def interrupted(self, *arguments, **more):

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from mosaic_pipeline.bundle.inputs import check_images, find_dataset
 from mosaic_pipeline.bundle.manifest import BACKBONE, CONFIG, MD5S, MEND, MODEL, Known, Manifest, read_manifest
@@ -85,7 +84,7 @@ def load_bundle(folder: str | Path, device: str = "auto") -> Bundle:
     model = build_mosaic(config, backbone, seed=0)
     path = folder / MODEL
     with reading(path, MEND):
-        model.load_trainable_state(load_file(path))
+        model.load_trainable_state(read_tensors(path))
     return Bundle(folder, manifest, model.to(place).eval(), place)
 
 
