@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
@@ -72,7 +72,8 @@ class Npz:
             if member.flag_bits & 1:
                 raise Damaged(f"{name} is encrypted")
             if member.compress_type not in compressions:
-                method = zipfile.compressor_names.get(member.compress_type, member.compress_type)
+                names = zipfile.compressor_names  # type: ignore[attr-defined]  # typeshed lacks it
+                method = names.get(member.compress_type, member.compress_type)
                 raise Damaged(f"{name} is compressed with {method}, which numpy does not write")
             if name in self._members:
                 raise Damaged(f"{name} is in it twice")
@@ -102,7 +103,7 @@ class Npz:
         """Return an array, which takes as much memory as its header says: look at that first."""
         header = self.header(name)
         content = b"".join(self._bytes(name, header.start, _READ_BYTES))
-        order = "F" if header.fortran_order else "C"
+        order: Literal["C", "F"] = "F" if header.fortran_order else "C"
         return np.frombuffer(content, header.dtype).reshape(header.shape, order=order)
 
     def blocks(self, name: str, block_bytes: int) -> Iterator[NDArray]:
@@ -221,10 +222,10 @@ def _check(header: Header, dtype: DTypeLike, shape: Shape) -> None:
         raise ValueError(f"holds {header}, not {_described(np.dtype(dtype), shape)}")
 
 
-def _fits(found: tuple[int, ...], shape: Shape) -> bool:
+def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
     if len(found) != len(shape):
         return False
-    return all(length == wanted or (wanted is None and length) for length, wanted in zip(found, shape, strict=True))
+    return all(length == wanted or (wanted is None and length > 0) for length, wanted in zip(found, shape, strict=True))
 
 
 def _described(dtype: np.dtype, shape: Shape) -> str:

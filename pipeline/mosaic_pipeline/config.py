@@ -26,6 +26,7 @@ from mosaic_pipeline.params import (
     Train,
     WholeNumber,
 )
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reading import first_problem, read_yaml, reading
 
 
@@ -79,13 +80,13 @@ class Recipe(Train):
     datasets do not share one specialist.
     """
 
-    consist_form: Literal["mix", "add"] | None
-    class_weights: Literal["balanced"] | None
-    flip_sided: bool | None
-    deploy: Literal["joint", "dataset"] | None
-    grade_tolerance: WholeNumber | None
+    consist_form: Literal["mix", "add"] | None  # type: ignore[assignment]  # None is more than params.yaml allows
+    class_weights: Literal["balanced"] | None  # type: ignore[assignment]  # None is more than params.yaml allows
+    flip_sided: bool | None  # type: ignore[assignment]  # None is more than params.yaml allows
+    deploy: Literal["joint", "dataset"] | None  # type: ignore[assignment]  # None is more than params.yaml allows
+    grade_tolerance: WholeNumber | None  # type: ignore[assignment]  # None is more than params.yaml allows
     prompt_strength_lr: Positive | None
-    conflict_cases: WholeNumber | None
+    conflict_cases: WholeNumber | None  # type: ignore[assignment]  # None is more than params.yaml allows
 
 
 class Momentum(BaseModel):
@@ -99,7 +100,7 @@ class Momentum(BaseModel):
 
     def of(self, dimension: int) -> float:
         """Momentum for a 2D or a 3D dataset."""
-        return self.d2 if dimension == 2 else self.d3
+        return present(self.d2 if dimension == 2 else self.d3)
 
 
 def _read_forms(value: Any) -> Any:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 Task = Literal["multi-class", "binary-class", "multi-label, binary-class", "ordinal-regression"]
 
 SIZES = {2: (28, 64, 128, 224), 3: (28, 64)}
-SPLITS = ("train", "val", "test")
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,10 @@ class About:
         return asdict(self) | {"class_names": list(self.class_names)}
 
 
-_CLASS, _BINARY, _LABELS, _ORDINAL = (
-    "multi-class",
-    "binary-class",
-    "multi-label, binary-class",
-    "ordinal-regression",
-)
+_CLASS: Task = "multi-class"
+_BINARY: Task = "binary-class"
+_LABELS: Task = "multi-label, binary-class"
+_ORDINAL: Task = "ordinal-regression"
 
 # The specialist is MOSAIC's routing: A colour and texture, B grayscale and shape, C volumes.
 _TABLE = (

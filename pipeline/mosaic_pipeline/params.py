@@ -42,6 +42,8 @@ PARAMS_FILE = Path("params.yaml")
 VARIANT_GROUPS = ("model.", "backbone.", "tokenizer_3d.", "adapter.", "train.", "ema.", "compute.precision")
 
 # What the validation score means: candidates that differ in it could not be compared.
+Segmentation = segmentation.Segmentation
+
 SCORE_KEYS = ("train.monitor", "train.grade_tolerance")
 
 # What decides the one backbone that all variants share.
@@ -372,7 +374,7 @@ class Params(Section):
     specialists: tuple[Letter, ...] = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field(min_length=1)
     ablation: Ablation
-    segmentation: segmentation.Segmentation
+    segmentation: Segmentation
     report: Report
     compute: Compute
     tracking: Tracking
@@ -413,7 +415,8 @@ class Params(Section):
                 f"{train.num_rounds} without a gate, and as many as train.warmup_rounds {train.warmup_rounds:g}"
             )
         if self.tokenizer_3d.kind == "slices":
-            slices, sizes = self.tokenizer_3d.slices, {"data.size_3d": self.data.size_3d}
+            slices = self.tokenizer_3d.slices
+            sizes: dict[str, int | None] = {"data.size_3d": self.data.size_3d}
             used = (*self.data.datasets, *self.data.external)
             own = {name: own for name, own in self.data.own.items() if own.dimension == 3 and name in used}
             sizes |= {f"data.own.{name}.size": volumes.size for name, volumes in own.items()}
@@ -472,7 +475,7 @@ class Params(Section):
             tree[group][leaf] = value
         return _validate(tree, here)
 
-    def segmentation_variant(self, name: str, where: str = str(PARAMS_FILE)) -> segmentation.Segmentation:
+    def segmentation_variant(self, name: str, where: str = str(PARAMS_FILE)) -> Segmentation:
         """Return the section `segmentation` as one of its variants runs with it.
 
         Raises PipelineError as `segmentation_overridden` does, and for values that cannot run together.
@@ -483,7 +486,7 @@ class Params(Section):
             raise PipelineError(f"{where}: {f'segmentation.{line}' if line == self.segmentation.clash() else own}")
         return changed
 
-    def segmentation_overridden(self, name: str, where: str = str(PARAMS_FILE)) -> segmentation.Segmentation:
+    def segmentation_overridden(self, name: str, where: str = str(PARAMS_FILE)) -> Segmentation:
         """Return the section with a variant's overrides applied; each value is legal, not all may run together.
 
         Raises PipelineError for an unknown variant, and an override of a key that does not exist or may not differ.

@@ -1,11 +1,15 @@
 """What a learned gate makes of the specialists: how much it gives to each, and how decided it is."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from mosaic_pipeline.analysis.observe import observe
 from mosaic_pipeline.analysis.subject import Subject
+from mosaic_pipeline.present import present
+
+if TYPE_CHECKING:
+    from mosaic_pipeline.model.gate import Mixture
 
 
 @torch.inference_mode()
@@ -25,7 +29,8 @@ def gate_weights(subject: Subject) -> dict[str, Any] | None:
         # By layer: summed weights, summed entropy, number of both.
         total = torch.zeros(depth, len(specialists) + 2, dtype=torch.float64, device=subject.device)
         for seen in observe(subject, name):
-            given = seen.adapter.weights if seen.branch is None else seen.adapter.weights[:, : seen.h.shape[1]]
+            given = present(cast("Mixture", seen.adapter).weights)
+            given = given if seen.branch is None else given[:, : seen.h.shape[1]]
             given = given.double().flatten(0, 1)
             total[seen.layer, :-2] += given.sum(dim=0)
             total[seen.layer, -2] += torch.special.entr(given).sum()

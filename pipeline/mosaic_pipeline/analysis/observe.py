@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 from mosaic_pipeline.analysis.subject import Subject
 from mosaic_pipeline.model.mosaic import run_block
 from mosaic_pipeline.model.specialist import Adapter
+
+if TYPE_CHECKING:
+    from mosaic_pipeline.model.vit import Block
 
 
 @dataclass(frozen=True)
@@ -78,5 +82,5 @@ def observe(subject: Subject, name: str) -> Iterator[Seen]:
             parts = SimpleNamespace(**{name: getattr(block, name) for name in names}, ls2=scaled)
             # Entered for each block, so that it is not in force where the caller computes.
             with subject.autocast():
-                x = run_block(parts, observed, layer == last, x)
+                x = run_block(cast("Block", parts), observed, layer == last, x)
             yield Seen(layer, observed.adapter, observed.u, observed.h, scaled.output, observed.added, observed.branch)

@@ -9,6 +9,7 @@ from mosaic_pipeline.analysis.cka import linear_cka
 from mosaic_pipeline.analysis.observe import Seen, observe
 from mosaic_pipeline.analysis.subject import Subject
 from mosaic_pipeline.model.specialist import Adapter
+from mosaic_pipeline.present import present
 
 # Patch tokens taken of each image, evenly spaced, beside its class token. Tokens as the model has them rather than
 # their mean, which no adapter ever sees.
@@ -45,7 +46,7 @@ def contribution(adapter: Adapter, tokens: Tensor) -> Tensor:
     """Return what an adapter adds for tokens [n, D]: [n, D], or [n, 2 D] for queries and values side by side."""
     branch = adapter.beside_mlp(tokens[None])
     added = adapter.query_value(tokens[None]) if branch is None else (branch,)
-    return torch.cat(added, dim=-1)[0]
+    return torch.cat(present(added), dim=-1)[0]
 
 
 def _tokens_of(seen: Seen) -> Tensor | None:

@@ -25,23 +25,23 @@ def _counterfactual(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
         others.append(mean_of_defined(acc[:index] + acc[index + 1 :]))
         best.append(float(acc[index] == max(acc)))
     return [
-        ("own_acc", mean_of_defined(own)),
-        ("other_acc", mean_of_defined(others)),
-        ("own_best", mean_of_defined(best)),
+        ("own_acc", float(mean_of_defined(own))),
+        ("other_acc", float(mean_of_defined(others))),
+        ("own_best", float(mean_of_defined(best))),
     ]
 
 
 def _similarity(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
     pairs = [value for layer in result["layers"] for row, values in enumerate(layer) for value in values[:row]]
-    return [("cka", mean_of_defined(pairs))]
+    return [("cka", float(mean_of_defined(pairs)))]
 
 
 def _branch_ratio(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
-    return [("mean", mean_of_defined([value for layers in result.values() for value in layers]))]
+    return [("mean", float(mean_of_defined([value for layers in result.values() for value in layers])))]
 
 
 def _gate(result: dict[str, Any]) -> Iterable[tuple[str, float]]:
-    return [("entropy", mean_of_defined([value for layers in result["entropy"].values() for value in layers]))]
+    return [("entropy", float(mean_of_defined([value for layers in result["entropy"].values() for value in layers])))]
 
 
 _OF = {

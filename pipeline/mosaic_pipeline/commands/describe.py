@@ -70,7 +70,7 @@ def describe(params: Params, variant: str) -> dict[str, Any]:
         backbone = build_backbone(*sizes, device="meta", backbone_args=arguments)
         model = build_mosaic(config, backbone, seed=0)
     counts = model.parameter_counts()
-    trainable, total = counts.pop("trainable"), counts.pop("total")
+    trainable, total = counts["trainable"], counts["total"]
     model = model.to(torch.float32)
     kinds = {}
     for dimension, kind in ((2, "image"), (3, "volume")):
@@ -101,7 +101,7 @@ def describe(params: Params, variant: str) -> dict[str, Any]:
         "trainable": trainable,
         "total": total,
         "trainable_share": round(trainable / total, 6),
-        "components": counts,
+        "components": {key: count for key, count in counts.items() if key not in ("trainable", "total")},
         "batch_size": config.train.batch_size,
         "inputs": kinds,
     }

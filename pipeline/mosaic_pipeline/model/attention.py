@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from mosaic_pipeline.model.specialist import NONE, Adapter
 from mosaic_pipeline.model.vit import Attention
+from mosaic_pipeline.present import present
 
 
 def self_attention(
@@ -32,7 +33,7 @@ def self_attention(
         more = [_heads(x, attention.num_heads) for x in beside.chunk(2, dim=-1)]
         more = [extra.to(q.dtype) for extra in (attention.k_norm(more[0]), more[1])]
         y = _attend(q, torch.cat([k, more[0]], dim=2), torch.cat([v, more[1]], dim=2))
-        strength = adapter.prompts()[1]
+        strength = present(adapter.prompts())[1]
         if strength is not None:
             plain = _attend(q, k, v)
             y = plain + strength.reshape(-1, 1, 1, 1) * (y - plain)

@@ -3,7 +3,7 @@
 import difflib
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -56,7 +56,7 @@ def build_backbone(
         # There is nothing to initialise, and torch would import its compiler for it.
         options["weight_init"] = "skip"
     try:
-        model = create_model(backbone, pretrained=False, device=device, **options)
+        model = _create(backbone, device, options)
     except (AssertionError, KeyError, TypeError, ValueError, RuntimeError) as error:
         given = f" with {dict(backbone_args)}" if backbone_args else ""
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -71,13 +71,16 @@ def build_backbone(
         )
     if model.global_pool != "token":
         # Pooling the other tokens moves the final norm behind it.
-        model = create_model(
-            backbone, pretrained=False, device=device, **options | {"global_pool": "token", "fc_norm": False}
-        )
+        model = _create(backbone, device, options | {"global_pool": "token", "fc_norm": False})
     (found, _) = model.patch_embed.patch_size
     if found != patch_size:
         raise PipelineError(f"model.patch_size: {backbone} has patches of {found} pixels, expected {patch_size}")
     return model
+
+
+def _create(backbone: str, device: str | torch.device, options: dict[str, Any]) -> VisionTransformer:
+    # `_check_name` has seen that it is one.
+    return cast("VisionTransformer", create_model(backbone, pretrained=False, device=device, **options))
 
 
 def family(model: VisionTransformer) -> str:

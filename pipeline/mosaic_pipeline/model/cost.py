@@ -6,6 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mosaic_pipeline.model.mosaic import Mosaic
+from mosaic_pipeline.present import present
 
 if TYPE_CHECKING:
     from mosaic_pipeline.config import Config
@@ -17,7 +18,7 @@ def tokens(config: "Config", dimension: int, prefix: int = 1) -> int:
     if dimension == 3 and model.slices:
         return model.slices * tokens(config, 2, prefix)
     patch = model.patch_size if dimension == 2 else model.volume_patch_size
-    return (model.size(dimension) // patch) ** dimension + prefix
+    return (present(model.size(dimension)) // present(patch)) ** dimension + prefix
 
 
 def training_flops(model: Mosaic, config: "Config", dataset: str) -> int:

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from mosaic_pipeline.model.specialist import Adapter
+from mosaic_pipeline.present import present
 
 # Weight of the specialist that a gate starts at. Not 1: no gradient would reach the others, nor the gate.
 OWN_WEIGHT = 0.9
@@ -64,7 +65,7 @@ class Mixture(Adapter):
         parts = [adapter.prompts() for adapter in self.adapters]
         if parts[0] is None:
             return None
-        weights = self.weights.mean(dim=1)
+        weights = present(self.weights).mean(dim=1)
         tokens, strengths = zip(*parts, strict=True)
         mixed = torch.einsum("ns,spd->npd", weights, torch.stack(tokens))
         return mixed, None if strengths[0] is None else weights @ torch.stack(strengths)
@@ -80,9 +81,9 @@ class Mixture(Adapter):
     def beside_mlp(self, h: Tensor) -> Tensor | None:
         """Return the weighted sum of the branches; h [N, T, D] may be the class token alone."""
         parts = [adapter.beside_mlp(h) for adapter in self.adapters]
-        return None if parts[0] is None else self._sum(parts)
+        return None if parts[0] is None else self._sum([present(part) for part in parts])
 
     def _sum(self, parts: Sequence[Tensor]) -> Tensor:
         # Tokens of the last block are its class token alone, the first row of the weights.
-        weights = self.weights[:, : parts[0].shape[1]]
-        return sum(weights[..., index, None] * part for index, part in enumerate(parts))
+        weights = present(self.weights)[:, : parts[0].shape[1]]
+        return cast("Tensor", sum(weights[..., index, None] * part for index, part in enumerate(parts)))

@@ -1,7 +1,7 @@
 """MOSAIC: a frozen ViT, hard-routed specialists beside its MLPs, a 3D tokenizer and one head per dataset."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from mosaic_pipeline.model.specialist import NONE, Adapter, Specialist
 from mosaic_pipeline.model.state import load_exactly
 from mosaic_pipeline.model.tokenizer import VolumeTokenizer, inflate
 from mosaic_pipeline.model.vit import Block, VisionTransformer
+from mosaic_pipeline.present import present
 from mosaic_pipeline.streams import stream
 
 if TYPE_CHECKING:
@@ -52,6 +53,20 @@ def prefix_tokens(backbone: VisionTransformer) -> list[Tensor]:
     """Return the learned tokens that stand before the patches, [1, P, D] each: class, distillation, registers."""
     tokens = (backbone.cls_token, getattr(backbone, "dist_token", None), backbone.reg_token)
     return [token for token in tokens if token is not None]
+
+
+class ParameterCounts(TypedDict):
+    """Number of parameters by component, trainable and in total."""
+
+    specialists: dict[str, int]
+    gates: int
+    tokenizer_3d: int
+    positions_3d: int
+    heads: int
+    embedding_norms: int
+    backbone: int
+    trainable: int
+    total: int
 
 
 class Mosaic(nn.Module):
@@ -89,11 +104,11 @@ class Mosaic(nn.Module):
             }
         )
         self.gates = nn.ModuleList(
-            Gate(dim, len(self.specialists), routing.gate) for _ in range(depth if routing.gate else 0)
+            Gate(dim, len(self.specialists), present(routing.gate)) for _ in range(depth if routing.gate else 0)
         )
         # Whether the gates mix the specialists; training with gates begins without.
         self.gated = routing.gate is not None
-        self.tokenizers_3d = Named()
+        self.tokenizers_3d: Named[VolumeTokenizer | SliceAttention] = Named()
         for name in dict.fromkeys(routing.tokenizers.values()):
             self.tokenizers_3d[name] = _tokenizer(backbone, shape, self.statistics, stream(seed, "tokenizer_3d", name))
         norms = [f"{dataset.dimension}D" for dataset in datasets.values()] if shape.embedding_norm else []
@@ -102,7 +117,7 @@ class Mosaic(nn.Module):
         for name, head in self.heads.items():
             nn.init.trunc_normal_(head.weight, std=0.02, generator=stream(seed, "head", name))
             nn.init.zeros_(head.bias)
-        self._frozen = ("embedding_norms.",)
+        self._frozen: tuple[str, ...] = ("embedding_norms.",)
         self._frozen += ("backbone.",) if shape.frozen else ()
         self._frozen += ("tokenizers_3d.",) if shape.tokenizer_trained is False else ()
         for name, parameter in self.named_parameters():
@@ -159,9 +174,10 @@ class Mosaic(nn.Module):
         """Return what acts in each block on a batch of the dataset: its specialist, or the mixture of all."""
         specialist = self.routing.datasets[dataset]
         if self.gated:
-            own = list(self.specialists).index(specialist) if self.routing.gate_start == "routing" else None
+            own = list(self.specialists).index(present(specialist)) if self.routing.gate_start == "routing" else None
             by_block = zip(*self.specialists.values(), strict=True)
-            return [Mixture(adapters, gate, own) for adapters, gate in zip(by_block, self.gates, strict=True)]
+            gates = cast("Iterable[Gate]", self.gates)
+            return [Mixture(adapters, gate, own) for adapters, gate in zip(by_block, gates, strict=True)]
         return list(self.specialists[specialist]) if specialist else [NONE] * len(self.backbone.blocks)
 
     def compile_blocks(self, batch_sizes: Collection[int]) -> None:
@@ -178,7 +194,7 @@ class Mosaic(nn.Module):
         slices = [len(each.positions) for each in self.tokenizers_3d.values() if isinstance(each, SliceAttention)]
         sizes = {size * images for size in batch_sizes for images in (1, *slices)}
 
-        def run(block: nn.Module, adapter: Adapter, last: bool, x: Tensor) -> Tensor:
+        def run(block: Block, adapter: Adapter, last: bool, x: Tensor) -> Tensor:
             return (compiled if len(x) in sizes else run_block)(block, adapter, last, x)
 
         self.run_block = run
@@ -209,7 +225,7 @@ class Mosaic(nn.Module):
         """Copy tensors into the model: exactly the trainable ones by name, shape and dtype (ValueError otherwise)."""
         load_exactly(self.trainable_state(), state)
 
-    def parameter_counts(self) -> dict[str, int | dict[str, int]]:
+    def parameter_counts(self) -> ParameterCounts:
         """Return the number of parameters by component, trainable and in total."""
 
         def count(module: nn.Module) -> int:
@@ -236,8 +252,8 @@ def _adapter(
     if kind == "lora":
         return lambda: Lora(dim, size, generator)
     if kind == "prompt":
-        return lambda: Prompt(dim, size, shape.prompt_strength, generator)
-    return lambda: Bottleneck(dim, size, shape.adapter_scale, shape.adapter_layer_norm, generator)
+        return lambda: Prompt(dim, size, present(shape.prompt_strength), generator)
+    return lambda: Bottleneck(dim, size, present(shape.adapter_scale), present(shape.adapter_layer_norm), generator)
 
 
 def _statistics(backbone: VisionTransformer, shape: "Architecture") -> Statistics:
@@ -253,7 +269,7 @@ def _tokenizer(
     """Return what a 3D dataset goes through; slices start at zero and draw nothing from `generator`."""
     if shape.slices:
         return SliceAttention(backbone.embed_dim, shape.slices, shape.image_size, statistics)
-    sizes = (shape.volume_size, shape.volume_patch_size, backbone.num_prefix_tokens)
+    sizes = (present(shape.volume_size), present(shape.volume_patch_size), backbone.num_prefix_tokens)
     tokenizer = VolumeTokenizer(backbone.embed_dim, *sizes, generator)
     if shape.tokenizer_init == "inflate":
         inflate(tokenizer, backbone, statistics)

@@ -70,19 +70,17 @@ def build_routing(adapter: Adapter, datasets: Mapping[str, Dataset], groups: Map
     apart = adapter.routing == "per_dataset"
     tokenizers = {name: name if apart else SHARED for name, form in datasets.items() if form.dimension == 3}
     if adapter.kind == "none":
-        table: dict[str, str | None] = dict.fromkeys(datasets)
-        return Routing(name="none", kind="none", sizes={}, datasets=table, tokenizers=tokenizers)
+        return Routing(name="none", kind="none", sizes={}, datasets=dict.fromkeys(datasets), tokenizers=tokenizers)
     table = _table(adapter, datasets, groups)
     sizes = {name: _size(adapter, name, groups) for name in dict.fromkeys(sorted(table.values()))}
-    drawn = {name: group for name, group in groups.items() if datasets[name].dimension == 2}
-    if adapter.routing != RANDOM or len(set(drawn.values())) < 2:
-        drawn = None
+    flat = {name: group for name, group in groups.items() if datasets[name].dimension == 2}
+    drawn = flat if adapter.routing == RANDOM and len(set(flat.values())) > 1 else None
     gated = adapter.routing == "gated"
     return Routing(
         name=adapter.routing,
         kind=adapter.kind,
         sizes=sizes,
-        datasets=table | dict.fromkeys(drawn or {}, RANDOM),
+        datasets={**table, **dict.fromkeys(drawn or {}, RANDOM)},
         tokenizers=tokenizers,
         random_seed=adapter.random_seed if drawn else None,
         drawn=drawn,

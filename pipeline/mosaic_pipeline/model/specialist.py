@@ -1,6 +1,7 @@
 """What a specialist is: one adapter per block of the ViT, of a kind that only its own file knows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, overload
 
 from torch import Tensor, nn
 
@@ -31,6 +32,20 @@ NONE = Adapter()
 
 class Specialist(nn.ModuleList):
     """The adapters of one specialist, one per block of the ViT."""
+
+    if TYPE_CHECKING:
+        # Torch's list says that its modules are any.
+        class _Kind(Adapter, nn.Module): ...
+
+        @overload
+        def __getitem__(self, idx: slice) -> nn.ModuleList: ...
+        @overload
+        def __getitem__(self, idx: int) -> _Kind: ...
+        def __getitem__(self, idx: int | slice) -> _Kind | nn.ModuleList:
+            """Return the adapter of a block, or those of some."""
+
+        def __iter__(self) -> Iterator[_Kind]:
+            """Yield the adapters."""
 
     def __init__(self, depth: int, make: Callable[[], nn.Module]) -> None:
         """Make `depth` adapters."""

@@ -3,13 +3,15 @@
 import copy
 
 import torch
+from torch import Tensor
 
 from mosaic_pipeline.model.mosaic import Mosaic
 
 
 def build_teacher(student: Mosaic) -> Mosaic:
     """Return a copy of `student` that owns its trainable tensors and shares every frozen one with it."""
-    shared = {id(tensor): tensor for name, tensor in student.named_parameters() if not student.is_trainable(name)}
+    frozen = (tensor for name, tensor in student.named_parameters() if not student.is_trainable(name))
+    shared: dict[int, Tensor] = {id(tensor): tensor for tensor in frozen}
     shared |= {id(buffer): buffer for buffer in student.buffers()}
     teacher = copy.deepcopy(student, memo=shared)
     return teacher.requires_grad_(False).eval()
@@ -20,7 +22,7 @@ class Ema:
 
     def __init__(self, teacher: Mosaic, student: Mosaic) -> None:
         """Pair the tensors of both models, by dataset."""
-        self._pairs = {}
+        self._pairs: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
         for dataset in student.routing.datasets:
             self._pairs[dataset] = (
                 [parameter for _, parameter in teacher.active_parameters(dataset)],

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from mosaic_pipeline.data.augment import HALF, Statistics
 from mosaic_pipeline.model.vit import VisionTransformer
+from mosaic_pipeline.present import present
 
 
 class VolumeTokenizer(nn.Module):
@@ -27,7 +28,7 @@ class VolumeTokenizer(nn.Module):
         self.projection = nn.Conv3d(1, dim, kernel_size=patch_size, stride=patch_size)
         self.positions = nn.Parameter(torch.empty(1, prefix + tokens, dim))
         nn.init.kaiming_uniform_(self.projection.weight, a=math.sqrt(5), generator=generator)
-        nn.init.zeros_(self.projection.bias)
+        nn.init.zeros_(present(self.projection.bias))
         nn.init.trunc_normal_(self.positions, std=0.02, generator=generator)
 
     def forward(self, volumes: Tensor) -> Tensor:
@@ -48,7 +49,7 @@ def inflate(tokenizer: VolumeTokenizer, backbone: VisionTransformer, statistics:
     kernel = _by_area(flat.mean(dim=1, keepdim=True), patch)
     gain = flat[0].numel() / patch**3
     tokenizer.projection.weight.copy_(gain * kernel.unsqueeze(2).expand_as(tokenizer.projection.weight))
-    tokenizer.projection.bias.copy_(bias)
+    present(tokenizer.projection.bias).copy_(bias)
 
     count = backbone.pos_embed.shape[1] - backbone.patch_embed.num_patches
     prefix, grid = backbone.pos_embed[:, :count], backbone.pos_embed[:, count:]

@@ -10,10 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 from unittest.mock import patch
 
 import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from mosaic_pipeline.data.augment import Statistics
 
 
 def _as_it_is(function: Callable[..., Any] | None = None, *_: Any, **__: Any) -> Callable[..., Any]:
@@ -32,7 +36,7 @@ def _bare_torchvision() -> Iterator[None]:
         package = ModuleType(name)
         package.__path__ = [folder + name.removeprefix("torchvision").replace(".", "/") for folder in folders]
         sys.modules[name] = package
-    sys.modules["torchvision.models"] = None  # type: ignore[assignment] - "not installed", which timm copes with
+    sys.modules["torchvision.models"] = None  # type: ignore[assignment]  # "not installed", which timm copes with
     try:
         yield
     finally:
@@ -46,7 +50,7 @@ def _without_hub() -> Iterator[None]:
     if "huggingface_hub" in sys.modules:
         yield
         return
-    sys.modules["huggingface_hub"] = None  # type: ignore[assignment] - "not installed"
+    sys.modules["huggingface_hub"] = None  # type: ignore[assignment]  # "not installed"
     try:
         yield
     finally:
@@ -56,10 +60,36 @@ def _without_hub() -> Iterator[None]:
 with _bare_torchvision(), _without_hub(), patch.object(torch.compiler, "disable", _as_it_is):
     from timm import create_model, is_model, list_models, model_entrypoint
     from timm.layers import Attention, GluMlp, Mlp, PatchEmbed, SwiGLU, SwiGLUPacked
-    from timm.models import get_pretrained_cfg
+    from timm.models import get_pretrained_cfg, vision_transformer
     from timm.models.deit import VisionTransformerDistilled
     from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock, WindowAttention
-    from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
+if TYPE_CHECKING:
+    # What `backbone.oddity` makes sure of and `weights.load` adds, which timm's own types leave open.
+    class Block(vision_transformer.Block):
+        """A block with timm's plain attention."""
+
+        attn: Attention
+        mlp: Mlp | GluMlp | SwiGLU
+
+    class _Blocks(nn.Sequential):
+        @overload
+        def __getitem__(self, idx: slice) -> nn.Sequential: ...
+        @overload
+        def __getitem__(self, idx: int) -> Block: ...
+        def __getitem__(self, idx: slice | int) -> nn.Sequential | Block: ...
+        def __iter__(self) -> Iterator[Block]: ...
+
+    class VisionTransformer(vision_transformer.VisionTransformer):
+        """A ViT with a class token and positions."""
+
+        blocks: _Blocks
+        cls_token: nn.Parameter
+        pos_embed: nn.Parameter
+        statistics: Statistics
+else:
+    Block, VisionTransformer = vision_transformer.Block, vision_transformer.VisionTransformer
 
 __all__ = [
     "Attention",
