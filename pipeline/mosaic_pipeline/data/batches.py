@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -32,6 +32,18 @@ class Batch:
     labels: Tensor
 
 
+class InBatches(Protocol):
+    """What is read like a split, a batch at a time."""
+
+    device: torch.device
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def batches(self, positions: Sequence[slice]) -> Iterator[Batch]:
+        """Yield the images at each of `positions`."""
+
+
 class Mapped:
     """One array of a split, whatever its type: gathered from its memory map, or all of it on the device."""
 
@@ -39,7 +51,7 @@ class Mapped:
         """Open an npy file; raises PipelineError if it is missing, damaged or of another type."""
         self.array = read_array(path, dtype, None, mapped=True)
         self.device = device
-        self._map: mmap.mmap = self.array.base
+        self._map = cast("mmap.mmap", self.array.base)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             self._stored = torch.from_numpy(self.array)
@@ -114,8 +126,9 @@ class Split:
         """Yield the images at each of `positions` in `order` (int64 [N] on the CPU; None = as stored)."""
         order = torch.arange(len(self)) if order is None else order
         on_device = order.to(self.device)
-        if all(mapped.resident is not None for mapped in self._mapped):
-            gathered = ([mapped.resident[on_device[taken]] for mapped in self._mapped] for taken in positions)
+        resident = [mapped.resident for mapped in self._mapped if mapped.resident is not None]
+        if len(resident) == len(self._mapped):
+            gathered = ([each[on_device[taken]] for each in resident] for taken in positions)
         elif self.device.type == "cpu":
             gathered = (self._gather(order[taken]) for taken in positions)
         else:
@@ -128,7 +141,8 @@ class Split:
         return [mapped.gather(rows, pin) for mapped in self._mapped]
 
     def _batch(self, arrays: Sequence[Tensor], rows: Tensor) -> Batch:
-        return Batch(*arrays, self.labels[rows])
+        (images,) = arrays
+        return Batch(images, self.labels[rows])
 
 
 def consecutive(rows: slice, batch_size: int) -> list[slice]:

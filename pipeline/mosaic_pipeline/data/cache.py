@@ -27,7 +27,7 @@ from mosaic_pipeline.data.findings import (
 )
 from mosaic_pipeline.data.npz import check_npz, read_image_blocks, read_labels, read_notes, read_patients
 from mosaic_pipeline.data.subset import stratified_subset
-from mosaic_pipeline.datasets import SPLITS, About, Dataset
+from mosaic_pipeline.datasets import SPLITS, About, Dataset, SplitName
 from mosaic_pipeline.digest import md5_file
 from mosaic_pipeline.params import Data
 
@@ -55,16 +55,18 @@ def build_cache(
     counts = check_npz(raw, dataset, size)
     raw_md5 = md5_file(raw)
     is_official = official.is_official(dataset, size, raw_md5)
-    rows, seen = {}, {}
+    rows: dict[SplitName, NDArray[np.int64]] = {}
+    seen: dict[SplitName, Seen] = {}
+    source: str = data.source  # "own" of one of one's own, which params.yaml may not say
     for split in SPLITS:
         labels = read_labels(raw, split)
         if split == "train":
             refuse_one_class(raw, dataset, labels)
         rows[split] = stratified_subset(labels, data.limit(split))
-        patients = read_patients(raw, split) if data.source == "own" else None
+        patients = read_patients(raw, split) if source == "own" else None
         seen[split] = Seen(labels[rows[split]], None if patients is None else patients[rows[split]])
     with appearing(training) as for_training, appearing(test) as for_test:
-        folders = {"train": for_training, "val": for_training, "test": for_test}
+        folders: dict[SplitName, Path] = {"train": for_training, "val": for_training, "test": for_test}
         splits = {}
         for split, folder in folders.items():
             images = seen[split].watch(_kept(read_image_blocks(raw, split), rows[split]))
@@ -80,7 +82,7 @@ def build_cache(
             refuse_trained(raw, seen, trained, rows)
         findings = [*find(dataset, seen), *(finding for finding, _ in find_trained(seen, trained))]
 
-        def found_in(*names: str) -> dict[str, Any]:
+        def found_in(*names: SplitName) -> dict[str, Any]:
             of_names = [finding.record() for finding in findings if finding.split in names]
             return {"splits": {name: splits[name] for name in names}, "findings": of_names}
 
@@ -89,7 +91,7 @@ def build_cache(
         # The md5 of the whole file, and whether it is the official one, change with the test split; a title may change
         # without another training.
         of_test = head | {"official": is_official, "raw_md5": raw_md5} | about.record() | found_in("test")
-        of_test["notes"] = read_notes(raw) if data.source == "own" else []
+        of_test["notes"] = read_notes(raw) if source == "own" else []
         for folder, meta in ((for_training, of_training), (for_test, of_test)):
             write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
     return of_training, of_test
@@ -117,7 +119,7 @@ def _write_npy(path: Path, blocks: Iterable[NDArray], count: int) -> str:
     return digest.hexdigest()
 
 
-def _npy(blocks: Iterable[NDArray], count: int) -> Iterator[bytes | NDArray]:
+def _npy(blocks: Iterable[NDArray], count: int) -> Iterator[bytes | memoryview]:
     """Yield an .npy file in parts: its header, then the blocks."""
     for index, block in enumerate(blocks):
         if index == 0:
@@ -129,4 +131,4 @@ def _npy(blocks: Iterable[NDArray], count: int) -> Iterator[bytes | NDArray]:
             }
             np.lib.format.write_array_header_1_0(header, description)
             yield header.getvalue()
-        yield block
+        yield block.data

@@ -15,6 +15,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from io import BytesIO
+from typing import cast
 
 import numpy as np
 from numpy.random import PCG64
@@ -53,7 +54,7 @@ def _deviates(key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "little")
     drawn = PCG64(seed).random_raw(math.prod(shape)).astype("<u8").view("<u2").reshape(*shape, 4)
     sums = sum(drawn[..., place].astype(np.int32) for place in range(4))
-    return (sums - 4 * 65535 / 2) / math.sqrt(4 * (65536**2 - 1) / 12)
+    return cast("NDArray[np.float64]", (sums - 4 * 65535 / 2) / math.sqrt(4 * (65536**2 - 1) / 12))
 
 
 def _blur(image: Image, dimension: int, place: int, key: str) -> Image:

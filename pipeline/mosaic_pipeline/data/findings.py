@@ -14,11 +14,29 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaic_pipeline.datasets import Dataset
+from mosaic_pipeline.datasets import Dataset, SplitName
 from mosaic_pipeline.errors import PipelineError
 
 TITLES = {"train": "training", "val": "validation", "test": "test"}
+# Splits that a later one may share images or patients with, and what that is called.
+_BEFORE: tuple[tuple[SplitName, "Kind", "Kind"], ...] = (
+    ("train", "in_train", "patient_in_train"),
+    ("val", "in_val", "patient_in_val"),
+)
 NAMED = 4  # classes that a sentence names one by one
+
+
+Kind = Literal[
+    "in_train",
+    "in_val",
+    "patient_in_train",
+    "patient_in_val",
+    "repeated",
+    "constant",
+    "dim",
+    "absent",
+    "trained",
+]
 
 
 @dataclass(frozen=True)
@@ -31,18 +49,8 @@ class Finding:
     trained. `absent`: none is of `classes`; of several labels, those whose answer is the same for all images.
     """
 
-    kind: Literal[
-        "in_train",
-        "in_val",
-        "patient_in_train",
-        "patient_in_val",
-        "repeated",
-        "constant",
-        "dim",
-        "absent",
-        "trained",
-    ]
-    split: Literal["train", "val", "test"]
+    kind: Kind
+    split: SplitName
     images: int = 0
     classes: tuple[int, ...] = ()
     of: str = ""
@@ -74,7 +82,7 @@ class Seen:
         start = 0
         for block in blocks:
             flat, here = block.reshape(len(block), prod(block.shape[1:])), slice(start, start + len(block))
-            digests = b"".join(hashlib.blake2b(image, digest_size=8).digest() for image in flat)
+            digests = b"".join(hashlib.blake2b(image.data, digest_size=8).digest() for image in flat)
             self.hashes[here] = np.frombuffer(digests, np.uint64)
             self.varies[here] = flat.min(axis=1) < flat.max(axis=1)
             self.largest = max(self.largest, int(flat.max(initial=0)))
@@ -97,17 +105,17 @@ class Seen:
         return np.isin(self.patients, other.patients) & (self.patients >= 0)
 
 
-def find(dataset: Dataset, seen: Mapping[str, Seen]) -> list[Finding]:
+def find(dataset: Dataset, seen: Mapping[SplitName, Seen]) -> list[Finding]:
     """Return what is odd about the splits, in their order."""
     findings = []
     for split, here in seen.items():
         n = len(here.labels)
-        for other in ("train", "val"):
+        for other, same, of_patient in _BEFORE:
             if other == split:
                 break
             findings += [
-                Finding(f"in_{other}", split, int(here.found_in(seen[other]).sum())),
-                Finding(f"patient_in_{other}", split, int(here.of_patients_in(seen[other]).sum())),
+                Finding(same, split, int(here.found_in(seen[other]).sum())),
+                Finding(of_patient, split, int(here.of_patients_in(seen[other]).sum())),
             ]
         findings += [
             Finding("repeated", split, len(here.varied) - len(np.unique(here.varied))),
@@ -119,7 +127,7 @@ def find(dataset: Dataset, seen: Mapping[str, Seen]) -> list[Finding]:
 
 
 def find_trained(
-    seen: Mapping[str, Seen], trained: Mapping[str, NDArray[np.uint64]]
+    seen: Mapping[SplitName, Seen], trained: Mapping[str, NDArray[np.uint64]]
 ) -> list[tuple[Finding, NDArray[np.bool_]]]:
     """Return which images [N] of each split models are trained on: those with a hash of a `trained` dataset."""
     return [
@@ -155,15 +163,15 @@ def refuse_constant(raw: Path, split: str, seen: Seen) -> None:
         )
 
 
-def refuse_leakage(raw: Path, seen: Mapping[str, Seen], rows: Mapping[str, NDArray[np.int64]]) -> None:
+def refuse_leakage(raw: Path, seen: Mapping[SplitName, Seen], rows: Mapping[SplitName, NDArray[np.int64]]) -> None:
     """Raise PipelineError if test images are images of another split; `rows` says which rows of the file were seen."""
     test = seen["test"]
-    for name in ("train", "val"):
+    for name, same, _ in _BEFORE:
         leaked, other = np.flatnonzero(test.found_in(seen[name])), seen[name]
         if len(leaked):
             twin = np.flatnonzero(other.hashes == test.hashes[leaked[0]])[0]
             here, there = rows["test"][leaked[0]], rows[name][twin]
-            finding = Finding(f"in_{name}", "test", len(leaked))
+            finding = Finding(same, "test", len(leaked))
             raise PipelineError(
                 f"{raw}: {_of_images(finding, len(test.labels))} (test_images[{here}] is {name}_images[{there}]); "
                 "take them out, or `data.allow_leakage: true` goes on and the report says so"
@@ -172,9 +180,9 @@ def refuse_leakage(raw: Path, seen: Mapping[str, Seen], rows: Mapping[str, NDArr
 
 def refuse_trained(
     raw: Path,
-    seen: Mapping[str, Seen],
+    seen: Mapping[SplitName, Seen],
     trained: Mapping[str, NDArray[np.uint64]],
-    rows: Mapping[str, NDArray[np.int64]],
+    rows: Mapping[SplitName, NDArray[np.int64]],
 ) -> None:
     """Raise PipelineError if models are trained on images of what is to be an external dataset."""
     for finding, known in find_trained(seen, trained):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, About, Dataset
+from mosaic_pipeline.present import present
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def read_info() -> dict[str, dict[str, Any]]:
     Importing medmnist would start torch and torchvision (seconds, in every download process) and create a folder
     in the user's home.
     """
-    package = find_spec("medmnist").submodule_search_locations[0]
+    package = present(present(find_spec("medmnist")).submodule_search_locations)[0]
     tree = ast.parse(Path(package, "info.py").read_text(encoding="utf-8"))
     (value,) = (
         node.value

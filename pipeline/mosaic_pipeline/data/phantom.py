@@ -212,7 +212,7 @@ def generate(dataset: Dataset, size: int, counts: Mapping[str, int]) -> dict[str
     percent = tuple(look.percent for look in classes)
     shape = dataset.image_shape(size)
     canvas = shape if dataset.channels == 3 else (*shape, 1)
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for split in SPLITS:
         key, count = (dataset.name, split), counts[split]
         labels = _findings(percent, count, *key) if dataset.multi_label else _quotas(percent, count)

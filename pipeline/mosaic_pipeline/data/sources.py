@@ -14,6 +14,7 @@ from mosaic_pipeline.download import PATIENCE, Patience, download, is_url
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.layout import from_root
 from mosaic_pipeline.params import Data, Phantom
+from mosaic_pipeline.present import present
 
 if TYPE_CHECKING:
     from mosaic_pipeline.own import OwnSource
@@ -65,9 +66,10 @@ def locate(dataset: Dataset, data: Data) -> str | Path:
     size = data.size(dataset.dimension)
     if data.source == "zenodo":
         return official.published(dataset, size).url
-    if is_url(data.mirror):
-        return f"{data.mirror.rstrip('/')}/{official.file_name(dataset, size)}"
-    return from_root(data.mirror) / official.file_name(dataset, size)
+    mirror = present(data.mirror)
+    if is_url(mirror):
+        return f"{mirror.rstrip('/')}/{official.file_name(dataset, size)}"
+    return from_root(mirror) / official.file_name(dataset, size)
 
 
 def verifies(data: Data) -> bool:

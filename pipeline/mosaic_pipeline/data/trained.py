@@ -3,6 +3,7 @@
 import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,4 +42,4 @@ def _blocks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     for start in range(0, len(images), many):
         yield np.ascontiguousarray(images[start : start + many])
         if hasattr(mmap, "MADV_DONTNEED"):
-            images.base.madvise(mmap.MADV_DONTNEED)
+            cast("mmap.mmap", images.base).madvise(mmap.MADV_DONTNEED)

@@ -45,4 +45,8 @@ def _bin_sums(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np
     """Of each bin: number of predictions, sum of confidences and number of right predictions, each [BINS]."""
     edges = np.linspace(0, 1, BINS + 1)[1:-1]
     number = np.digitize(confidence, edges, right=True)
-    return tuple(np.bincount(number, weights, minlength=BINS) for weights in (None, confidence, right))
+    return (
+        np.bincount(number, minlength=BINS),
+        np.bincount(number, confidence, minlength=BINS),
+        np.bincount(number, right, minlength=BINS),
+    )

@@ -13,6 +13,7 @@ import numpy as np
 from mosaic_pipeline.datasets import Dataset
 from mosaic_pipeline.evaluation import metrics
 from mosaic_pipeline.evaluation.undefined import mean_of_defined
+from mosaic_pipeline.present import present
 
 # scikit-learn's C: what the sum of the cases' losses weighs beside half of the squared weights.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -74,7 +75,7 @@ def fit_head(dataset: Dataset, train: Labelled, val: Labelled, monitored: tuple[
         score = values["acc"] if math.isnan(score) else score
         if best is None or score > best.score:
             best = Head(probabilities, penalty, score, **values)
-    return best
+    return present(best)
 
 
 def _fit(dataset: Dataset, features: np.ndarray, labels: np.ndarray, penalty: float) -> Probabilities:

@@ -98,7 +98,7 @@ class Estimate:
         return sides * math.exp(optimize.brentq(beyond, math.log(LEAST_P), math.log(0.5)))
 
 
-def contrast(values: np.ndarray, covariance: np.ndarray, weights: Sequence[float]) -> Estimate:
+def contrast(values: np.ndarray, covariance: np.ndarray, weights: Sequence[float] | np.ndarray) -> Estimate:
     """Estimate sum_k weights[k] * (mean of method k over its trainings).
 
     `values` [K, S] are those of S trainings of K methods; `covariance` [K, S, K, S] is theirs over other cases drawn

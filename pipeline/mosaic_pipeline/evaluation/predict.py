@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mosaic_pipeline.compute import autocast
 from mosaic_pipeline.data.augment import normalise, to_float
-from mosaic_pipeline.data.batches import Split, consecutive
+from mosaic_pipeline.data.batches import InBatches, consecutive
 from mosaic_pipeline.datasets import Dataset
 from mosaic_pipeline.model.mosaic import Mosaic
 from mosaic_pipeline.processes import Processes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @torch.inference_mode()
 def predict(
     model: Mosaic,
-    split: Split,
+    split: InBatches,
     dataset: Dataset,
     *,
     config: "Config",

@@ -33,7 +33,8 @@ def choose_temperature(dataset: Dataset, labels: np.ndarray, scores: np.ndarray)
             return np.logaddexp(0, np.where(labels == 1, -z, z)).mean()
         return (logsumexp(z, axis=1) - np.take_along_axis(z, labels, axis=1)[:, 0]).mean()
 
-    found = minimize_scalar(lambda log: loss(np.exp(log)), bounds=np.log(BOUNDS), method="bounded")
+    low, high = np.log(BOUNDS)
+    found = minimize_scalar(lambda log: loss(np.exp(log)), bounds=(low, high), method="bounded")
     return float(min((1.0, *BOUNDS, np.exp(found.x)), key=loss))
 
 

@@ -45,7 +45,7 @@ def _follow(connection: sqlite3.Connection, here: Path) -> None:
         for row, place in found.fetchall():
             path = _local(place)
             old = next((folder for folder in (path, *path.parents) if folder.name == ARTIFACTS), None) if path else None
-            if old is None or old == here:
+            if path is None or old is None or old == here:
                 continue
             new = here / path.relative_to(old)
             if not _was_ours(old, here):

@@ -36,7 +36,7 @@ class Delivery:
     ) -> None:
         """Send up to BULK points by `send`. `passes` tells an outage from a refusal; `warn` is told of each failure."""
         self._send, self._passes, self._warn, self._patience = send, passes, warn, patience
-        self._calls: deque[tuple[str, Callable[[], None]]] = deque()
+        self._calls: deque[tuple[str, Callable[[], object]]] = deque()
         self._points: deque[Any] = deque()
         self._given_up: list[str] = []
         self._failures = 0
@@ -45,7 +45,7 @@ class Delivery:
         self._thread = Thread(target=self._work, daemon=True)  # a hung call does not keep the process alive
         self._thread.start()
 
-    def call(self, what: str, function: Callable[[], None], *, first: bool = False) -> None:
+    def call(self, what: str, function: Callable[[], object], *, first: bool = False) -> None:
         """Do a call after those before it, or before all others."""
         with self._changed:
             (self._calls.appendleft if first else self._calls.append)((what, function))
@@ -97,7 +97,7 @@ class Delivery:
             self._changed.wait_for(lambda: self._calls or self._points or self._closing)
             return bool(self._calls or self._points)
 
-    def _next(self) -> tuple[str, Callable[[], None], Callable[[], None]]:
+    def _next(self) -> tuple[str, Callable[[], object], Callable[[], None]]:
         """Return what to do, how, and how to note that it is done; other threads only add behind it, or in front."""
         with self._changed:
             if self._calls:

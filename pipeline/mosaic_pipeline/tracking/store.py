@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.layout import root as project_root
+from mosaic_pipeline.present import present
 from mosaic_pipeline.redact import redacted
 from mosaic_pipeline.tracking.anchor import ARTIFACTS, follow
 
@@ -133,7 +134,7 @@ def _experiment_id(client: "MlflowClient", uri: str, name: str, root: Path) -> s
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            experiment = client.get_experiment_by_name(name)  # another process was faster
+            experiment = present(client.get_experiment_by_name(name))  # another process was faster
     if experiment.lifecycle_stage == "deleted":
         raise PipelineError(
             f"MLflow experiment '{name}' was deleted; bring it back with `mlflow experiments restore "

@@ -55,8 +55,8 @@ def tracked_training(
             for dataset, digest in lineage.data.items():
                 run.log_dataset(dataset, lineage.sources[dataset], digest, "training")
             for row in trainer.measured():  # a killed one may have left points behind; what did arrive is passed over
-                run.log_metrics(row, step=row["round"])
-            lead(trainer, checkpoints, run.id, stop, lambda row: run.log_metrics(row, step=row["round"]))
+                run.log_metrics(row, step=int(row["round"]))
+            lead(trainer, checkpoints, run.id, stop, lambda row: run.log_metrics(row, step=int(row["round"])))
             yield run
             # Measured times go to MLflow alone: a stage's files are the same for the same inputs.
             run.log_metrics({"train_seconds": trainer.seconds}, step=trainer.round)

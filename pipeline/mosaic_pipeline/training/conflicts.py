@@ -13,6 +13,7 @@ from mosaic_pipeline.data.augment import normalise, to_float
 from mosaic_pipeline.data.batches import Split, consecutive
 from mosaic_pipeline.data.subset import stratified_subset
 from mosaic_pipeline.model.mosaic import Mosaic
+from mosaic_pipeline.present import present
 from mosaic_pipeline.training.class_weights import class_weights
 from mosaic_pipeline.training.cosines import cosine_matrix
 from mosaic_pipeline.training.losses import classification_loss
@@ -35,7 +36,7 @@ def measure_conflicts(model: Mosaic, config: "Config", train: Mapping[str, Split
     vectors, agreement = [], []
     for name in config.datasets:
         split = train[name]
-        halves = halve(split.labels.cpu().numpy(), config.train.conflict_cases)
+        halves = halve(split.labels.cpu().numpy(), present(config.train.conflict_cases))
         gradients = [mean_gradient(model, specialist, config, split, name, rows) for rows in halves]
         agreement.append(cosine_matrix(gradients)[0][1])
         share = len(halves[0]) / sum(map(len, halves))

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -26,8 +26,13 @@ from mosaic_pipeline.training.stopping import EarlyStopping
 if TYPE_CHECKING:
     from mosaic_pipeline.data.batches import Batch, Split
 
+S = TypeVar("S", bound="Split")
+
 # What an optimiser keeps of each parameter that it has updated.
-MOMENTS = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), torch.optim.SGD: ("momentum_buffer",)}
+MOMENTS: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
+    torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
+    torch.optim.SGD: ("momentum_buffer",),
+}
 
 
 class StoppedByRequest(Exception):
@@ -76,7 +81,7 @@ class Best:
     states: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
-class Engine(ABC):
+class Engine(ABC, Generic[S]):
     """Trains a model on one dataset after another, phase after phase, until patience or rounds run out.
 
     `history` has one flat row per finished round, the same for the same inputs; `best` is what to deploy; `seconds` is
@@ -97,8 +102,8 @@ class Engine(ABC):
         phases: Sequence[Phase],
         optimizer: torch.optim.Optimizer,
         *,
-        train: "dict[str, Split]",
-        val: "dict[str, Split]",
+        train: dict[str, S],
+        val: dict[str, S],
         seed: int,
         device: torch.device,
         processes: Processes,
@@ -475,7 +480,9 @@ class Engine(ABC):
             setattr(self, key, values[key])
         self.trace, self._summed = tensors["trace"].to(self.device), self.position
         self.stopping.best, self.stopping.waited = values["stopping"]
-        self.best = Best(*values["best"], {which: with_prefix(tensors, f"best.{which}.") for which in self.trained})
+        number, deployed, score = values["best"]
+        states = {which: with_prefix(tensors, f"best.{which}.") for which in self.trained}
+        self.best = Best(number, deployed, score, states)
 
     def _learning_rate(self, name: str, number: int, position: int) -> float:
         """Return the learning rate of the `number`th step on a dataset, the `position`th of the current round.
@@ -500,6 +507,11 @@ class Engine(ABC):
     # The section of params.yaml that holds the recipe.
     SECTION = "train"
 
+    @property
+    @abstractmethod
+    def deployed(self) -> str:
+        """Which of the model file's models is deployed."""
+
     @abstractmethod
     def _set_up(self, phase: int) -> None:
         """Make the models ready for the phase of that index."""
@@ -520,13 +532,13 @@ class Engine(ABC):
     def _validation_line(self, row: Mapping[str, float]) -> str:
         """Say of a round's row what its line in the log says of validation."""
 
-    def _end_step(self, name: str, number: int) -> None:  # noqa: B027 - nothing is what most do
+    def _end_step(self, name: str, number: int) -> None:
         """Do what follows the `number`th step of the round on a dataset."""
 
-    def _end_visit(self, name: str) -> None:  # noqa: B027
+    def _end_visit(self, name: str) -> None:
         """Do what follows the round's last step on a dataset."""
 
-    def _end_round(self) -> None:  # noqa: B027
+    def _end_round(self) -> None:
         """Do what follows a round, when its row is in the history."""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from mosaic_pipeline.present import present
 from mosaic_pipeline.streams import stream
 
 
@@ -18,7 +19,7 @@ def steps_of_round(
     """
     if order != "balanced":
         return dict(epochs)
-    weights = np.array([images[name] for name in epochs], dtype=np.float64) ** tau
+    weights = np.array([images[name] for name in epochs], dtype=np.float64) ** present(tau)
     spare = sum(epochs.values()) - len(epochs)
     shares = weights / weights.sum() * spare
     steps = np.floor(shares).astype(int)

@@ -45,7 +45,7 @@ def write_outputs(
             "rounds": trainer.conflicts,
         }
     write_text(folder / "conflicts.json", json.dumps(head | {"conflicts": conflicts}, allow_nan=False) + "\n")
-    outcome = {
+    outcome: dict[str, Any] = {
         "deployed": trainer.deployed,
         "best_round": None if own else best.round,
         "rounds": trainer.round,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +12,14 @@ from mosaic_pipeline.training.stopping import MONITORED
 
 # What the model file calls the model that is put together from the datasets' own rounds.
 COMPOSED = "composed"
+
+
+class Outcome(TypedDict):
+    """The round that a dataset is deployed from, the model of the two, and its score there."""
+
+    round: int
+    deployed: str
+    score: float
 
 
 @dataclass
@@ -35,7 +44,7 @@ class OwnRounds:
             scores = {which: self._score(row, f"{name}/{which}") for which in models}
             which = "student" if scores["student"] > scores["teacher"] else "teacher"
             if name not in self.best or scores[which] > self.best[name][2] + self.min_delta:
-                self.best[name] = (row["round"], which, scores[which])
+                self.best[name] = (int(row["round"]), which, scores[which])
                 self.tensors |= {key: states[which][key].cpu().clone() for key in part}
 
     def _score(self, row: Mapping[str, float], prefix: str) -> float:
@@ -44,6 +53,9 @@ class OwnRounds:
         defined = [value for value in values if not np.isnan(value)]
         return float(np.mean(defined or [row[f"{prefix}_acc"]]))
 
-    def outcome(self) -> dict[str, dict[str, int | str | float]]:
+    def outcome(self) -> dict[str, Outcome]:
         """Return by dataset its round, the model of the two that it is from, and its score there."""
-        return {name: dict(zip(("round", "deployed", "score"), best, strict=True)) for name, best in self.best.items()}
+        return {
+            name: {"round": number, "deployed": which, "score": score}
+            for name, (number, which, score) in self.best.items()
+        }

@@ -54,12 +54,16 @@ def lead(
         tensors, values = trainer.state()
         checkpoints.save(tensors, values | {RUN_ID: run_id})
 
+    def keep_if_due() -> None:
+        if checkpoints.due:
+            keep()
+
     if trainer.step == 0:
         keep()  # whatever ends the training from now on, it is continued in this run
     try:
         trainer.run(
             on_round=on_round,
-            on_visit=lambda: checkpoints.due and keep(),
+            on_visit=keep_if_due,
             stop_requested=lambda: trainer.processes.any(stop.requested),
         )
     except StoppedByRequest:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mosaic_pipeline.compute import autocast
 from mosaic_pipeline.data.augment import Draws, augment, draw, normalise, to_float
@@ -36,7 +36,7 @@ MODELS = ("student", "teacher")
 NOT_MATRICES = ("positions", ".tokens", "pos_embed", "cls_token", "dist_token", "reg_token")
 
 
-class CyclicTrainer(Engine):
+class CyclicTrainer(Engine[Split]):
     """Trains the student with its EMA teacher; the better of the two in the best round is deployed.
 
     Hard-routed at first and, where the configuration has a gate, with it in the last rounds. `conflicts` has what each
@@ -76,8 +76,9 @@ class CyclicTrainer(Engine):
         phases += [Phase(gated)] if config.routing.gate else []
         optimizer = build_optimizer(student, config.train.weight_decay, device, config.train.prompt_strength_lr)
         models = {"student": student, "teacher": self.teacher}
-        splits = {"train": train, "val": val}
-        super().__init__(models, config, phases, optimizer, seed=seed, device=device, processes=processes, **splits)
+        super().__init__(
+            models, config, phases, optimizer, train=train, val=val, seed=seed, device=device, processes=processes
+        )
 
     @property
     def gated_from(self) -> int | None:
@@ -98,7 +99,7 @@ class CyclicTrainer(Engine):
         for model in (self.student, self.teacher):
             model.gated = phase > 0
         self.ema = Ema(self.teacher, self.student)
-        self.own_rounds = None
+        self.own_rounds: OwnRounds | None = None
         if self.config.train.deploy == "dataset":
             parts = {name: [key for key, _ in self.student.active_parameters(name)] for name in self.steps}
             self.own_rounds = OwnRounds(parts, self.config.train.monitor, self.config.train.min_delta)
@@ -232,12 +233,14 @@ def build_optimizer(
 
     `lr_scale` of a group is the factor on each step's learning rate: 1, or `prompt_strength_lr` for learned strengths.
     """
-    decayed, rest, strengths = [], [], []
+    decayed: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    strengths: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             matrix = parameter.ndim >= 2 and not name.endswith(NOT_MATRICES)
             (decayed if matrix else strengths if name.endswith(".strength") else rest).append(parameter)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": weight_decay, "lr_scale": 1.0},
         {"params": rest, "weight_decay": 0.0, "lr_scale": 1.0},
     ]

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mosaic_pipeline.atomic import write_text
 from mosaic_pipeline.errors import PipelineError
@@ -46,7 +46,7 @@ def choose(variant: str, trials: Sequence[Trial]) -> int:
 
 def write_tuning(path: Path, variant: str, candidates: "Candidates", trials: Sequence[Trial], chosen: int) -> None:
     """Write what was tried, with its results, and the index of what was chosen; an untuned variant has no trials."""
-    record = {"variant": variant, "seed": candidates.seed, "chosen": None, "candidates": []}
+    record: dict[str, Any] = {"variant": variant, "seed": candidates.seed, "chosen": None, "candidates": []}
     if trials:
         tried = [{"values": each.values} | trial for each, trial in zip(candidates.tried, trials, strict=True)]
         record |= {"chosen": chosen, "candidates": tried}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from mosaic_pipeline.data.augment import HALF, STATISTICS, Statistics
 from mosaic_pipeline.model.vit import VisionTransformer, get_pretrained_cfg, list_models
+from mosaic_pipeline.present import present
 from mosaic_pipeline.weights.google_npz import Contents
 from mosaic_pipeline.weights.source import RANDOM, Source
 
@@ -18,7 +19,7 @@ NAMED = 6
 def statistics_by(source: Source, contents: Contents) -> tuple[Statistics, str] | None:
     """Return mean and std that weights were trained by, and who says so; None if nobody does, as of random ones."""
     if source.statistics:
-        return source.statistics, source.found_in
+        return source.statistics, present(source.found_in)
     if contents.family == "Google" and source.name != RANDOM:
         return HALF, "Google's recipe"
     return None
@@ -103,6 +104,6 @@ def listed(names: tuple[str, ...]) -> str:
     return ", ".join(f"{first} ({count} tensor{'s' * (count > 1)})" for first, count in counts.items())
 
 
-def _named(statistics: Statistics) -> str:
+def _named(statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> str:
     numbers = " / ".join(", ".join(f"{value:g}" for value in values) for values in statistics)
     return next((name for name, values in STATISTICS.items() if values == statistics), numbers)

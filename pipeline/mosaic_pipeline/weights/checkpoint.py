@@ -172,11 +172,14 @@ def fill_from_checkpoint(model: VisionTransformer, path: Path, architecture: str
         if not model.pos_embed.shape[1] - model.patch_embed.num_patches:
             _fold_class_position(state)
         for name, tensor in state.items():
-            if problem := problem_of(name, tensor, _shape(name, tensor, model)):
-                raise PipelineError(f"{path}: {' + '.join(sources[name])} {problem} of {architecture}; {_AGREE}")
+            if wrong := problem_of(name, tensor, _shape(name, tensor, model)):
+                raise PipelineError(f"{path}: {' + '.join(sources[name])} {wrong} of {architecture}; {_AGREE}")
         # FlexiViT's own way. In the file's precision, as timm's loading: it rounds resized positions to that.
-        options = {"interpolation": "bilinear", "antialias": False} if "flexi" in architecture else {}
-        model.load_state_dict(checkpoint_filter_fn(state, model, **options))
+        if "flexi" in architecture:
+            filtered = checkpoint_filter_fn(state, model, interpolation="bilinear", antialias=False)
+        else:
+            filtered = checkpoint_filter_fn(state, model)
+        model.load_state_dict(filtered)
         used = [source for each in sources.values() for source in each]
         left_out = sorted(set(tensors) - set(used))
     tokens = state["pos_embed"].shape[1]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from mosaic_pipeline.errors import PipelineError, few
 from mosaic_pipeline.npz import write_npz
 
 if TYPE_CHECKING:
-    from mosaic_pipeline.model.vit import VisionTransformer
+    from torch import nn
+
+    from mosaic_pipeline.model.vit import Mlp, VisionTransformer
 
 # What to do about a file that is no ViT of Google's, or not the one that is meant.
 WAY_OUT = "model.weights must name an intact npz of a ViT in Google's layout, or be null for random weights"
@@ -94,11 +96,12 @@ class Contents:
 def layout_of(model: VisionTransformer) -> Layout:
     """Return the layout that fills a plain timm ViT."""
     block = model.blocks[0]
+    first = cast("nn.Linear", cast("Mlp", block.mlp).fc1)
     return Layout(
         width=model.embed_dim,
         depth=len(model.blocks),
         heads=block.attn.num_heads,
-        mlp_width=block.mlp.fc1.out_features,
+        mlp_width=first.out_features,
         patch_size=model.patch_embed.patch_size[0],
         tokens=model.pos_embed.shape[1],
     )
@@ -181,9 +184,8 @@ def _account(npz: Npz, path: Path, layout: Layout, architecture: str) -> Content
                 "and model.weights must agree"
             )
     for name, shape in expected.items():
-        problem = _problem(npz, prefix + name, _shape(npz, prefix, name, shape))
-        if problem:
-            raise PipelineError(f"{path}: {name} {problem}; {WAY_OUT}")
+        if wrong := _problem(npz, prefix + name, _shape(npz, prefix, name, shape)):
+            raise PipelineError(f"{path}: {name} {wrong}; {WAY_OUT}")
     return Contents(
         used=tuple(prefix + name for name in expected),
         left_out=tuple(name for name in npz.names if name in left_out),

@@ -96,19 +96,20 @@ def _from_repository(
     said = repository.read("config.json")
     told = check(name, said, model, architecture, arguments)
     path = repository.first_of(_WEIGHTS)
-    statistics = found_in = None
+    statistics: Statistics | None = None
+    found_in = None
     for file, keys in _STATISTICS.items():
         tree = said if file == "config.json" else repository.read(file)
         if _under(tree, ("do_normalize",)) is False:
-            triples = [(0.0,) * 3, (1.0,) * 3]
+            mean, std = _triple([0.0, 0.0, 0.0]), _triple([1.0, 1.0, 1.0])
         else:
-            triples = [_triple(_under(tree, key)) for key in keys]
-        if None in triples:
+            mean, std = (_triple(_under(tree, key)) for key in keys)
+        if mean is None or std is None:
             continue
         if problem := _scaled(tree):
             found_in = f"the hub's {file} {problem}"
             continue
-        statistics, found_in = tuple(triples), f"the hub's {file}"
+        statistics, found_in = (mean, std), f"the hub's {file}"
         break
     return Fetched(path, f"{repository.name}/{path.name}", path.parent.name, statistics, found_in, told)
 
@@ -133,7 +134,8 @@ def _triple(values: Any) -> tuple[float, float, float] | None:
     """Return three numbers as they are; None for anything else."""
     if not isinstance(values, list) or len(values) != 3 or not all(isinstance(v, int | float) for v in values):
         return None
-    return tuple(map(float, values))
+    first, second, third = map(float, values)
+    return first, second, third
 
 
 class _Repository:

@@ -86,13 +86,13 @@ def known_statistics(provenance: dict[str, Any]) -> Statistics:
     if provenance.get("source") == "random":
         return HALF
     try:
-        mean, std = (tuple(map(float, provenance[key])) for key in ("mean", "std"))
+        (red, green, blue), (red_std, green_std, blue_std) = (map(float, provenance[key]) for key in ("mean", "std"))
     except (KeyError, TypeError, ValueError):
         raise PipelineError(
             f"model.normalisation: auto, but {provenance.get('source')} does not say by which mean and std it was "
             f"trained; model.normalisation must be one of {', '.join(STATISTICS)}"
         ) from None
-    return mean, std
+    return (red, green, blue), (red_std, green_std, blue_std)
 
 
 def _describe(found: dict[str, Any]) -> str:

@@ -12,12 +12,15 @@ from mosaic_pipeline.data.own.source import Case
 from mosaic_pipeline.data.own.split import draw
 from mosaic_pipeline.data.subset import rarest_label
 from mosaic_pipeline.datasets import SPLITS
-from mosaic_pipeline.own import Own
+from mosaic_pipeline.own import OwnSource
+from mosaic_pipeline.present import present
 
 COUNTED = 15  # classes whose images a sentence counts one by one
 
 
-def with_patients(cases: Sequence[Case], of_files: Sequence[str | None], own: Own) -> tuple[Sequence[Case], list[str]]:
+def with_patients(
+    cases: Sequence[Case], of_files: Sequence[str | None], own: OwnSource
+) -> tuple[Sequence[Case], list[str]]:
     """Return cases with the patients that their files name, where nobody else does, and sentences on that.
 
     An image whose file names none is one of its own. One name for all files says nothing: they had to be made nameless.
@@ -37,11 +40,11 @@ def with_patients(cases: Sequence[Case], of_files: Sequence[str | None], own: Ow
 def numbered(cases: Sequence[Case]) -> NDArray[np.int64] | None:
     """Return a number for the patient of each case [N], -1 where nobody says; None if nobody does at all."""
     patients = _patients(cases)
-    number = {patient: index for index, patient in enumerate(sorted(set(patients) - {None}))}
-    return np.array([number.get(patient, -1) for patient in patients], np.int64) if number else None
+    number = {patient: index for index, patient in enumerate(sorted({each for each in patients if each is not None}))}
+    return np.array([number.get(patient, -1) if patient else -1 for patient in patients], np.int64) if number else None
 
 
-def assign(cases: Sequence[Case], seen: Seen, own: Own) -> tuple[list[str], list[str]]:
+def assign(cases: Sequence[Case], seen: Seen, own: OwnSource) -> tuple[list[str], list[str]]:
     """Return the split of each case, and sentences on how it came to be. `seen` are the images, in the same order.
 
     Where a split is drawn, what belongs to one patient stays together, and copies of one image do; a training and a
@@ -54,7 +57,7 @@ def assign(cases: Sequence[Case], seen: Seen, own: Own) -> tuple[list[str], list
         splits = _drawn(cases, range(len(cases)), seen, own, shares)
         said = f"Split drawn {_drawn_by(cases, own)}"
     else:
-        splits = [case.split for case in cases]
+        splits = [present(case.split) for case in cases]  # all of a source or none
         said = "Split as given"
         if given == {"train", "test"}:
             rows = [row for row, split in enumerate(splits) if split == "train"]
@@ -70,7 +73,9 @@ def assign(cases: Sequence[Case], seen: Seen, own: Own) -> tuple[list[str], list
     return splits, [f"{said}: {_counted(cases, splits, own)}.", *_leaking(cases, seen, splits), *_repeated(cases, seen)]
 
 
-def _drawn(cases: Sequence[Case], rows: Sequence[int], seen: Seen, own: Own, shares: Mapping[str, float]) -> list[str]:
+def _drawn(
+    cases: Sequence[Case], rows: Sequence[int], seen: Seen, own: OwnSource, shares: Mapping[str, float]
+) -> list[str]:
     """Return a split for each of these rows."""
     strata = rarest_label(seen.labels) if own.multi_label else seen.labels[:, 0]
     together = _joined(rows, [_patients(cases), _copies(seen)])
@@ -154,7 +159,7 @@ def _leaking(cases: Sequence[Case], seen: Seen, splits: Sequence[str]) -> list[s
     return said
 
 
-def _drawn_by(cases: Sequence[Case], own: Own) -> str:
+def _drawn_by(cases: Sequence[Case], own: OwnSource) -> str:
     if any(_patients(cases)):
         by = "by patient"
     elif own.columns.patient == "":
@@ -164,7 +169,7 @@ def _drawn_by(cases: Sequence[Case], own: Own) -> str:
     return f"{by}, alike in all {'labels' if own.multi_label else 'classes'} (seed {own.split.seed})"
 
 
-def _counted(cases: Sequence[Case], splits: Sequence[str], own: Own) -> str:
+def _counted(cases: Sequence[Case], splits: Sequence[str], own: OwnSource) -> str:
     parts, many = [], len(own.classes) > COUNTED
     for split in SPLITS:
         rows = [case for case, of in zip(cases, splits, strict=True) if of == split]

@@ -23,12 +23,12 @@ from mosaic_pipeline.data.own.table import read_csv
 from mosaic_pipeline.datasets import SPLITS
 from mosaic_pipeline.layout import from_root
 from mosaic_pipeline.npz import Blocks, write_npz
-from mosaic_pipeline.own import Own
+from mosaic_pipeline.own import OwnSource
 
 BLOCK_BYTES = 16 << 20
 
 
-def write_own(target: Path, name: str, own: Own, size: int) -> list[str]:
+def write_own(target: Path, name: str, own: OwnSource, size: int) -> list[str]:
     """Read a dataset as it is declared and write it at `size`, with its `notes`, which are returned.
 
     Images are read one at a time and kept on the disk until all are known, so that memory stays flat: only then can a
@@ -65,7 +65,7 @@ def write_own(target: Path, name: str, own: Own, size: int) -> list[str]:
     return said
 
 
-def _read(place: Path, own: Own, where: str) -> Source:
+def _read(place: Path, own: OwnSource, where: str) -> Source:
     """Return what lies there. Raises ValueError, and whatever a reader does."""
     if not place.exists():
         raise FileNotFoundError
@@ -79,7 +79,7 @@ def _read(place: Path, own: Own, where: str) -> Source:
 
 
 def _converted(
-    source: Source, own: Own, size: int, where: str, notes: Notes, patients: list[str | None]
+    source: Source, own: OwnSource, size: int, where: str, notes: Notes, patients: list[str | None]
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield each image [1,...] as it is kept, after telling `notes` what was done and `patients` whose it is."""
     bar = tqdm(source.cases, desc=where, unit="img", dynamic_ncols=True, disable=not sys.stderr.isatty())

@@ -7,20 +7,20 @@ from mosaic_pipeline.data.own.files import read_picture
 from mosaic_pipeline.data.own.labels import class_index
 from mosaic_pipeline.data.own.source import Case, Source
 from mosaic_pipeline.data.own.split import SPLIT_OF
-from mosaic_pipeline.own import Own
+from mosaic_pipeline.own import OwnSource
 
 # What systems leave in folders, besides hidden files.
 _LEFT = ("thumbs.db", "desktop.ini", "__macosx")
 
 
-def read_folders(folder: Path, own: Own) -> Source:
+def read_folders(folder: Path, own: OwnSource) -> Source:
     """Return the cases of a folder, by the names of their files. Raises ValueError, and OSError."""
     names = [entry.name for entry in _entries(folder)]
     if not names:
         raise ValueError("an empty folder, without a class")
     by_split = all(name.strip().casefold() in SPLIT_OF for name in names)
     if by_split and not all(_is_class(name, own) for name in names):
-        parts = [(SPLIT_OF[name.strip().casefold()], folder / name) for name in names]
+        parts: list[tuple[str | None, Path]] = [(SPLIT_OF[name.strip().casefold()], folder / name) for name in names]
         if len({split for split, _ in parts}) < len(parts):
             raise ValueError(f"one split is there twice: {', '.join(names)}")
     else:
@@ -29,7 +29,7 @@ def read_folders(folder: Path, own: Own) -> Source:
     return Source(cases, (read_picture(folder / case.name, own.dimension) for case in cases))
 
 
-def _cases(folder: Path, part: Path, split: str | None, own: Own) -> Iterator[Case]:
+def _cases(folder: Path, part: Path, split: str | None, own: OwnSource) -> Iterator[Case]:
     for of_class in _entries(part):
         here = of_class.relative_to(folder).as_posix()
         if not of_class.is_dir():
@@ -48,7 +48,7 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(found, key=lambda entry: entry.name)
 
 
-def _is_class(name: str, own: Own) -> bool:
+def _is_class(name: str, own: OwnSource) -> bool:
     try:
         class_index(name, own.classes)
     except ValueError:

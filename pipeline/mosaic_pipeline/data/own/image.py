@@ -4,12 +4,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mosaic_pipeline.data.own.picture import CLEAR, MOST_PIXELS, Picture, check_size, whole_span
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -48,12 +53,14 @@ def _largest(pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _read(image: Image.Image, dimension: int) -> Picture:
+def _read(image: "ImageFile", dimension: int) -> Picture:
     pages = getattr(image, "n_frames", 1)
     if dimension == 2 and pages > 1:
         raise ValueError(f"holds {pages} images, where one is meant")
     facts = [f"{image.format} file"]
-    inverted = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0 and image.mode in _DEEP
+    inverted = (
+        image.format == "TIFF" and cast("TiffImageFile", image).tag_v2.get(_PHOTOMETRIC) == 0 and image.mode in _DEEP
+    )
     if inverted:
         facts.append("Inverted, zero being white (TIFF)")
     if dimension == 2:
@@ -78,14 +85,14 @@ def _read(image: Image.Image, dimension: int) -> Picture:
     return Picture(values, (1.0,) * dimension, span, inverted, facts=tuple(dict.fromkeys(facts)))
 
 
-def _values(image: Image.Image, facts: list[str]) -> NDArray:
+def _values(page: "ImageFile", facts: list[str]) -> NDArray:
     """Return the values of a page, upright."""
     # Asked before anything has the image loaded.
-    deep = any(";16" in str(tile[-1]) for tile in image.tile) and image.mode in ("LA", "RGB", "RGBA")
-    if image.getexif().get(_ORIENTATION, 1) != 1:
+    deep = any(";16" in str(tile[-1]) for tile in page.tile) and page.mode in ("LA", "RGB", "RGBA")
+    if page.getexif().get(_ORIENTATION, 1) != 1:
         facts.append("Turned upright, as the file says")  # a TIFF by Pillow, while it is read
-    clear = image.info.get("transparency")
-    image = ImageOps.exif_transpose(image)
+    clear = page.info.get("transparency")
+    image: Image.Image = ImageOps.exif_transpose(page)
     if deep or image.mode in _DEEP:
         # In 8 bits a transparent colour would be another one.
         values = np.asarray(image)

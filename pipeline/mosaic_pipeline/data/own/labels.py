@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaic_pipeline.own import Own
+from mosaic_pipeline.own import OwnSource
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _YES_NO = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
@@ -42,7 +42,7 @@ def yes_or_no(text: str, label: str) -> int:
     return answer
 
 
-def read_labels(found: NDArray, own: Own) -> NDArray[np.int64]:
+def read_labels(found: NDArray, own: OwnSource) -> NDArray[np.int64]:
     """Return labels [N,L] from an array in any of the forms that people's files have. Raises ValueError.
 
     [N] and [N,1], class indices or names, or one-hot rows [N,C]; of several labels [N,L]. Numbers of any type; where
@@ -79,7 +79,7 @@ def read_labels(found: NDArray, own: Own) -> NDArray[np.int64]:
     return labels
 
 
-def check_classes(labels: NDArray[np.int64], own: Own) -> None:
+def check_classes(labels: NDArray[np.int64], own: OwnSource) -> None:
     """Raise ValueError if a class has no image at all, or a label no image that has it."""
     has = labels.any(axis=0) if own.multi_label else np.isin(np.arange(len(own.classes)), labels)
     if not has.all():

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def read_nifti(file: Path) -> Picture:
         import nibabel
 
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # on headers that it mends
-    image = nibabel.load(file)
+    image = cast("nibabel.Nifti1Image", nibabel.load(file))
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -29,7 +30,7 @@ def read_nifti(file: Path) -> Picture:
     header = image.header
     placed = header["qform_code"] > 0 or header["sform_code"] > 0
     # Without a place in space the affine is made up, left-handed; the size of voxels holds all the same.
-    directions = image.affine[:3, :3] if placed else np.diag(np.array(header.get_zooms()[:3], float))
+    directions = image.affine[:3, :3] if placed else np.diag(np.array(header.get_zooms()[:3], np.float64))
     turned, spacing, facts = to_canonical(values, directions)
     if not placed:
         facts += ("Without an orientation, taken as RAS",)

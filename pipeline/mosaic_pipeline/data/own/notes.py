@@ -101,10 +101,10 @@ class Notes:
             cut = f"{100 * OUTERMOST:g} %"
             return [f"The range of each, without its outermost {cut} on either side, became 0 to 255 (window: each)."]
         said = []
-        for (low, high), (least, most) in sorted(self._spans.items()):
+        for (bottom, top), (least, most) in sorted(self._spans.items()):
             found = f"found were {_number(least)} to {_number(most)}"
-            kept = "were kept" if (low, high) == (0, 255) else "became 0 to 255"
-            said.append(f"Values {_number(low)} to {_number(high)}, all that such files can hold, {kept}; {found}.")
+            kept = "were kept" if (bottom, top) == (0, 255) else "became 0 to 255"
+            said.append(f"Values {_number(bottom)} to {_number(top)}, all that such files can hold, {kept}; {found}.")
         return said
 
 

@@ -11,7 +11,7 @@ from mosaic_pipeline.data.own.labels import read_labels
 from mosaic_pipeline.data.own.picture import Picture, check_size, whole_span
 from mosaic_pipeline.data.own.source import Case, Source
 from mosaic_pipeline.data.own.split import SPELLINGS
-from mosaic_pipeline.own import Own
+from mosaic_pipeline.own import OwnSource
 
 BLOCK_BYTES = 16 << 20
 
@@ -29,7 +29,7 @@ class _Part(NamedTuple):
     patients: str | None
 
 
-def read_npz(file: Path, own: Own) -> Source:
+def read_npz(file: Path, own: OwnSource) -> Source:
     """Return the cases of an npz. Raises Damaged for a file that is none, ValueError for what its arrays hold."""
     with open_npz(file) as npz:
         parts = _parts(npz.names)
@@ -64,7 +64,7 @@ def _parts(names: Sequence[str]) -> list[_Part]:
     raise ValueError(f"neither train_images nor images is in it; it holds {', '.join(names) or 'nothing'}")
 
 
-def _cases(npz: Npz, part: _Part, own: Own) -> Iterator[Case]:
+def _cases(npz: Npz, part: _Part, own: OwnSource) -> Iterator[Case]:
     shape = npz.header(part.images).shape
     if not shape or not shape[0]:
         raise ValueError(f"{part.images} is empty")

@@ -9,7 +9,7 @@ from mosaic_pipeline.data.own.labels import class_index, yes_or_no
 from mosaic_pipeline.data.own.source import Case, Source
 from mosaic_pipeline.data.own.split import split_named
 from mosaic_pipeline.errors import few
-from mosaic_pipeline.own import Own
+from mosaic_pipeline.own import OwnSource
 from mosaic_pipeline.reading import read_table
 
 NAMED = 12  # columns that a sentence names one by one
@@ -21,7 +21,7 @@ _ALIKE = {
 }
 
 
-def read_csv(folder: Path, own: Own, where: str) -> Source:
+def read_csv(folder: Path, own: OwnSource, where: str) -> Source:
     """Return the cases of a folder's CSV, in its order; `where` is what errors call the declaration.
 
     Raises PipelineError for the CSV, ValueError for a row of it.
@@ -57,7 +57,7 @@ def read_csv(folder: Path, own: Own, where: str) -> Source:
         except ValueError as error:
             raise ValueError(f"{own.csv}, line {line}: {error}") from None
     used = [f"{what} from the column {column}" for what, column in (("split", split), ("patients", patient)) if column]
-    notes = (f"In {own.csv}: {', '.join(used)}.",) if used else ()
+    notes: tuple[str, ...] = (f"In {own.csv}: {', '.join(used)}.",) if used else ()
     notes += (f"Columns that were not used: {few(unused, NAMED)}.",) if unused else ()
     return Source(cases, (read_picture(folder / case.name, own.dimension) for case in cases), notes)
 
@@ -99,7 +99,7 @@ def _check_there(folder: Path, name: str) -> None:
         raise ValueError(f"{name}: no such file{hint}")
 
 
-def _label(row: dict[str, str], own: Own) -> tuple[int, ...]:
+def _label(row: dict[str, str], own: OwnSource) -> tuple[int, ...]:
     cells = [row[column] for column in own.label_columns]
     if own.multi_label:
         return tuple(yes_or_no(cell, column) for cell, column in zip(cells, own.label_columns, strict=True))
