@@ -116,7 +116,7 @@ def _shown(result: DatasetResult, cases: list[Case]) -> str:
 
 def _confusion(result: DatasetResult) -> Confusion:
     rows = []
-    for label, row in zip(result.data.class_names, result.confusion, strict=True):
+    for label, row in zip(result.data.class_names, result.by_class, strict=True):
         total = sum(row)
         rows.append((label, [(cell, cell / total if total else None) for cell in row]))
     return Confusion("Rows: actual class; columns: predicted.", rows)
@@ -154,7 +154,7 @@ def _names(classes: list[str], flags: np.ndarray) -> str:
 def labels_table(name: str, result: DatasetResult) -> Table:
     """Per-label table of a multi-label dataset: cases, and shares of them and of the others found."""
     rows = []
-    for label, matrix in zip(result.data.class_names, result.confusion, strict=True):
+    for label, matrix in zip(result.data.class_names, result.by_label, strict=True):
         (tn, fp), (fn, tp) = matrix
         found, cleared = (percent(a / (a + b)) if a + b else UNDEFINED for a, b in ((tp, fn), (tn, fp)))
         rows.append([Cell(label), Cell(count(tp + fn)), Cell(found), Cell(cleared)])

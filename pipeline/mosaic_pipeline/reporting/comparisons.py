@@ -14,6 +14,7 @@ from mosaic_pipeline.evaluation.inference import Estimate
 from mosaic_pipeline.evaluation.significance import holm, planned_first, rank_direction, sign_test, signed_rank
 from mosaic_pipeline.evaluation.verdict import ALPHA, DIGITS, Verdict, least_signed_rank, verdict
 from mosaic_pipeline.model.routing import SHARED
+from mosaic_pipeline.present import all_present, present
 from mosaic_pipeline.reporting.means import Mean, defined, estimate, mean_over
 from mosaic_pipeline.reporting.results import Results
 
@@ -47,7 +48,7 @@ class Comparison:
     @property
     def difference(self) -> float:
         """Other minus main, as a fraction."""
-        return self.other_mean.value - self.main_mean.value
+        return present(self.other_mean.value) - present(self.main_mean.value)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -80,8 +81,7 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """What the other variant is beside the main one: a difference needs both tests, noise an interval around 0."""
-        values = {"p": self.p, "rank_p": self.rank_p, "direction": self.direction, "least_p": self.least_p}
-        return verdict(self.estimate, **values)
+        return verdict(self.estimate, p=self.p, rank_p=self.rank_p, direction=self.direction, least_p=self.least_p)
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,9 @@ def _no_worse_p(difference: Estimate, margin: float) -> float:
 def _differences(results: Results, other: str, metric: str, names: tuple[str, ...]) -> np.ndarray:
     """Other minus main by dataset [D], means over seeds, equal ones to the last bit."""
     differences = [
-        fmean(results.values(other, name, metric)) - fmean(results.values(results.main, name, metric)) for name in names
+        fmean(all_present(results.values(other, name, metric)))
+        - fmean(all_present(results.values(results.main, name, metric)))
+        for name in names
     ]
     return np.round(differences, DIGITS)
 

@@ -1,6 +1,6 @@
 """The files that the report reads, each held against the configuration, so that none of another training passes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Sample:
     labels: np.ndarray
 
 
-def read_training(path: Path, variant: str, seed: int, datasets: Sequence[str]) -> Training:
+def read_training(path: Path, variant: str, seed: int, datasets: Collection[str]) -> Training:
     """Read train.json of a variant and seed."""
     training = read_record(path, Training)
     with reading(path):
@@ -50,7 +50,7 @@ def read_training(path: Path, variant: str, seed: int, datasets: Sequence[str]) 
     return training
 
 
-def read_history(path: Path, rounds: int, datasets: Sequence[str]) -> dict[str, list[float]]:
+def read_history(path: Path, rounds: int, datasets: Collection[str]) -> dict[str, list[float]]:
     """Read history.csv: a list with one value for each of `rounds` by column, nan where a cell is empty."""
     shares = [f"{model}_{metric}" for model in MODELS for metric in ("score", *METRICS)]
     shares += [f"{name}/{model}_{metric}" for name in datasets for model in MODELS for metric in METRICS]
@@ -129,7 +129,7 @@ def read_tuning(path: Path, variant: str) -> Tuning:
     return tuning
 
 
-def read_conflicts(path: Path, variant: str, seed: int, datasets: Sequence[str]) -> Conflicts | None:
+def read_conflicts(path: Path, variant: str, seed: int, datasets: Collection[str]) -> Conflicts | None:
     """Read how the gradients lay in a training; None where they were not compared."""
     file = read_record(path, ConflictFile)
     with reading(path):
@@ -139,7 +139,7 @@ def read_conflicts(path: Path, variant: str, seed: int, datasets: Sequence[str])
     return file.conflicts
 
 
-def read_analyses(paths: Mapping[int, Path], variant: str, datasets: Sequence[str]) -> tuple[Analysis, ...]:
+def read_analyses(paths: Mapping[int, Path], variant: str, datasets: Collection[str]) -> tuple[Analysis, ...]:
     """Read the analyses of a variant by seed; they are shown by their mean, so all have to hold the same."""
     return read_alike(paths, Analysis, variant, datasets, _check_alike)
 

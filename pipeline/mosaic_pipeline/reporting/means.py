@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import cast
 
 import numpy as np
 
 from mosaic_pipeline.evaluation.inference import Estimate, contrast, wilson
 from mosaic_pipeline.evaluation.undefined import mean_of_defined
+from mosaic_pipeline.present import all_present
 from mosaic_pipeline.reporting.records import DatasetResult
 from mosaic_pipeline.reporting.results import METRICS, Results, Run
 
@@ -54,11 +56,15 @@ def estimate(
 ) -> Estimate:
     """Estimate a weighted sum of variants' means over datasets, all of which must have the metric."""
     values = np.array(
-        [np.mean([results.values(variant, name, metric) for name in datasets], axis=0) for variant in variants],
+        [
+            np.mean([all_present(results.values(variant, name, metric)) for name in datasets], axis=0)
+            for variant in variants
+        ],
         dtype=np.float64,
     )
     places = [results.variants.index(variant) for variant in variants]
-    covariance = sum(results.covariance(name, metric) for name in datasets) / len(datasets) ** 2
+    summed = cast("np.ndarray", sum(results.covariance(name, metric) for name in datasets))
+    covariance = summed / len(datasets) ** 2
     return contrast(values, covariance[places][:, :, places], weights)
 
 

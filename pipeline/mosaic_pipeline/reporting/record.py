@@ -1,6 +1,6 @@
 """What all records that a report reads have in common, and how one is held against where it lies."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mosaic_pipeline.reading import read_record, reading
 
-A = TypeVar("A")
+A = TypeVar("A", bound="AnalysisRecord")
 
 Count = Annotated[int, Field(ge=1)]
 WholeNumber = Annotated[int, Field(ge=0)]
@@ -22,6 +22,15 @@ class Record(BaseModel):
     """A part of a JSON file of ours."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class AnalysisRecord(Record):
+    """What an analysis of one training came to."""
+
+    @property
+    def datasets(self) -> set[str]:
+        """The datasets that it is of."""
+        raise NotImplementedError
 
 
 class Weights(Record):
@@ -56,7 +65,7 @@ def read_analyses(
     paths: Mapping[int, Path],
     kind: type[A],
     variant: str,
-    datasets: Sequence[str],
+    datasets: Collection[str],
     check: Callable[[A, A], None] = lambda analysis, first: None,
 ) -> tuple[A, ...]:
     """Read the analyses of a variant by seed; `check` holds each against that of the first seed (ValueError)."""
@@ -72,7 +81,7 @@ def read_analyses(
     return tuple(analyses)
 
 
-def check_datasets(found: Mapping[str, Any] | Sequence[str], expected: Sequence[str]) -> None:
+def check_datasets(found: Collection[str], expected: Collection[str]) -> None:
     """Raise ValueError unless these are the datasets that are expected, each once."""
     if set(found) != set(expected) or len(found) != len(expected):
         differing = sorted(set(found) ^ set(expected)) or list(found)

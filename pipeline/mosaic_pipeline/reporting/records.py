@@ -1,7 +1,7 @@
 """The JSON files that the report reads, as typed values in their ranges; keys that it does not use are ignored."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -9,7 +9,17 @@ from typing_extensions import Self
 
 from mosaic_pipeline.data.findings import Finding
 from mosaic_pipeline.datasets import SPLITS
-from mosaic_pipeline.reporting.record import Cosine, Count, NonNegative, Record, Share, Weights, WholeNumber, is_even
+from mosaic_pipeline.reporting.record import (
+    AnalysisRecord,
+    Cosine,
+    Count,
+    NonNegative,
+    Record,
+    Share,
+    Weights,
+    WholeNumber,
+    is_even,
+)
 
 # A log-likelihood sees no probability below 1e-7, whose logarithm this is.
 Loss = Annotated[float, Field(ge=0, le=16.2)]
@@ -124,8 +134,18 @@ class DatasetResult(Record):
     def class_counts(self) -> list[tuple[int, int]]:
         """Per class or label: test images that are of it, and that are not."""
         if self.multi_label:
-            return [(fn + tp, tn + fp) for (tn, fp), (fn, tp) in self.confusion]
-        return [(sum(row), self.n - sum(row)) for row in self.confusion]
+            return [(fn + tp, tn + fp) for (tn, fp), (fn, tp) in self.by_label]
+        return [(sum(row), self.n - sum(row)) for row in self.by_class]
+
+    @property
+    def by_label(self) -> list[list[list[int]]]:
+        """`confusion` of a multi-label dataset."""
+        return cast("list[list[list[int]]]", self.confusion)
+
+    @property
+    def by_class(self) -> list[list[int]]:
+        """`confusion` of any other dataset."""
+        return cast("list[list[int]]", self.confusion)
 
 
 class Evaluation(Record):
@@ -215,7 +235,9 @@ class Tuning(Record):
     def _check(self) -> Self:
         if bool(self.candidates) != (self.chosen is not None):
             raise ValueError("chosen: goes with candidates to choose from")
-        if self.candidates and (self.chosen >= len(self.candidates) or self.candidates[self.chosen].score is None):
+        if self.chosen is not None and (
+            self.chosen >= len(self.candidates) or self.candidates[self.chosen].score is None
+        ):
             raise ValueError(f"chosen: {self.chosen} is no candidate that has a score")
         return self
 
@@ -311,7 +333,7 @@ class Gate(Record):
         return self
 
 
-class Analysis(Record):
+class Analysis(AnalysisRecord):
     """Content of analysis/<variant>/<seed>.json; a part that the variant's routing does not have is None.
 
     `branch_ratio` is, by dataset and layer, the norm of the specialist's branch over that of the MLP's output.

@@ -179,7 +179,9 @@ def load_results(
         for seed in seeds
     }
     main, datasets = runs[variants[0], seeds[0]], configs[variants[0]].datasets
-    samples, hardest, roc = {}, {}, {}
+    samples: dict[str, list[Sample]] = {}
+    hardest: dict[str, list[Sample]] = {}
+    roc: dict[str, tuple[list[float], list[float]]] = {}
     for specialist in specialists:
         place = (variants[0], seeds[0], specialist)
         shown = {name: result for name, result in main.results.items() if result.data.specialist == specialist}

@@ -30,7 +30,7 @@ def results_csv(results: Results) -> str:
     for (variant, seed), run in results.runs.items():
         for name in results.datasets:
             result = run.results[name]
-            bounds = []
+            bounds: list[float | None] = []
             for column, metric in enumerate(METRICS):
                 value, cases = getattr(result, metric), run.contributions[name][:, column].astype(np.float64)
                 found = model_interval(metric, value, cases) if value is not None else None

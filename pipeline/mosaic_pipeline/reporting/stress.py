@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -72,5 +73,5 @@ def _with(results: Results, score: Callable[[str, int, str, str], Scored]) -> Re
 
 def tested_as(result: DatasetResult, values: Sequence[float | None]) -> DatasetResult:
     """Return a result of the same cases with these METRICS and no others."""
-    fields = {"n": result.n, "data": result.data} | dict(zip(METRICS, values, strict=True))
+    fields: dict[str, Any] = {"n": result.n, "data": result.data} | dict(zip(METRICS, values, strict=True))
     return DatasetResult.model_construct(**fields)

@@ -8,6 +8,8 @@ from markupsafe import Markup, escape
 from matplotlib import rc_context, style
 from matplotlib.figure import Figure
 
+from mosaic_pipeline.present import present
+
 # Okabe and Ito's palette, told apart with every common colour blindness; the page's style sheet holds a shade of each
 # for light and for dark. Dashes and labels say the same without colour.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -62,7 +64,7 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> Marku
     with rc_context({"svg.hashsalt": name}):  # ids that no other figure has, and the same ones every time
         figure.savefig(file, format="svg")
     text = file.getvalue()
-    view = re.search(r'viewBox="[^"]*"', text).group()
+    view = present(re.search(r'viewBox="[^"]*"', text)).group()
     # Prolog, metadata and the style that matplotlib would give to every element of the page are left behind.
     body = re.sub(
         r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>", "", text[text.index("<metadata>") :], flags=re.S

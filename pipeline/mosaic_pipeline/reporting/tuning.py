@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reporting.results import Results
 from mosaic_pipeline.reporting.table import NONE, Cell, Table
 from mosaic_pipeline.reporting.wording import listing, percent, plain
@@ -44,7 +45,7 @@ def tuning_table(results: Results) -> Table | None:
                 measured = [Cell(percent(trial.score), best), Cell(percent(trial.acc)), Cell(percent(trial.auc))]
                 measured.append(Cell(str(trial.best_round)))
             rows.append([Cell(variant), *values, *measured])
-    seeds = {record.seed for record in results.tuning.values() if record.candidates}
+    seeds = {present(record.seed) for record in results.tuning.values() if record.candidates}
     return Table(
         name="tuning",
         caption=f"Tuning, with seed {listing([str(seed) for seed in sorted(seeds)])}: what was tried, and validation "
@@ -88,7 +89,7 @@ def _ends(results: Results, tuned: list[str]) -> list[str]:
         for key, values in _tried(results, variant).items():
             if len(values) < 2 or any(isinstance(value, str | bool) or value is None for value in values):
                 continue
-            best = record.candidates[record.chosen].values.get(key)
+            best = record.candidates[present(record.chosen)].values.get(key)
             for end, word, beyond in ((min(values), "smallest", "smaller"), (max(values), "largest", "larger")):
                 if best == end:
                     at_end.setdefault((key, word, beyond), []).append(variant)

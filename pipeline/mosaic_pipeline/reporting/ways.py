@@ -120,7 +120,8 @@ def _choice(results: Results, name: str, variant: str, ways: Sequence[Way]) -> C
     others = [place for place in places if place != best]
     view = _as_results(results, name, variant)
     p = {metric: _worst_p(view, best, others, metric, name) for metric in METRICS}
-    return Choice(ways[best], *(tuple(ways[place] for place in of if place != best) for of in (places, level)), p)
+    beside, as_good = (tuple(ways[place] for place in of if place != best) for of in (places, level))
+    return Choice(ways[best], beside, as_good, p)
 
 
 def _worst_p(view: Results, best: int, others: Sequence[int], metric: str, name: str) -> float:

@@ -3,11 +3,15 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FONT = 8.0  # points
 MARKER = 4.0  # half the width that a marker takes
@@ -20,10 +24,11 @@ RINGS = (1, 2, 3.2, 4.6, 6.4, 8.6, 11, 14)
 
 def label_points(axes: Axes, points: Sequence[tuple[str, float, float]], colour: str) -> None:
     """Write each (name, x, y) beside its point; one that is not right beside it gets a line. Names stay inside."""
-    figure = axes.figure
-    figure.set_canvas(FigureCanvasAgg(figure))
+    figure = cast("Figure", axes.figure)
+    canvas = FigureCanvasAgg(figure)
+    figure.set_canvas(canvas)
     figure.draw_without_rendering()  # the layout must stand before pixels can be compared
-    renderer, unit = figure.canvas.get_renderer(), figure.dpi / 72
+    renderer, unit = canvas.get_renderer(), figure.dpi / 72
     frame, to_data = axes.get_window_extent(renderer), axes.transData.inverted()
     dots = {name: axes.transData.transform((x, y)) for name, x, y in points}
     taken = [Bbox.from_bounds(x, y, 0, 0).padded(MARKER * unit) for x, y in dots.values()]
@@ -32,7 +37,8 @@ def label_points(axes: Axes, points: Sequence[tuple[str, float, float]], colour:
         size = text.get_window_extent(renderer)
         box, beside = _free_place(dots[name], size, unit, frame, taken)
         taken.append(box)
-        text.set_position(to_data.transform((box.x0, box.y0)))
+        left, bottom = to_data.transform((box.x0, box.y0))
+        text.set_position((left, bottom))
         if not beside:
             nearest = np.clip(dots[name], (box.x0, box.y0), (box.x1, box.y1))
             end = to_data.transform(nearest)
@@ -49,7 +55,7 @@ def _free_place(dot: np.ndarray, size: Bbox, unit: float, frame: Bbox, taken: li
     return _place(dot, size.width, size.height, NEAR * unit, 0), True
 
 
-def _place(dot: Sequence[float], width: float, height: float, distance: float, angle: float) -> Bbox:
+def _place(dot: np.ndarray, width: float, height: float, distance: float, angle: float) -> Bbox:
     """Box of a text whose nearest edge lies at `distance` from the dot in the direction of `angle` (degrees)."""
     across, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     x = dot[0] + distance * across + (0 if across > 0.3 else -width if across < -0.3 else -width / 2)

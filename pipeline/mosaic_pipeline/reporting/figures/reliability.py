@@ -3,6 +3,7 @@
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reporting.records import DatasetResult
 from mosaic_pipeline.reporting.svg import INK, SERIES, inline_svg, styled
 from mosaic_pipeline.reporting.wording import UNDEFINED, count, with_unit
@@ -21,7 +22,7 @@ def reliability_diagram(dataset: str, result: DatasetResult) -> Markup | None:
 
     The area of a point is that number: a bin of one case is right or wrong by chance.
     """
-    bins = [row for row in result.reliability if row[0]]
+    bins = [(n, present(sure), present(right)) for n, sure, right in result.reliability if n]
     if not bins:
         return None
     figure = Figure(figsize=(2.9, 2.7), layout="constrained")

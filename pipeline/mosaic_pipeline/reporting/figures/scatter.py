@@ -4,6 +4,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reporting.figures.labels import label_points
 from mosaic_pipeline.reporting.means import mean_over, over
 from mosaic_pipeline.reporting.results import Results
@@ -30,7 +31,7 @@ def scatter_plot(results: Results, metric: str) -> Markup | None:
     for variant, mean in means.items():
         main = variant == results.main
         look = {"marker": "D", "color": SERIES[1], "zorder": 4} if main else {"marker": "o", "color": SERIES[0]}
-        axes.plot([trainable[variant]], [100 * mean.value], **look)
+        axes.plot([trainable[variant]], [100 * present(mean.value)], **look)
     low, high = min(trainable.values()), max(trainable.values())
     axes.set_xlim(low / 1.6, high * 1.6)
     axes.margins(y=0.12)
@@ -43,7 +44,7 @@ def scatter_plot(results: Results, metric: str) -> Markup | None:
         label += f"; band: 95 % interval of {results.main} over {over(results)}"
     axes.set_xlabel(label)
     axes.set_ylabel(f"mean test {TITLES[metric]}, %")
-    points = [(variant, trainable[variant], 100 * means[variant].value) for variant in results.variants]
+    points = [(variant, trainable[variant], 100 * present(means[variant].value)) for variant in results.variants]
     label_points(axes, points, INK)
     described = "; ".join(
         f"{name} {short(trainable[name])}, {percent(mean.value)} % ({range_percent(mean.interval)})"

@@ -9,6 +9,7 @@ import numpy as np
 
 from mosaic_pipeline.evaluation.inference import Estimate, contrast, covariance_of_means
 from mosaic_pipeline.evaluation.significance import holm, sign_test
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reporting.comparisons import ALPHA
 from mosaic_pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
 from mosaic_pipeline.reporting.records import Analysis, Counterfactual
@@ -77,14 +78,15 @@ def build(results: Results) -> dict[str, Any] | None:
     if not swapped:
         return None
     leads = {
-        variant: leads_of(results, [each.counterfactual for each in analyses]) for variant, analyses in swapped.items()
+        variant: leads_of(results, [present(each.counterfactual) for each in analyses])
+        for variant, analyses in swapped.items()
     }
     # One family: whatever the section claims, of whichever variant and dataset.
     shown = iter(directions([each for by_dataset in leads.values() for each in by_dataset.values()]))
     parts = []
     for index, (variant, analyses) in enumerate(swapped.items()):
         called = {name: next(shown) for name in leads[variant]}
-        specialists = len(analyses[0].counterfactual.specialists)
+        specialists = len(present(analyses[0].counterfactual).specialists)
         sentences = routing_sentences(results, leads[variant], called, specialists, _one_case(results, analyses))
         parts.append((variant, sentences, routing_map(results, variant, called, index)))
     return {"parts": parts}
@@ -106,7 +108,8 @@ def _own_first(found: Counterfactual, name: str, by_specialist: Sequence[Any]) -
 
 
 def _one_case(results: Results, analyses: Sequence[Analysis]) -> str:
-    cases = [min(analyses[0].cases, results.origin(name).splits["val"].n) for name in analyses[0].counterfactual.right]
+    names = present(analyses[0].counterfactual).right
+    cases = [min(analyses[0].cases, results.origin(name).splits["val"].n) for name in names]
     return one_case(cases)
 
 
@@ -146,17 +149,18 @@ def _own_and_mean(found: Counterfactual, name: str, acc: Sequence[float]) -> lis
 def routing_map(results: Results, variant: str, called: Mapping[str, int], index: int) -> HeatMap:
     """Rows: datasets; columns: specialists; accuracy in percent, tinted by its difference to the own specialist's."""
     analyses = results.analyses[variant]
-    found = analyses[0].counterfactual
+    swapped = [present(each.counterfactual) for each in analyses]
+    found = swapped[0]
     names = [name for name in results.datasets if name in found.acc]
     columns = [f"Specialist {name}" if len(name) == 1 else name for name in found.specialists]
-    tables = [each.counterfactual.acc for each in analyses]
+    tables = [each.acc for each in swapped]
     places = {name: found.specialists.index(found.own[name]) for name in names}
-    if any(each.counterfactual.own != found.own for each in analyses):
+    if any(each.own != found.own for each in swapped):
         # Each training drew groups of its own, so that one letter is not one specialist.
         columns, places = ["Own specialist", "Mean of the others"], dict.fromkeys(names, 0)
         tables = [
-            {name: _own_and_mean(each.counterfactual, name, values) for name, values in table.items()}
-            for each, table in zip(analyses, tables, strict=True)
+            {name: _own_and_mean(each, name, values) for name, values in table.items()}
+            for each, table in zip(swapped, tables, strict=True)
         ]
     acc = mean_of(tables)
     scale = full_scale([value - acc[name][places[name]] for name in names for value in acc[name]])

@@ -93,6 +93,7 @@ def _group_title(group: str, names: tuple[str, ...]) -> str:
 
 def seed_spread(values: Sequence[float | None]) -> str:
     """Mean ± sample standard deviation of a metric over seeds; in words if undefined for any."""
-    if any(value is None for value in values):
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
         return UNDEFINED
-    return spread(fmean(values), stdev(values) if len(values) > 1 else None)
+    return spread(fmean(known), stdev(known) if len(known) > 1 else None)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mosaic_pipeline.evaluation.inference import Estimate, contrast
 from mosaic_pipeline.evaluation.significance import holm
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reporting.comparisons import ALPHA
 from mosaic_pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
 from mosaic_pipeline.reporting.results import Results
@@ -109,7 +110,7 @@ def forgetting_sentences(found: Mapping[str, Finding], main: str) -> list[str]:
             told.append(f"Shown to {verb} accuracy within a round, on average over datasets: {listing(named)}.")
     told = told or ["No variant is shown to lose or gain accuracy within a round."]
     for sign, how in ((1, "more"), (-1, "less")):
-        named = [_told(variant, each.difference) for variant, each in found.items() if each.differs == sign]
+        named = [_told(variant, present(each.difference)) for variant, each in found.items() if each.differs == sign]
         if named:
             told.append(f"Shown to lose {how} than {main}: {listing(named)}.")
     return told
@@ -117,7 +118,7 @@ def forgetting_sentences(found: Mapping[str, Finding], main: str) -> list[str]:
 
 def _told(variant: str, estimate: Estimate) -> str:
     # Sizes are positive, and so is what lies in their direction of the interval: the direction is in the words.
-    low, high = estimate.interval
+    low, high = present(estimate.interval)
     sized = (low, high) if estimate.value > 0 else (-high, -low)
     return f"{variant} ({points(estimate.value)} a round, 95 % interval {bounds(sized).replace('+', '')})"
 

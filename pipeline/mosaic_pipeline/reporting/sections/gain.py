@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from mosaic_pipeline.evaluation.significance import holm
 from mosaic_pipeline.evaluation.verdict import ALPHA, excludes_zero
+from mosaic_pipeline.present import all_present
 from mosaic_pipeline.reporting.comparisons import on_dataset
 from mosaic_pipeline.reporting.means import TIE, above_constant, defined
 from mosaic_pipeline.reporting.results import METRICS, Results
@@ -95,8 +96,8 @@ def _gains(results: Results, metric: str) -> list[Gain]:
     return [
         Gain(
             dataset=name,
-            together=fmean(results.values(results.main, name, metric)),
-            alone=fmean(results.values(ALONE, name, metric)),
+            together=fmean(all_present(results.values(results.main, name, metric))),
+            alone=fmean(all_present(results.values(ALONE, name, metric))),
             interval=each.interval,
             p=p,
         )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reporting.figures.layers import by_group, group_lines, layer_plot
 from mosaic_pipeline.reporting.heat import HeatCell, HeatMap, breaks, decimal
 from mosaic_pipeline.reporting.records import Gate
@@ -22,7 +23,7 @@ def build(results: Results) -> dict[str, Any] | None:
     parts = []
     for index, (variant, analyses) in enumerate(results.analyses.items()):
         if analyses[0].gate and analyses[0].gate.weights:
-            found = mean_gate([analysis.gate for analysis in analyses])
+            found = mean_gate([present(analysis.gate) for analysis in analyses])
             maps = [mean_map(results, variant, found, index), layer_map(results, variant, found, index)]
             figure = _entropy_figure(results, variant, found, index)
             parts.append(

@@ -111,11 +111,11 @@ def partitions(groups: Sequence[str], dimensions: Sequence[int], cosines: Sequen
 
     `groups` and `dimensions` are those of the D datasets.
     """
-    groups, flat, by_training = np.array(groups), np.array(dimensions) == 2, np.array(cosines)
-    asked = {GROUPS: Partition(groups, by_training)}
-    if not flat.all() and len(set(groups[flat])) > 1:
-        among = f"{' against '.join(sorted(set(groups[flat])))} among 2D datasets"
-        asked[among] = Partition(groups[flat], by_training[:, flat][:, :, flat])
+    of, flat, by_training = np.array(groups), np.array(dimensions) == 2, np.array(cosines)
+    asked = {GROUPS: Partition(of, by_training)}
+    if not flat.all() and len(set(of[flat])) > 1:
+        among = f"{' against '.join(sorted(set(of[flat])))} among 2D datasets"
+        asked[among] = Partition(of[flat], by_training[:, flat][:, :, flat])
     return asked
 
 
@@ -143,7 +143,7 @@ def partition_sentence(what: str, partition: Partition, direction: int, p: float
     gaps = partition.gaps
     if np.isnan(within - between):
         return f"{what}: there are no pairs of datasets both within a group and between groups, so nothing is compared."
-    means = f"mean cosine {_number(within)} within a group and {_number(between)} between groups"
+    means = f"mean cosine {_number(float(within))} within a group and {_number(float(between))} between groups"
     if len(gaps) == 1:
         return f"{what}: {means}; one training, by which neither is called higher."
     if direction:
@@ -174,8 +174,8 @@ def rounds_sentence(results: Results, conflicts: Sequence[Conflicts]) -> str:
         for place in (0, -1)
     )
     told = [
-        f"{_signed(gap(first[what].mean, first[what].groups))} and {_signed(gap(last[what].mean, last[what].groups))} "
-        f"({what})"
+        f"{_signed(float(gap(first[what].mean, first[what].groups)))} and "
+        f"{_signed(float(gap(last[what].mean, last[what].groups)))} ({what})"
         for what in first
     ]
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

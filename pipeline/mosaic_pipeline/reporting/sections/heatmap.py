@@ -3,6 +3,7 @@
 from statistics import fmean
 from typing import Any
 
+from mosaic_pipeline.present import all_present
 from mosaic_pipeline.reporting.comparisons import ALPHA, compare_all, on_every_dataset
 from mosaic_pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
 from mosaic_pipeline.reporting.results import METRICS, Results
@@ -50,7 +51,7 @@ def difference_map(results: Results, metric: str) -> HeatMap:
 
 def _main_value(results: Results, metric: str, name: str) -> str:
     values = results.values(results.main, name, metric)
-    return NONE if any(value is None for value in values) else percent(fmean(values))
+    return NONE if any(value is None for value in values) else percent(fmean(all_present(values)))
 
 
 def _points(value: float | None) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from mosaic_pipeline.datasets import MEDMNIST
 from mosaic_pipeline.evaluation.temperature import BOUNDS
+from mosaic_pipeline.present import all_present, present
 from mosaic_pipeline.reporting.means import mean_over
 from mosaic_pipeline.reporting.results import Results
 from mosaic_pipeline.reporting.table import NONE, Cell, Table
@@ -31,7 +32,7 @@ def build(results: Results) -> dict[str, Any]:
 def value(results: Results, name: str, key: str) -> float | None:
     """A field of the main variant's results, mean over seeds; None if undefined for any."""
     values = results.values(results.main, name, key)
-    return None if any(each is None for each in values) else fmean(values)
+    return None if any(each is None for each in values) else fmean(all_present(values))
 
 
 def metrics_table(results: Results) -> Table:
@@ -126,11 +127,11 @@ def task_sentences(results: Results) -> list[str]:
             )
             mean = mean_over(results, results.main, "acc", results.datasets)
             if name == RELEASED_WITHIN_ONE and name in mean.datasets:
-                counted = mean.value + (within - exact) / len(mean.datasets)
+                counted = present(mean.value) + (within - exact) / len(mean.datasets)
                 sentences.append(
                     f"The released code of MOSAIC counts an answer within one grade of {title} as right, and reports "
                     f"that as accuracy. Counted so, the mean accuracy would be {with_unit(counted)} instead of "
-                    f"{with_unit(mean.value)}, {points(counted - mean.value)} more for the same answers."
+                    f"{with_unit(mean.value)}, {points(counted - present(mean.value))} more for the same answers."
                 )
         if (precision := value(results, name, "map")) is not None:
             rare = name in MEDMNIST  # of labels of one's own nobody said so

@@ -114,7 +114,7 @@ def _input_sizes(results: Results, dimension: int | None) -> set[str]:
         for wanted in (2, 3)
     }
     joint = {f"{image} / {volume}" for image in sizes[2] for volume in sizes[3]}
-    return joint | sizes.get(dimension, set())
+    return joint if dimension is None else joint | sizes.get(dimension, set())
 
 
 def _ours(results: Results, variant: str, column: Column) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mosaic_pipeline.data.corruptions import STRENGTHS
 from mosaic_pipeline.evaluation.inference import Estimate
+from mosaic_pipeline.present import all_present
 from mosaic_pipeline.reporting.comparisons import ALPHA, Comparison, compare_all, planned
 from mosaic_pipeline.reporting.means import defined, estimate, mean_over, over
 from mosaic_pipeline.reporting.results import METRICS, Results
@@ -255,4 +256,4 @@ def _times(compared: dict[str, Comparison], factor: int) -> dict[str, Comparison
 
 def _mean(results: Results, variant: str, metric: str, names: Sequence[str]) -> float:
     """Mean over seeds and datasets, all of which have the metric."""
-    return fmean(value for name in names for value in results.values(variant, name, metric))
+    return fmean(value for name in names for value in all_present(results.values(variant, name, metric)))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mosaic_pipeline.model.routing import RANDOM, SHARED
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reporting.origin import describe_origin
 from mosaic_pipeline.reporting.results import Results
 from mosaic_pipeline.reporting.settings import compare_settings, short_revision
@@ -85,7 +86,7 @@ def _moved(results: Results, variant: str, seed: int) -> str:
     moved: dict[str, list[str]] = {}
     for name in results.datasets:
         if routed[name] != results.specialist(name):
-            moved.setdefault(routed[name], []).append(results.title(name))
+            moved.setdefault(present(routed[name]), []).append(results.title(name))
     if not moved:
         return "the groups that MOSAIC has, and the same training again"
     places = "; ".join(f"{listing(titles)} in {group}" for group, titles in sorted(moved.items()))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reporting.figures.layers import Line, layer_plot
 from mosaic_pipeline.reporting.results import Results
 from mosaic_pipeline.reporting.svg import SERIES
@@ -19,7 +20,9 @@ def build(results: Results) -> dict[str, Any] | None:
     for index, (variant, analyses) in enumerate(results.analyses.items()):
         found = analyses[0].similarity
         if found and len(found.specialists) > 1 and found.layers:
-            pairs = pair_values(found.specialists, mean_of([analysis.similarity.layers for analysis in analyses]))
+            pairs = pair_values(
+                found.specialists, mean_of([present(analysis.similarity).layers for analysis in analyses])
+            )
             sentence = similarity_sentence(pairs, len(analyses))
             parts.append((variant, sentence, analysed_cases(analyses), _figure(variant, pairs, index)))
     return {"parts": parts} if parts else None

@@ -1,8 +1,9 @@
 """Section: datasets that no model was trained on, through each specialist and through the backbone alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reporting.comparisons import ALPHA, Difference
 from mosaic_pipeline.reporting.means import CHANCE_AUC, over
 from mosaic_pipeline.reporting.origin import findings_of
@@ -88,7 +89,7 @@ def label(results: Results, variant: str, way: Way, ways: Sequence[Way]) -> str:
         return f"specialist of {results.title(head.specialist)}" if known else f"specialist {head.specialist}"
     alone = backbone_alone(results, variant, ways)
     several = sum(each.backbone for each in ways) > 1
-    return f"{alone} of {results.title(head.tokenizer)}" if several else alone
+    return f"{alone} of {results.title(present(head.tokenizer))}" if several else alone
 
 
 def backbone_alone(results: Results, variant: str, ways: Sequence[Way]) -> str:
@@ -121,7 +122,7 @@ def _seen(results: Results, variant: str, through: Sequence[Way], ways: Sequence
     """How many ways of one training ended above the backbone alone."""
     parts = []
     for metric in METRICS:
-        values = [value for way in through if (value := way.lift[metric].value) is not None]
+        values = [value for way in through if (value := present(way.lift)[metric].value) is not None]
         if not values:
             parts.append(f"{TITLES[metric]} is undefined")
             continue
@@ -144,21 +145,22 @@ def _own(results: Results, variant: str, through: Sequence[Way], ways: Sequence[
     own = next((way for way in through if way.own), None)
     if own is None or len(through) == 1:
         return ""
-    lifts = [f"{signed(own.lift[metric].value)} in {TITLES[metric]}" for metric in METRICS]
+    lifts = [f"{signed(present(own.lift)[metric].value)} in {TITLES[metric]}" for metric in METRICS]
     return f"; its own one, {label(results, variant, own, ways)}, {listing(lifts)}"
 
 
 def _tested(results: Results, variant: str, metric: str, through: Sequence[Way], ways: Sequence[Way]) -> str:
     """Which ways are shown to be above and below the backbone alone in one metric."""
+    lifts = [(way, present(way.lift)[metric]) for way in through]
     by_sign = {
         sign: [
-            f"{label(results, variant, way, ways)}{' (its own)' if way.own else ''} by {_lift(way.lift[metric])}"
-            for way in through
-            if lifted(way.lift[metric]) == sign
+            f"{label(results, variant, way, ways)}{' (its own)' if way.own else ''} by {_lift(lift)}"
+            for way, lift in lifts
+            if lifted(lift) == sign
         ]
         for sign in (1, -1)
     }
-    rest, reference = [way for way in through if not lifted(way.lift[metric])], _reference(results, variant, ways)
+    rest, reference = [way for way, lift in lifts if not lifted(lift)], _reference(results, variant, ways)
     parts = [f"above {reference} is shown to be {listing(by_sign[1])}"] if by_sign[1] else []
     parts += [f"below it {listing(by_sign[-1])}"] if by_sign[-1] else []
     if not parts:
@@ -197,7 +199,7 @@ def _chosen(results: Results, variant: str, choice: Choice, ways: Sequence[Way])
     return f"{taken}; on the test images {it} is shown to be better than {others} in {listing(shown)}{but}."
 
 
-def ways_table(results: Results, name: str, by_variant: dict[str, Sequence[Way]]) -> Table:
+def ways_table(results: Results, name: str, by_variant: Mapping[str, Sequence[Way]]) -> Table:
     """Rows: ways through variants, then the constant answer; columns: validation, ACC and AUC with their lift."""
     repeated = len(results.seeds) > 1
     columns = ("Test", "Lift", "p", "Called")[: 4 if repeated else 2]
