@@ -15,6 +15,7 @@ from mosaic_pipeline.segmentation.datasets import LabelledSet, read_form
 
 if TYPE_CHECKING:
     from mosaic_pipeline.params import Params
+    from mosaic_pipeline.segmentation.model.m4oe import Phase
 
 
 class Values(BaseModel):
@@ -156,11 +157,15 @@ class Config(Values):
         return self
 
     @property
-    def rounds(self) -> dict[str, int]:
+    def rounds(self) -> "dict[Phase, int]":
         """Rounds of each phase that there is, in order; an expert that joins gets as many as the others had."""
         recipe = self.train
-        rounds = {"pretrain": recipe.pretrain_rounds, "experts": recipe.expert_rounds, "gate": recipe.gate_rounds}
-        rounds["adapt"] = recipe.expert_rounds if self.experts.added else 0
+        rounds: dict[Phase, int] = {
+            "pretrain": recipe.pretrain_rounds,
+            "experts": recipe.expert_rounds,
+            "gate": recipe.gate_rounds,
+            "adapt": recipe.expert_rounds if self.experts.added else 0,
+        }
         return {phase: count for phase, count in rounds.items() if count}
 
     def datasets_in(self, phase: str) -> tuple[str, ...]:
@@ -220,21 +225,24 @@ def resolve(params: "Params", variant: str, sets: Mapping[str, LabelledSet]) -> 
         "tau": train.tau if train.order == "balanced" else None,
         "dice_form": train.dice_form if train.dice else None,
     }
-    return Config(
-        datasets=dict(sets),
-        model=model.model_dump(exclude={"weights", "weights_sha256"}) | {"weights": True if model.weights else None},
-        experts=experts.model_dump()
-        | {
-            "of": of,
-            "names": names,
-            "mix": "gated" if gated else "hard",
-            "gate": experts.gate if gated else None,
-            "gate_start": experts.gate_start if gated and experts.gate != "released" else None,
-            "gate_trains": experts.gate_trains if gated else None,
-            "added": experts.added or None,
-        },
-        train=recipe,
-        precision=params.compute.precision,
+    shape = model.model_dump(exclude={"weights", "weights_sha256"}) | {"weights": True if model.weights else None}
+    routed = experts.model_dump() | {
+        "of": of,
+        "names": names,
+        "mix": "gated" if gated else "hard",
+        "gate": experts.gate if gated else None,
+        "gate_start": experts.gate_start if gated and experts.gate != "released" else None,
+        "gate_trains": experts.gate_trains if gated else None,
+        "added": experts.added or None,
+    }
+    return Config.model_validate(
+        {
+            "datasets": dict(sets),
+            "model": shape,
+            "experts": routed,
+            "train": recipe,
+            "precision": params.compute.precision,
+        }
     )
 
 
@@ -257,7 +265,7 @@ def load_config(path: Path) -> Config:
 
 def parse_config(tree: Any) -> Config:
     """Return the configuration of a tree whose keys without influence were left out. Raises ValueError, in one line."""
-    sections = {"model": Architecture, "experts": Experts, "train": Recipe}
+    sections: dict[str, type[BaseModel]] = {"model": Architecture, "experts": Experts, "train": Recipe}
     if not isinstance(tree, dict) or not all(isinstance(tree.get(section), dict) for section in sections):
         raise ValueError("not a configuration")
     filled = {

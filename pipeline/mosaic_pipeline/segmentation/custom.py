@@ -85,8 +85,16 @@ class Custom(Section):
 
     def _set(self, name: str, labels: dict[str, int], ignore: tuple[int, ...] | Literal["others"]) -> LabelledSet:
         images, labels_at = (None, None) if self.layout is None else (self.layout.images, self.layout.labels)
-        more = {"images": images, "labels_at": labels_at, "title": self.title, "licence": self.licence}
-        return custom_set(name, self.modality, labels, ignore=ignore, **more)
+        return custom_set(
+            name,
+            self.modality,
+            labels,
+            ignore=ignore,
+            images=images,
+            labels_at=labels_at,
+            title=self.title,
+            licence=self.licence,
+        )
 
 
 def find_set(name: str, folder: Path) -> LabelledSet:

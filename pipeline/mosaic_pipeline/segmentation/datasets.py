@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -143,7 +143,7 @@ def read_form(form: Any) -> LabelledSet:
     labels = {id_: organ for organ, id_ in read.labels.items()}
     if len(labels) < len(read.labels):
         raise ValueError(f"{read.name}: one label id is two organs")
-    ignore = OTHERS if read.ignore == OTHERS else tuple(read.ignore)
+    ignore: tuple[int, ...] | Literal["others"] = read.ignore if isinstance(read.ignore, str) else tuple(read.ignore)
     return LabelledSet(read.name, read.name, read.modality, labels, ignore)
 
 
@@ -186,13 +186,20 @@ _AMOS = dict(
         start=1,
     )
 )
-_AMOS_ABOUT = {
+
+
+class _About(TypedDict):
+    licence: str
+    citation: str
+
+
+_AMOS_ABOUT: _About = {
     "licence": "As the download says it; pages differ (CC BY 4.0, CC BY-NC)",
     "citation": "Ji et al., AMOS: A Large-Scale Abdominal Multi-Organ Benchmark, NeurIPS 2022, arXiv:2206.08023",
-    "download": "amos22.zip from amos22.grand-challenge.org, unpacked: imagesTr, labelsTr, imagesVa, labelsVa",
 }
+_AMOS_DOWNLOAD = "amos22.zip from amos22.grand-challenge.org, unpacked: imagesTr, labelsTr, imagesVa, labelsVa"
 _AT_REGISTRATION = "As agreed to at registration"
-_MSD_ABOUT = {
+_MSD_ABOUT: _About = {
     "licence": "CC BY-SA 4.0",
     "citation": "Antonelli et al., The Medical Segmentation Decathlon, Nature Communications 13:4128, 2022",
 }
@@ -225,8 +232,8 @@ _TABLE = (
         "labels/FLARE22_Tr_0001.nii.gz; their scans are cases of MSD Pancreas",
     ),
     # One download, two modalities: MRI are the scans with ids above 500.
-    LabelledSet("amos22_ct", "AMOS22 CT", "ct", _AMOS, ids=(1, 500), **_AMOS_ABOUT),
-    LabelledSet("amos22_mr", "AMOS22 MRI", "mri", _AMOS, ids=(501, 9999), **_AMOS_ABOUT),
+    LabelledSet("amos22_ct", "AMOS22 CT", "ct", _AMOS, ids=(1, 500), download=_AMOS_DOWNLOAD, **_AMOS_ABOUT),
+    LabelledSet("amos22_mr", "AMOS22 MRI", "mri", _AMOS, ids=(501, 9999), download=_AMOS_DOWNLOAD, **_AMOS_ABOUT),
     LabelledSet(
         "atlas23",
         "ATLAS23",

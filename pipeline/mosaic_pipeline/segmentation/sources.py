@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.layout import SCANS, from_root
+from mosaic_pipeline.present import present
 from mosaic_pipeline.segmentation.data.splits import Blocks, draw_splits, read_splits
 from mosaic_pipeline.segmentation.datasets import NAMED, LabelledSet, phantom_set
 
@@ -22,7 +23,7 @@ def scan_folder(section: "Segmentation", name: str) -> Path:
     data = section.data
     if data.source == "phantom":
         return SCANS / name
-    return from_root(data.root) / data.folders.get(name, name)
+    return from_root(present(data.root)) / data.folders.get(name, name)
 
 
 def find_set(section: "Segmentation", name: str) -> LabelledSet:

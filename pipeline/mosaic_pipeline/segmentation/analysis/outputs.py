@@ -34,7 +34,8 @@ def summarise(name: str, result: Any) -> dict[str, float]:
 
 
 def _counterfactual(result: Mapping[str, Any]) -> Iterable[tuple[str, list[float]]]:
-    own, others = [], []
+    own: list[float] = []
+    others: list[float] = []
     for mine, row in zip(result["own"], result["dsc"], strict=True):
         for expert, dsc in zip(result["experts"], row, strict=True):
             (own if expert == mine else others).append(dsc)

@@ -1,6 +1,6 @@
 """What modules are given, and what they make of it, while a model is at work."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ def watching(modules: Mapping[str, nn.Module]) -> Iterator[Watched]:
     """Watch modules for as long as the body runs."""
     watched = Watched()
 
-    def keep(name: str):  # noqa: ANN202 - a hook
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             watched.inputs[name], watched.outputs[name] = inputs[0], output
 

@@ -20,6 +20,7 @@ from typing_extensions import Self
 from mosaic_pipeline.atomic import appearing, write_text
 from mosaic_pipeline.digest import md5_file
 from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reading import reading
 from mosaic_pipeline.segmentation.data.grid import labels_to_grid, to_grid
 from mosaic_pipeline.segmentation.data.index import Case, Index
@@ -151,6 +152,6 @@ class _Rows:
                 self._write_header()  # as long as the first one: numpy leaves room for a number that grows
 
     def _write_header(self) -> None:
-        dtype, shape = self._like
+        dtype, shape = present(self._like)
         description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
         np.lib.format.write_array_header_1_0(self._file, description | {"shape": (self.count, *shape)})

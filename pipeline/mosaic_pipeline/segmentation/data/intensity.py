@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mosaic_pipeline.present import present
+
 
 @dataclass(frozen=True)
 class Intensity:
@@ -27,7 +29,7 @@ class Intensity:
         """Return the two values for one scan; the same twice only if all of its voxels are."""
         if self.window is not None:
             return self.window
-        low, high = (float(value) for value in np.percentile(volume, self.percentiles))
+        low, high = (float(value) for value in np.percentile(volume, present(self.percentiles)))
         # Where one value fills nearly everything, what stands out of it is all there is to see.
         return (low, high) if low < high else (float(volume.min()), float(volume.max()))
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import nibabel
 import numpy as np
@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from mosaic_pipeline.atomic import atomic
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.reading import reading
+
+if TYPE_CHECKING:
+    from io import IOBase
 
 SUFFIXES = (".nii.gz", ".nii")
 
@@ -142,7 +145,7 @@ def _read(path: Path) -> Scan:
     """Return what a file holds, turned, not yet looked at. Raises whatever nibabel does, and ValueError."""
     with _opened(path) as file:
         kind = _kind(file)
-        image = kind.from_file_map({"image": nibabel.FileHolder(fileobj=file)}, mmap=False)
+        image = kind.from_file_map({"image": nibabel.FileHolder(fileobj=cast("IOBase", file))}, mmap=False)
         shape = image.shape
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
@@ -193,7 +196,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             raise ValueError(f"truncated or damaged ({' '.join(str(error).split())})") from None
 
 
-def _kind(file: IO[bytes]) -> type:
+def _kind(file: IO[bytes]) -> type[nibabel.Nifti1Image]:
     header = file.read(max(_HEADER))
     file.seek(0)
     sizes = [int.from_bytes(header[:4], order) for order in ("little", "big")]

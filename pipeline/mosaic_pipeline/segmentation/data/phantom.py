@@ -111,12 +111,15 @@ MODALITIES = {
     "ct": _Modality("CT", 5, (1, 0.875), (-52, 103), "LAS", _tones((-1000, -100, 50, 350), _HU), 8, 8, 12),
     "mri": _Modality(
         *("MRI", 6, (1, 0.875), (-112, 104), "LPS", _tones((10, 820, 220, 60), _T2), 25, 18, 22),
-        **{"gain": (0.6, 1.8), "bias": 0.15, "cropped": 0.35},
+        gain=(0.6, 1.8),
+        bias=0.15,
+        cropped=0.35,
     ),
     # Its voxels are shorter along y, by an eighth.
     "ce_mri": _Modality(
         *("MRI", 8, (1, 1), (-36, 100), "RAS", _tones((10, 330, 300, 100), _CE), 25, 18, 25),
-        **{"gain": (0.3, 3), "bias": 0.2},
+        gain=(0.3, 3),
+        bias=0.2,
     ),
 }
 

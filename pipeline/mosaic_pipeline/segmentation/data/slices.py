@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from mosaic_pipeline.segmentation.datasets import LabelledSet
 
 
+SplitName = Literal["train", "val"]
+ArrayName = Literal["images", "labels", "where"]
+
+
 class Kept(BaseModel):
     """What the cache has of a split: slices, of how many, from how many scans, and the md5 of each array."""
 
     n: int = Field(ge=1)
     of: int = Field(ge=1)
     cases: int = Field(ge=1)
-    md5: dict[Literal["images", "labels", "where"], str]
+    md5: dict[ArrayName, str]
 
 
 class Meta(BaseModel):
@@ -36,8 +40,8 @@ class Meta(BaseModel):
     size: int = Field(ge=1)
     intensity: dict[Literal["window", "percentiles"], tuple[float, float]] = Field(min_length=1, max_length=1)
     source: str
-    splits: dict[Literal["train", "val"], Kept]
-    class_voxels: dict[Literal["train", "val"], list[int]]
+    splits: dict[SplitName, Kept]
+    class_voxels: dict[SplitName, list[int]]
 
 
 def read_meta(folder: Path) -> Meta:
@@ -59,7 +63,7 @@ class Slices(Split):
     `class_voxels` how many pixels each class has.
     """
 
-    def __init__(self, folder: Path, split: str, device: torch.device, workers: int = 1) -> None:
+    def __init__(self, folder: Path, split: SplitName, device: torch.device, workers: int = 1) -> None:
         """Open what the cache has of a split; raises PipelineError if it is missing, damaged or not that of meta.json.
 
         Masks and places are held against their md5, images by number and size.
@@ -73,9 +77,10 @@ class Slices(Split):
             with reading(paths[kind]):
                 if array.shape != (n, meta.size, meta.size):
                     raise ValueError(f"{kind} {list(array.shape)}, not the {[n, meta.size, meta.size]} of meta.json")
-        for kind in ("labels", "where"):
-            with reading(paths[kind]):
-                if kept.md5.get(kind) != md5_file(paths[kind]):
+        held: tuple[ArrayName, ...] = ("labels", "where")
+        for name in held:
+            with reading(paths[name]):
+                if kept.md5.get(name) != md5_file(paths[name]):
                     raise ValueError("not the one that meta.json beside it speaks of")
         self.device, self._workers = device, workers
         self.class_voxels: list[int] = meta.class_voxels[split]
@@ -90,7 +95,7 @@ def open_slices(
     cached: Path,
     datasets: "Mapping[str, LabelledSet]",
     size: int,
-    splits: Iterable[str],
+    splits: Iterable[SplitName],
     device: torch.device,
     budget_gb: float = 0,
     workers: int = 1,

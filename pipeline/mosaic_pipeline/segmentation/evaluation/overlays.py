@@ -29,8 +29,8 @@ def choose_overlays(cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ranked, ranked_for_it = _ranked(scores), _ranked(by_organ[hardest])
     chosen = {"best": ranked[-1], "median": ranked[(len(ranked) - 1) // 2], "worst": ranked[0]}
     shown = [{"kind": kind, "case": case, "organ": None, "dsc": scores[case]} for kind, case in chosen.items()]
-    case = ranked_for_it[(len(ranked_for_it) - 1) // 2]
-    return [*shown, {"kind": "hardest", "case": case, "organ": hardest, "dsc": by_organ[hardest][case]}]
+    middle = ranked_for_it[(len(ranked_for_it) - 1) // 2]
+    return [*shown, {"kind": "hardest", "case": middle, "organ": hardest, "dsc": by_organ[hardest][middle]}]
 
 
 def overlay(

@@ -69,8 +69,7 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """What the difference is called."""
-        values = {"p": self.p, "rank_p": self.rank_p, "direction": self.direction, "least_p": self.least_p}
-        return verdict(self.estimate, **values)
+        return verdict(self.estimate, p=self.p, rank_p=self.rank_p, direction=self.direction, least_p=self.least_p)
 
 
 def collect(evaluations: Mapping[tuple[str, int], Mapping[str, Sequence[Record]]], metric: str) -> Scores:
@@ -206,7 +205,7 @@ def _differences(scores: Scores, main: str, other: str, datasets: Sequence[str])
         patient_means(case_means(scores.of(other, name)) - case_means(scores.of(main, name)), scores.patients[name])
         for name in datasets
     ]
-    found = np.round(np.concatenate(apart), DIGITS)
+    found = np.concatenate(apart).round(DIGITS)
     return found[~np.isnan(found)]
 
 

@@ -11,6 +11,7 @@ Internet Res 23(7):e26151, 2021; DeepMind's surface-distance, Apache-2.0).
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,13 +44,13 @@ _LEAF = 32  # points in a leaf of a tree; MONAI's choice, faster than 10 where e
 
 def hausdorff(reference: NDArray[np.bool_], prediction: NDArray[np.bool_], spacing: Sequence[float]) -> float:
     """Return HD95 in mm of two masks [X,Y,Z], neither empty nor touching the array's end; voxels of `spacing` mm."""
-    surfaces = [mask ^ binary_erosion(mask) for mask in (reference, prediction)]
-    return max(_directed(*surfaces, spacing), _directed(*reversed(surfaces), spacing))
+    one, other = (mask ^ binary_erosion(mask) for mask in (reference, prediction))
+    return max(_directed(one, other, spacing), _directed(other, one, spacing))
 
 
 def _directed(own: NDArray[np.bool_], other: NDArray[np.bool_], spacing: Sequence[float]) -> float:
     """Return the 95th percentile of the distances in mm from each voxel of a surface to the other surface."""
-    distances, _ = _tree(_points(other, spacing)).query(_points(own, spacing), distance_upper_bound=NEAR)
+    distances = _distances(_points(own, spacing), _points(other, spacing), NEAR)
     # What is farther is infinite, and does not matter unless it reaches down to the percentile.
     reached = float(np.percentile(distances, PERCENTILE, method="higher"))
     if np.isfinite(reached):
@@ -76,18 +77,20 @@ def surface_dice(
     bound = np.float32(tolerance)
     near = 0.0
     for own, weight, other in zip(points, weights, reversed(points), strict=True):
-        distances, _ = _tree(other).query(own, distance_upper_bound=float(bound) * 1.00001 + 1e-6)
+        distances = _distances(own, other, float(bound) * 1.00001 + 1e-6)
         near += float(weight[distances.astype(np.float32) <= bound].sum())
     return near / float(sum(weight.sum() for weight in weights))
 
 
 def _points(surface: NDArray[np.bool_], spacing: Sequence[float]) -> NDArray[np.float64]:
     """Return where a surface's voxels or cells are, in mm [N,3]."""
-    return np.argwhere(surface) * np.asarray(spacing, np.float64)
+    return cast("NDArray[np.float64]", np.argwhere(surface) * np.asarray(spacing, np.float64))
 
 
-def _tree(points: NDArray[np.float64]) -> KDTree:
-    return KDTree(points, leafsize=_LEAF)
+def _distances(own: NDArray[np.float64], other: NDArray[np.float64], bound: float) -> NDArray[np.float64]:
+    """Return how far each of our points [N,3] is from the nearest other one [N]; inf beyond `bound`."""
+    distances, _ = KDTree(other, leafsize=_LEAF).query(own, distance_upper_bound=bound)
+    return np.asarray(distances)
 
 
 def _cells(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

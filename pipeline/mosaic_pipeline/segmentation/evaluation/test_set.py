@@ -82,7 +82,8 @@ def run_test(
         of_grid = {o: None if isnan(d) else d for o, d in zip(dataset.organs, best, strict=True)}
         part = {} if case.block is None else {"shape": shape, "block": list(case.block)}
         records.append(record | part | {"patient": case.patient, "ceiling": of_grid})
-    overlays, arrays = [], {}
+    overlays: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray] = {}
     for shown in choose_overlays(records):
         case = tested[shown["case"]]
         scan, reference = read_case(folder, case, dataset)

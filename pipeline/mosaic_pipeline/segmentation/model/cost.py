@@ -24,8 +24,10 @@ def slice_costs(config: "Config") -> dict[str, dict[str, int]]:
     deployed. Of the first dataset: the classes of another are a few rows of its head more or less.
     """
     model, dataset = on_meta(config), next(iter(config.datasets))
-    active, macs = {}, {}
-    for phase in ("experts", "gate"):
+    active: dict[str, int] = {}
+    macs: dict[str, int] = {}
+    phases: tuple[Phase, ...] = ("experts", "gate")
+    for phase in phases:
         if phase in config.rounds:
             macs[phase] = slice_macs(model, dataset, phase)
             active[phase] = sum(parameter.numel() for _, parameter in model.computing_parameters(dataset))

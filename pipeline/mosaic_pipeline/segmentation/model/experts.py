@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mosaic_pipeline.model.gate import Gate
 from mosaic_pipeline.model.named import Named
 from mosaic_pipeline.model.vit import Mlp
+from mosaic_pipeline.present import present
 
 
 @dataclass
@@ -63,7 +64,7 @@ class ExpertMlp(nn.Module):
             return self.hard(u, self.route.expert)
         if isinstance(self.gate, ReleasedGate):
             return self.gate(u) * sum(expert(u) for expert in self.experts.values())
-        return self.mixed(u, self.gate(u, self.route.expert if self.route.own_prior else None))
+        return self.mixed(u, present(self.gate)(u, self.route.expert if self.route.own_prior else None))
 
     def hard(self, u: Tensor, index: int) -> Tensor:
         """Return what one expert makes of u; no other computes, so that theirs get no gradient."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mosaic_pipeline.model.named import Named
 from mosaic_pipeline.model.state import load_exactly
+from mosaic_pipeline.present import present
 from mosaic_pipeline.segmentation.model.drop_path import draw_kept, set_kept
 from mosaic_pipeline.segmentation.model.experts import ExpertMlp, Route, build_gate, expert_mlps
 from mosaic_pipeline.segmentation.model.heads import DatasetHeads, UnionHead
@@ -25,11 +26,14 @@ SHARED = "shared"
 Phase = Literal["pretrain", "experts", "gate", "adapt"]
 
 
+Kind = Literal["trunk", "expert", "gate", "head", "reconstruction"]
+
+
 @dataclass(frozen=True)
 class Part:
     """What a parameter belongs to: kind, whose it is (None: of all), and whether it is of a norm."""
 
-    kind: Literal["trunk", "expert", "gate", "head", "reconstruction"]
+    kind: Kind
     of: str | None
     norm: bool
 
@@ -189,7 +193,7 @@ class M4oE(nn.Module):
 
     def _sorted(self) -> Iterator[tuple[str, Part]]:
         """Yield what each parameter belongs to."""
-        kinds: dict[int, tuple[str, str | None]] = {}
+        kinds: dict[int, tuple[Kind, str | None]] = {}
         for name, trunk in self.trunks.items():
             kinds |= {id(parameter): ("trunk", name) for parameter in trunk.parameters()}
             for mlp in expert_mlps(trunk).values():
@@ -214,7 +218,7 @@ def _trunk(config: "Config", experts: list[str], route: Route) -> SwinUnet:
     def mlp(place: str, dim: int) -> ExpertMlp | None:
         if own.where not in ("both", place):
             return None
-        gate = build_gate(dim, len(experts), own.gate) if own.mix == "gated" else None
+        gate = build_gate(dim, len(experts), present(own.gate)) if own.mix == "gated" else None
         return ExpertMlp(dim, dim * own.width, experts, gate, route)
 
     return SwinUnet(

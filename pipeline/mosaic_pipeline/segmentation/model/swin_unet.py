@@ -59,9 +59,10 @@ class Stage(nn.Module):
             shift = window // 2 if index % 2 else 0
             block = SwinTransformerBlock(dim, (side, side), heads, window_size=window, shift_size=shift)
             if (own := mlp()) is not None:
-                block.mlp = own
+                block.mlp = own  # type: ignore[assignment]  # called as whatever it is
             if dropped:
-                block.drop_path1, block.drop_path2 = DropPath(), DropPath()
+                block.drop_path1 = DropPath()  # type: ignore[assignment]  # called as timm's would be
+                block.drop_path2 = DropPath()  # type: ignore[assignment]
             self.blocks.append(block)
 
     def forward(self, x: Tensor) -> Tensor:

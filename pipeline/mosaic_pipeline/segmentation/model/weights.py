@@ -126,11 +126,11 @@ def read_swin(path: Path, shape: "Architecture") -> tuple[dict[str, Tensor], Con
             if names:
                 raise PipelineError(f"{path}: {problem} {few(sorted(names))}{_stages(parts, shape)}; {_AGREE}")
         state, notes = {}, []
-        for name, names in sources.items():
-            tensor = joined([tensors[source] for source in names])
+        for name, parts_of in sources.items():
+            tensor = joined([tensors[source] for source in parts_of])
             tensor, note = _fitted(name, tensor, expected[name])
-            if problem := problem_of(name, tensor, expected[name]):
-                raise PipelineError(f"{path}: {' + '.join(names)} {problem}; {_AGREE}")
+            if wrong := problem_of(name, tensor, expected[name]):
+                raise PipelineError(f"{path}: {' + '.join(parts_of)} {wrong}; {_AGREE}")
             state[name] = tensor.float()
             notes += [note] if note and note not in notes else []
         used = tuple(source for names in sources.values() for source in names)

@@ -1,14 +1,13 @@
 """Means of the report: cases within an organ, organs within a set, sets; over seeds, with their intervals."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 import numpy as np
 
 from mosaic_pipeline.segmentation.evaluation.cases import mean, summary
-from mosaic_pipeline.segmentation.evaluation.metrics import METRICS
+from mosaic_pipeline.segmentation.evaluation.metrics import METRICS, Record
 from mosaic_pipeline.segmentation.evaluation.statistics import dataset_mean, mean_estimate
 from mosaic_pipeline.segmentation.reporting.results import Results
 
@@ -57,7 +56,7 @@ def ceilings(results: Results, dataset: str) -> list[float | None]:
     return [mean(case.ceiling.get(organ) for case in result.cases) for organ in result.organs]
 
 
-def pooled(results: Results, variant: str, dataset: str) -> Mapping[str, object]:
+def pooled(results: Results, variant: str, dataset: str) -> Record:
     """Return what `evaluation.cases.summary` makes of the cases of all seeds: counts, medians, MONAI's convention."""
     cases = [case.model_dump() for seed in results.seeds for case in results.result(dataset, variant, seed).cases]
     return summary(cases)

@@ -205,7 +205,8 @@ def contour(mask: NDArray[np.bool_]) -> str:
 
 def _loop(start: tuple[int, int], steps: dict[tuple[int, int], list[tuple[int, int]]]) -> str:
     """Follow edges from a corner until they are back, and take them away."""
-    place, heading, runs = start, steps[start][0], []
+    place, heading = start, steps[start][0]
+    runs: list[tuple[tuple[int, int], int]] = []  # direction and length
     while True:
         # Where two parts meet in a corner, the turn to the right stays with this one.
         right = (heading[1], -heading[0])
@@ -213,9 +214,9 @@ def _loop(start: tuple[int, int], steps: dict[tuple[int, int], list[tuple[int, i
         heading = right if right in ways else heading if heading in ways else ways[0]
         ways.remove(heading)
         if runs and runs[-1][0] == heading:
-            runs[-1][1] += 1
+            runs[-1] = (heading, runs[-1][1] + 1)
         else:
-            runs.append([heading, 1])
+            runs.append((heading, 1))
         place = (place[0] + heading[0], place[1] + heading[1])
         if place == start:
             break

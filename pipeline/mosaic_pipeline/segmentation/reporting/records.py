@@ -5,7 +5,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from mosaic_pipeline.reporting.record import Cosine, Count, NonNegative, Record, Share, Weights, WholeNumber
+from mosaic_pipeline.reporting.record import (
+    AnalysisRecord,
+    Cosine,
+    Count,
+    NonNegative,
+    Record,
+    Share,
+    Weights,
+    WholeNumber,
+)
 from mosaic_pipeline.segmentation.config import Config, parse_config
 from mosaic_pipeline.segmentation.evaluation.metrics import METRICS
 
@@ -263,7 +272,7 @@ class Conflicts(Record):
         return self
 
 
-class Analysis(Record):
+class Analysis(AnalysisRecord):
     """Content of segmentation/results/<variant>/<seed>/analysis.json; a part that the variant does not have is None."""
 
     variant: str

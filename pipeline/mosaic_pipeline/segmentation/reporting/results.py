@@ -152,7 +152,7 @@ def load_results(
 def _read_run(root: Path, variant: str, seed: int, like: Run | None) -> Run:
     """Read what one training left; it has to go with `like`, of the same variant if there is one yet."""
     folder = root / segmentation_run(variant, seed)
-    training = files.read_training(folder / "train.json", variant, seed, like and like.training)
+    training = files.read_training(folder / "train.json", variant, seed, like.training if like else None)
     history = files.read_history(folder / "history.csv", training.rounds)
     evaluation = root / segmentation_evaluation(variant, seed)
-    return Run(training, history, files.read_evaluation(evaluation, training, like and like.evaluation))
+    return Run(training, history, files.read_evaluation(evaluation, training, like.evaluation if like else None))

@@ -27,7 +27,7 @@ def questions(results: Results) -> list[str]:
     main = results.configs[results.main].experts
     if main.routing in ("shared", "single"):
         return []
-    found = []
+    found: list[str] = []
     for other in results.others:
         experts = results.configs[other].experts
         if experts.added != main.added:

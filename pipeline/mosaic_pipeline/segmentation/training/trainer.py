@@ -6,14 +6,14 @@ Or, in the place of the gate, experts that join while all else stays as it is.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mosaic_pipeline.compute import autocast
-from mosaic_pipeline.data.batches import Batch, Split
+from mosaic_pipeline.data.batches import Batch
 from mosaic_pipeline.processes import Processes, Share
 from mosaic_pipeline.segmentation.model.m4oe import M4oE
 from mosaic_pipeline.segmentation.model.pretrain import draw_masks, reconstruction_loss
@@ -45,7 +45,7 @@ class StepDraws:
         return StepDraws(self.augment.take(rows), kept, masked)
 
 
-class SegmentationTrainer(Engine):
+class SegmentationTrainer(Engine["Slices"]):
     """Trains one network on slices of all sets; what is deployed is the last phase's round of the best mean DSC.
 
     DSC in validation is of whole volumes, on the network's grid: it chooses rounds, and is no result.
@@ -79,9 +79,9 @@ class SegmentationTrainer(Engine):
             for name in config.datasets
         }
         optimizer = build_optimizer(model, config)
-        splits: dict[str, dict[str, Split]] = {"train": train, "val": val}
+        models = {"model": model}
         super().__init__(
-            {"model": model}, config, phases, optimizer, seed=seed, device=device, processes=processes, **splits
+            models, config, phases, optimizer, train=train, val=val, seed=seed, device=device, processes=processes
         )
 
     @property
@@ -167,11 +167,13 @@ class SegmentationTrainer(Engine):
 
 def build_optimizer(model: M4oE, config: "Config") -> torch.optim.Optimizer:
     """AdamW, or the public code's SGD with momentum 0.9; weight decay on matrices only."""
-    recipe, decayed, rest = config.train, [], []
+    recipe = config.train
+    decayed: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         matrix = parameter.ndim >= 2 and not name.endswith(("relative_position_bias_table", "mask_token"))
         (decayed if matrix else rest).append(parameter)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": recipe.weight_decay, "lr_scale": 1.0},
         {"params": rest, "weight_decay": 0.0, "lr_scale": 1.0},
     ]

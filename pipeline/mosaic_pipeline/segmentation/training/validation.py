@@ -1,12 +1,14 @@
 """What a model knows of the validation slices: the DSC of whole volumes on the network's grid."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mosaic_pipeline.compute import autocast
-from mosaic_pipeline.data.batches import consecutive
+from mosaic_pipeline.data.batches import InBatches, consecutive
 from mosaic_pipeline.segmentation.model.m4oe import M4oE
 from mosaic_pipeline.segmentation.model.pretrain import reconstruction_loss
 
@@ -15,9 +17,28 @@ if TYPE_CHECKING:
     from mosaic_pipeline.segmentation.datasets import LabelledSet
 
 
+class Placed(InBatches, Protocol):
+    """Slices of which `where` [N, 2] says the case and the place along z."""
+
+    where: NDArray[np.int32]
+
+
+class Segments(Protocol):
+    """What scores slices as a model does."""
+
+    def __call__(self, images: Tensor, dataset: str, /) -> Tensor:
+        """Return the logits of slices."""
+
+    def eval(self) -> object:
+        """Enter evaluation mode."""
+
+    def train(self) -> object:
+        """Enter training mode."""
+
+
 @torch.inference_mode()
 def organ_dsc(
-    model: M4oE, split: "Slices", name: str, dataset: "LabelledSet", *, precision: str, batch_size: int
+    model: Segments, split: Placed, name: str, dataset: "LabelledSet", *, precision: str, batch_size: int
 ) -> dict[str, float]:
     """Return each organ's DSC, the mean over cases that have it or in which it was found; nan where no case has it.
 

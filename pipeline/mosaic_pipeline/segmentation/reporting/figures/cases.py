@@ -32,9 +32,16 @@ def case_dots(results: Results, dataset: str) -> Markup | None:
     axes = figure.subplots()
     # The main variant last, on top of the others.
     for index, variant in reversed(list(enumerate(variants))):
-        points = [(100 * values[variant][p], row) for row, p in enumerate(places) if values[variant][p] is not None]
-        look = {"color": SERIES[1 - index if index < 2 else index], "marker": MARKERS[index], "markersize": 4.5}
-        axes.plot([x for x, _ in points], [y for _, y in points], linestyle="none", label=variant, **look)
+        points = [(100 * value, row) for row, p in enumerate(places) if (value := values[variant][p]) is not None]
+        axes.plot(
+            [x for x, _ in points],
+            [y for _, y in points],
+            linestyle="none",
+            label=variant,
+            color=SERIES[1 - index if index < 2 else index],
+            marker=MARKERS[index],
+            markersize=4.5,
+        )
     names = [result.cases[place].case for place in places]
     axes.set_yticks(range(len(places)), [name if len(name) <= 24 else f"{name[:10]}…{name[-12:]}" for name in names])
     axes.tick_params(axis="y", length=0, labelsize=7.5)

@@ -26,7 +26,7 @@ def organ_map(results: Results, dataset: str, metric: str) -> HeatMap:
     columns = []
     for other in results.others:
         values = [*of_organs(results, other, dataset, metric), of_dataset(results, other, dataset, metric)]
-        columns.append([None if None in pair else pair[0] - pair[1] for pair in zip(values, own, strict=True)])
+        columns.append([None if a is None or b is None else a - b for a, b in zip(values, own, strict=True)])
     scale = full_scale([value for column in columns for value in column])
     known = ceilings(results, dataset)
     defined = [value for value in known if value is not None]

@@ -1,6 +1,6 @@
 """Section: where the parameters are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mosaic_pipeline.reporting.table import NONE, Cell, Table
@@ -46,7 +46,15 @@ def parameters_table(results: Results) -> Table:
             own = ", ".join(f"{name} {short(number)}" for name, number in each.experts.items())
             cells[names.index("experts")] = Cell(count(parts["experts"]), below=own, order=parts["experts"])
         total = Cell(count(each.total), order=each.total)
-        rows.append([Cell(variant), *cells, total, _of_a_slice(each.active, short), _of_a_slice(each.macs, millions)])
+        rows.append(
+            [
+                Cell(variant),
+                *cells,
+                total,
+                _of_a_slice(each.active.values(), short),
+                _of_a_slice(each.macs.values(), millions),
+            ]
+        )
     return Table(
         name="parameters",
         caption=f"Parameters by component ({NONE}: the variant has none). With one MLP for all, that MLP is the only "
@@ -63,7 +71,7 @@ def millions(number: int) -> str:
     return f"{number / 1e6:,.1f}\u00a0M"
 
 
-def _of_a_slice(costs: Mapping[str, int], written: Callable[[int], str]) -> Cell:
+def _of_a_slice(costs: Iterable[int], written: Callable[[int], str]) -> Cell:
     """What a slice takes as deployed, and below it what it takes with one expert, where that is another."""
-    *before, deployed = costs.values()
+    *before, deployed = costs
     return Cell(written(deployed), below=f"one expert {written(before[0])}" if before else "", order=deployed)
