@@ -77,7 +77,8 @@ def _seconds(name: str, folder: str, device: torch.device, precision: str) -> fl
     setting = _few_steps(name, device, precision)
     trainer = build_trainer(setting, Path(folder), device)
     seconds_per_step(trainer, setting.skipped)
-    started, measured = time.monotonic(), []
+    started = time.monotonic()
+    measured: list[float] = []
     while not measured or time.monotonic() - started < SECONDS:
         measured.append(seconds_per_step(trainer, setting.skipped))
     return statistics.median(measured)

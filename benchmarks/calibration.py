@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from scipy import stats
@@ -19,11 +19,16 @@ from benchmarks.result import Result
 from mosaic_pipeline.datasets import MEDMNIST, MOSAIC_ROUTING
 from mosaic_pipeline.evaluation.contributions import contributions
 from mosaic_pipeline.evaluation.inference import wilson
+from mosaic_pipeline.present import present
 from mosaic_pipeline.reporting.comparisons import ALPHA, compare_all, on_every_dataset
 from mosaic_pipeline.reporting.means import estimate
 from mosaic_pipeline.reporting.results import METRICS, Results, Run, load_results
 from mosaic_pipeline.reporting.sections import counterfactual, forgetting, gradients
 from mosaic_pipeline.reporting.sections.gain import ALONE, multi_task_gains
+
+if TYPE_CHECKING:
+    from mosaic_pipeline.config import Config
+    from mosaic_pipeline.reporting.records import DatasetResult, Training
 
 # Binary, so that right answers and curves are of one score; eighteen names are all that is taken of the table.
 DATASET = MEDMNIST["breastmnist"]
@@ -116,16 +121,17 @@ def rules(results: Results, metric: str) -> dict[str, float]:
     """Two-sided p of the difference of the first two variants' means, by rule."""
     names, pair = results.datasets, results.variants[:2]
     found = estimate(results, pair, metric, names, (-1.0, 1.0))
-    covariance = sum(results.covariance(name, metric) for name in names) / len(names) ** 2
+    covariance = cast("np.ndarray", sum(results.covariance(name, metric) for name in names)) / len(names) ** 2
     # Redrawing the cases of all trainings at once: what a bootstrap of paired means sees.
     means = covariance[:2, :, :2].mean(axis=(1, 3))
     resampled = math.sqrt(means[0, 0] + means[1, 1] - 2 * means[0, 1])
-    both = math.hypot(found.trainings, found.cases)
-    satterthwaite = found.freedom * both**4 / found.trainings**4
+    trainings = present(found.trainings)
+    both = math.hypot(trainings, found.cases)
+    satterthwaite = found.freedom * both**4 / trainings**4
     size = abs(found.value)
     return {
         "cases alone": 2 * stats.norm.sf(size / resampled),
-        "trainings alone": 2 * stats.t.sf(size / found.trainings, found.freedom),
+        "trainings alone": 2 * stats.t.sf(size / trainings, found.freedom),
         "sum, Satterthwaite": 2 * stats.t.sf(size / both, satterthwaite),
         "sum, trainings' t": 2 * stats.t.sf(size / both, found.freedom),
         "Howe": found.p,
@@ -161,7 +167,11 @@ def simulate(
     scale = 1.0 if metric == "acc" else math.sqrt(2)  # AUC is the chance that a difference of two scores is positive
     names = list(MEDMNIST)[:datasets]
     together = spread.together * generator.standard_normal((len(variants), seeds))
-    runs = {(variant, seed): Run(variant, seed, None, {}, {}, {}, {}) for variant in variants for seed in range(seeds)}
+    # Stand-ins, here and below, have what the compared functions look at, and no more.
+    untrained = cast("Training", None)
+    runs = {
+        (variant, seed): Run(variant, seed, untrained, {}, {}, {}, {}) for variant in variants for seed in range(seeds)
+    }
     for name in names:
         base = generator.uniform(0.6, 0.9)
         truth = np.arange(cases) % 2
@@ -177,9 +187,9 @@ def simulate(
                 found = contributions(DATASET, truth[:, None], scores)
                 acc, auc = found.mean(axis=0).tolist()
                 runs[variant, seed].contributions[name] = found
-                runs[variant, seed].results[name] = SimpleNamespace(
-                    acc=acc, auc=auc, data=SimpleNamespace(title=name, specialist=MOSAIC_ROUTING[name])
-                )
+                data = SimpleNamespace(title=name, specialist=MOSAIC_ROUTING[name])
+                tested = SimpleNamespace(acc=acc, auc=auc, data=data)
+                runs[variant, seed].results[name] = cast("DatasetResult", tested)
     return _results(names, variants, tuple(range(seeds)), runs)
 
 
@@ -188,9 +198,12 @@ def _results(
 ) -> Results:
     routings = {variants[0]: "specialists", "shared": "shared"}
     configs = {
-        variant: SimpleNamespace(
-            datasets={name: MEDMNIST[name] for name in names},
-            routing=SimpleNamespace(name=routings.get(variant, variant), kind="bottleneck"),
+        variant: cast(
+            "Config",
+            SimpleNamespace(
+                datasets={name: MEDMNIST[name] for name in names},
+                routing=SimpleNamespace(name=routings.get(variant, variant), kind="bottleneck"),
+            ),
         )
         for variant in variants
     }

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,17 @@ from benchmarks.result import Result
 from benchmarks.setting import Setting, settings
 from mosaic_pipeline.model.linear import PointwiseLinear
 from mosaic_pipeline.model.teacher import Ema
+from mosaic_pipeline.model.vit import Attention
+
+
+def _stand_in(owner: object, name: str, part: object) -> None:
+    """Put something else, of whatever type, in the place of a part; for the rest of the process."""
+    setattr(owner, name, part)
 
 
 def products_in_mkl() -> None:
     """Multiply fp32 matrices as torch does by itself."""
-    PointwiseLinear.forward = nn.Linear.forward
+    _stand_in(PointwiseLinear, "forward", nn.Linear.forward)
 
 
 def all_tokens_in_the_last_block() -> None:
@@ -33,12 +40,12 @@ def all_tokens_in_the_last_block() -> None:
 def attention_in_the_precision_of_the_rest() -> None:
     """Let autocast choose the precision of the attention on the CPU too."""
 
-    def self_attention(attention: nn.Module, x: Tensor, last: bool, *ignored: object) -> Tensor:
+    def self_attention(attention: Attention, x: Tensor, last: bool, *ignored: object) -> Tensor:
         q, k, v = attention.qkv(x).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q[:, :, :1] if last else q, k, v)
         return attention.proj(y.transpose(1, 2).flatten(2))
 
-    mosaic.self_attention = self_attention
+    _stand_in(mosaic, "self_attention", self_attention)
 
 
 def frozen_matrices_in_fp32() -> None:
@@ -48,7 +55,7 @@ def frozen_matrices_in_fp32() -> None:
 
 def teacher_without_inference_mode() -> None:
     """Only leave the gradient out."""
-    torch.inference_mode = torch.no_grad
+    _stand_in(torch, "inference_mode", torch.no_grad)
 
 
 def average_tensor_by_tensor() -> None:
@@ -60,25 +67,25 @@ def average_tensor_by_tensor() -> None:
             for teacher, student in zip(teachers, students, strict=True):
                 teacher.lerp_(student, 1 - momentum)
 
-    Ema.update = update
+    _stand_in(Ema, "update", update)
 
 
 def optimiser_unfused() -> None:
     """Take torch's default AdamW."""
     fused = torch.optim.AdamW
-    torch.optim.AdamW = lambda groups, **ignored: fused(groups)
+    _stand_in(torch.optim, "AdamW", lambda groups, **ignored: fused(groups))
 
 
 def loss_read_at_every_step() -> None:
     """Wait for the device at every step."""
     network = trainer_module.mosaic_loss
 
-    def mosaic_loss(*arguments: object) -> Tensor:
+    def mosaic_loss(*arguments: Any) -> Tensor:
         loss = network(*arguments)
         loss.item()
         return loss
 
-    trainer_module.mosaic_loss = mosaic_loss
+    _stand_in(trainer_module, "mosaic_loss", mosaic_loss)
 
 
 def nothing() -> None:

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,7 +32,7 @@ def run(device: torch.device, repeats: int, precision: str, compile_blocks: bool
         points.append(("specialists", count, point))
     for size in (128, 224, 384) if gpu else (32, 64, 128):
         points.append(("image size", size, base.but(image_size=size, datasets=of(IMAGES))))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for what, value, setting in points:
         with tempfile.TemporaryDirectory() as scratch:
             write_training_splits(Path(scratch), setting)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -16,15 +17,23 @@ from mosaic_pipeline.processes import Processes
 from mosaic_pipeline.training.engine import Engine
 from mosaic_pipeline.training.trainer import CyclicTrainer
 
+if TYPE_CHECKING:
+    from mosaic_pipeline.config import Config
+
 WORKERS = 3
 RESIDENT_GB = 8.0
+
+
+def _config(setting: Setting) -> "Config":
+    # It has all of a configuration that is looked at, under the same names.
+    return cast("Config", setting)
 
 
 def build_model(setting: Setting) -> Mosaic:
     """Build the student with random weights."""
     torch.manual_seed(0)
     model = setting.model
-    return build_mosaic(setting, build_backbone(model.backbone, model.patch_size, model.image_size), seed=0)
+    return build_mosaic(_config(setting), build_backbone(model.backbone, model.patch_size, model.image_size), seed=0)
 
 
 def build_trainer(
@@ -42,7 +51,7 @@ def build_trainer(
         model.compile_blocks({setting.train.batch_size})
     (train,) = open_splits(folder, setting.datasets, ("train",), device, resident_gb, workers=WORKERS)
     return CyclicTrainer(
-        model, setting, train=train, val={}, seed=0, device=device, eval_batch_size=1, processes=processes
+        model, _config(setting), train=train, val={}, seed=0, device=device, eval_batch_size=1, processes=processes
     )
 
 
@@ -90,7 +99,7 @@ def seconds_outside_the_core(trainer: CyclicTrainer, name: str) -> float:
 
 def flops_per_step(setting: Setting) -> int:
     """Count the operations of a step's matrix products, on the meta device."""
-    return training_flops(build_model(setting).to("meta", torch.float32), setting, setting.first)
+    return training_flops(build_model(setting).to("meta", torch.float32), _config(setting), setting.first)
 
 
 def synchronize(device: torch.device) -> None:

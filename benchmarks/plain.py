@@ -7,6 +7,7 @@ RAM, a deep-copied teacher, the moving average tensor by tensor over the whole m
 import copy
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torchvision import transforms
 from benchmarks.engine import synchronize
 from benchmarks.setting import Setting
 from mosaic_pipeline.model.backbone import build_backbone
+from mosaic_pipeline.present import present
 
 WORKERS = {"cpu": 2, "cuda": 8}
 
@@ -111,7 +113,8 @@ class PlainMosaic(nn.Module):
         else:
             x, positions = self.vit.patch_embed(x), self.vit.pos_embed
         x = torch.cat([self.vit.cls_token.expand(len(x), -1, -1), x], dim=1) + positions
-        for block, adapter in zip(self.vit.blocks, self.adapters[self.routes[name]], strict=True):
+        adapters = cast("nn.ModuleList", self.adapters[present(self.routes[name])])
+        for block, adapter in zip(self.vit.blocks, adapters, strict=True):
             x = x + block.attn(block.norm1(x))
             h = block.norm2(x)
             x = x + block.mlp(h) + 0.1 * adapter(h)

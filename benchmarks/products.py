@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +28,9 @@ def run(device: torch.device) -> Result:
         rows.append(
             {
                 "product": f"{batch * tokens} x {dim} x {out}",
-                "nn.Linear fp32": rate(lambda x=x, layer=linear: layer(x), flops, device),
-                "pointwise fp32": rate(lambda x=x, of=linear: pointwise(x, of.weight, of.bias), flops, device),
-                "nn.Linear bf16": rate(lambda x=x_half, layer=half: layer(x), flops, device),
+                "nn.Linear fp32": rate(partial(linear, x), flops, device),
+                "pointwise fp32": rate(partial(pointwise, x, linear.weight, linear.bias), flops, device),
+                "nn.Linear bf16": rate(partial(half, x_half), flops, device),
             }
         )
     return Result("products", rows, ["GFLOP/s, forward pass."])
@@ -43,7 +44,7 @@ def product_rate(device: torch.device, precision: str, clock: Callable[[], float
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     for side in (PROBE, SIDE[device.type]):
         a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-        found = rate(lambda a=a, b=b: a @ b, 2 * side**3, device, clock)
+        found = rate(partial(torch.matmul, a, b), 2 * side**3, device, clock)
         if found < SLOW:
             break
     return 1e9 * found

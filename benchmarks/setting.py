@@ -1,6 +1,7 @@
 """What is measured: models, sizes and batches, as configurations that need neither params.yaml nor pydantic."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from mosaic_pipeline.datasets import MEDMNIST, MOSAIC_ROUTING, Dataset
 
@@ -116,9 +117,9 @@ class Setting:
         table = self.routing_table or {name: MOSAIC_ROUTING[name] for name in self.datasets}
         sizes = {name: self.widths[name] for name in sorted(set(table.values()))}
         tokenizers = {name: "shared" for name, dataset in self.datasets.items() if dataset.dimension == 3}
-        return Routing(sizes, table, tokenizers)
+        return Routing(sizes, {**table}, tokenizers)
 
-    def but(self, **changes: object) -> "Setting":
+    def but(self, **changes: Any) -> "Setting":
         """Return a copy; `batch_size`, `image_size` and `volume_size` may be named as if they were fields."""
         train = {key: changes.pop(key) for key in ("batch_size",) if key in changes}
         model = {key: changes.pop(key) for key in ("image_size", "volume_size") if key in changes}
@@ -126,7 +127,7 @@ class Setting:
             self,
             train=replace(self.train, **train),
             model=replace(self.model, **model),
-            **changes,  # type: ignore[arg-type]
+            **changes,
         )
 
 

@@ -1,8 +1,13 @@
 """Stage `transfer`: one external dataset through one variant and seed -> evaluation/<variant>/<seed>/transfer/."""
 
+from typing import TYPE_CHECKING
+
 from mosaic_pipeline.arguments import EXTERNAL, SEED, VARIANT, read_arguments
 from mosaic_pipeline.command import run_command
 from mosaic_pipeline.params import load_params
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def main() -> None:
@@ -66,7 +71,8 @@ def main() -> None:
         parent_model_md5=md5["model"],
     ) as run:
         run.log_dataset(name, origin["source"], data_digest(EXTERNAL_TEST / name), "testing")
-        heads, arrays = [], {}
+        heads = []
+        arrays: dict[str, np.ndarray] = {}
         for place, way in enumerate(tqdm(taken, name, leave=False, disable=None)):
             result = run_transfer(
                 model,

@@ -9,6 +9,7 @@ own, of timm's blocks, so that what differs is what is said here.
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -134,7 +135,7 @@ class PlainLoop:
         logits = self.model(images, sets)
         mark()
         losses = [plain_loss(one, labels[i : i + 1], self.config)[0] for i, one in enumerate(logits)]
-        loss = sum(losses) / len(losses)
+        loss = cast("Tensor", sum(losses) / len(losses))
         mark()
         self.optimizer.zero_grad()
         loss.backward()
@@ -156,14 +157,19 @@ class PlainLoop:
             times = [time.process_time()]
             batch, phase = next(batches), PHASES[number % len(PHASES)]
             times.append(time.process_time())
-            self.step(*batch, phase, lambda times=times: times.append(time.process_time()))
+            images, labels, sets = batch
+
+            def mark(times: list[float] = times) -> None:
+                times.append(time.process_time())
+
+            self.step(images, labels, sets, phase, mark)
             if number >= skipped:
                 parts = dict(zip(PARTS, np.diff(times).tolist(), strict=True))
                 laps[phase].append(parts | {"data": parts["data"] + in_workers})
         return laps
 
     def _seconds_per_slice(self) -> float:
-        dataset = self.loader.dataset
+        dataset = cast("PlainSlices", self.loader.dataset)
         started = time.process_time()
         for row in range(len(dataset)):
             dataset[row]

@@ -5,11 +5,14 @@ Predictions go to segmentation/predictions/<variant>/<seed>/<dataset>/<case>.nii
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mosaic_pipeline.arguments import SEED, SEG_VARIANT, read_arguments
 from mosaic_pipeline.command import run_command
 from mosaic_pipeline.params import load_params
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def main() -> None:
@@ -47,7 +50,8 @@ def main() -> None:
     deployed, training = load_trained(variant, seed, device)
     indices = {name: read_tested(index_file(name), dataset) for name, dataset in deployed.datasets.items()}
     options, md5 = section.evaluate, training["md5"]
-    records, arrays = {}, {}
+    records = {}
+    arrays: dict[str, np.ndarray] = {}
 
     with tracked_run(
         "seg_evaluate",
