@@ -16,9 +16,10 @@ repro: $(VENV)/.installed    ## install, then run the pipeline and render the re
 	dvc repro
 	@echo "report: $(CURDIR)/reports/index.html"
 
-test: $(VENV)/.installed-dev    ## install, check the style, run the tests
+test: $(VENV)/.installed-dev    ## install, check style and types, run the tests
 	ruff check .
 	ruff format --check .
+	mypy
 	python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev    ## fix what ruff can fix

@@ -11,7 +11,7 @@ from mosaic_pipeline.config import Config, parse_config
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.reading import read_record, read_tree
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 CONFIG, MODEL, BACKBONE, CARD, MD5S = (
     "config.json",
     "model.safetensors",

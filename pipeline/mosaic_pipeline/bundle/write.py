@@ -132,7 +132,8 @@ def _of_dataset(dataset: Dataset, result: DatasetResult, contributions: np.ndarr
             dimension=dataset.dimension,
             channels=dataset.channels,
             size=result.data.size,
-            **({"fit": own.fit, "window": own.window} if own else {}),
+            fit=own.fit if own else "pad",
+            window=own.window if own else None,
         ),
         test=Tested(
             n=result.n, acc=result.acc, auc=result.auc, acc_interval=intervals["acc"], auc_interval=intervals["auc"]
