@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from mosaic_pipeline.digest import md5_file, md5_text
+from mosaic_pipeline.model.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 # Beside the checkout's own packages (`stages`) lies the library's source, as in a layout with `src`.
@@ -38,6 +39,8 @@ ONLY_IN = {
     f"{PACKAGE}/segmentation/params.py": (),
     f"{PACKAGE}/lineage.py": ("evaluate", "analyse", "corrupt", "transfer"),
 }
+# What a module imports by names of a table, where no statement shows it.
+BY_NAME = {f"{PACKAGE}/model/mosaic.py": tuple(f"{PACKAGE}/model/{kind}.py" for kind in KINDS)}
 # What reads files of one's own makes nothing of any other dataset, so it is no code of the stages that import it: its
 # digest is declared with each dataset that it reads (pipeline/mosaic_pipeline/declared.py).
 OWN = f"{PACKAGE}/data/own"
@@ -76,6 +79,7 @@ def _list(stage: str, todo: list[Path], root: Path) -> str:
         if module not in modules and _decides(module.relative_to(root).as_posix(), stage):
             modules.add(module)
             todo += _imported(module, root)
+            todo += [root / name for name in BY_NAME.get(module.relative_to(root).as_posix(), ())]
     files = modules | {file for module in modules for file in _beside(module)}
     named = {file.relative_to(root).as_posix(): file for file in files}
     return "".join(f"{md5_file(named[name])}  {name}\n" for name in sorted(named) if _decides(name, stage))

@@ -14,12 +14,12 @@ from typing_extensions import Self
 
 from mosaic_pipeline.datasets import Dataset
 from mosaic_pipeline.forms import read_form
+from mosaic_pipeline.model.kinds import KINDS, KindSettings
 from mosaic_pipeline.model.routing import Routing, build_routing
 from mosaic_pipeline.params import (
     BackboneArgs,
     Count,
     Fraction,
-    NonNegative,
     Normalisation,
     Params,
     Positive,
@@ -30,13 +30,12 @@ from mosaic_pipeline.present import present
 from mosaic_pipeline.reading import first_problem, read_yaml, reading
 
 
-class Architecture(BaseModel):
-    """Shape of the model and how it starts; None is what the variant does not have.
+class Vit(BaseModel):
+    """The ViT, what it sees and how it starts; None is what the variant does not have.
 
     Those are arguments of timm's where none is given, `pretrained` where the weights are those of the weights stage,
     the statistics where nothing goes through the ViT's patches or starts from them, volume and tokenizer keys without
-    3D datasets or with slices, the slices with a tokenizer of volumes, the adapter keys without bottlenecks, the
-    strength without prompts.
+    3D datasets or with slices, and the slices with a tokenizer of volumes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,9 +53,6 @@ class Architecture(BaseModel):
     tokenizer_init: Literal["random", "inflate"] | None
     tokenizer_trained: bool | None
     slices: Count | None
-    adapter_scale: Positive | None
-    adapter_layer_norm: bool | None
-    prompt_strength: NonNegative | None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -69,6 +65,10 @@ class Architecture(BaseModel):
     def size(self, dimension: int) -> int | None:
         """Pixels or voxels a side of what the model sees of a 2D or a 3D dataset; None: as stored, to be cut."""
         return self.image_size if dimension == 2 else self.volume_size
+
+
+class Architecture(KindSettings, Vit):
+    """Shape of the model and how it starts: the ViT, and what its kind of specialist has beside the sizes."""
 
 
 class Recipe(Train):
@@ -177,10 +177,8 @@ def resolve(params: Params, variant: str, values: Mapping[str, Any] | None = Non
             "tokenizer_init": resolved.tokenizer_3d.init,
             "tokenizer_trained": resolved.tokenizer_3d.trained,
             "slices": resolved.tokenizer_3d.slices if sliced else None,
-            "adapter_scale": resolved.adapter.scale,
-            "adapter_layer_norm": resolved.adapter.layer_norm,
-            "prompt_strength": resolved.adapter.prompt_strength,
-        },
+        }
+        | {name: getattr(resolved.adapter, key) for form in KINDS.values() for name, key in form.settings.items()},
         "train": train.model_dump() | {"prompt_strength_lr": resolved.adapter.prompt_strength_lr},
         "momentum": {"d2": resolved.ema.momentum, "d3": resolved.ema.momentum_3d, "update": resolved.ema.update},
     }
@@ -208,7 +206,8 @@ def _matters(
     """Return by section which of the keys that some variants do not have can influence one of this kind."""
     forms = datasets.values()
     images, volumes = (any(each.dimension == dimension for each in forms) for dimension in (2, 3))
-    bottleneck, prompt, tokenized = routing.kind == "bottleneck", routing.kind == "prompt", volumes and not sliced
+    tokenized, prompt = volumes and not sliced, routing.kind == "prompt"
+    of_kind = KINDS[routing.kind].settings if routing.kind in KINDS else {}
     return {
         "model": {
             "volume_patch_size": tokenized,
@@ -216,10 +215,8 @@ def _matters(
             "normalisation": images or sliced or (tokenized and inflated),
             "tokenizer_init": tokenized,
             "tokenizer_trained": tokenized,
-            "adapter_scale": bottleneck,
-            "adapter_layer_norm": bottleneck,
-            "prompt_strength": prompt,
-        },
+        }
+        | {setting: setting in of_kind for setting in KindSettings.model_fields},
         "train": {
             "tau": train.order == "balanced",
             "consist_form": train.consist_weight > 0,

@@ -32,6 +32,7 @@ from mosaic_pipeline.fields import (
     distinct,
     written_as,
 )
+from mosaic_pipeline.model.kinds import Kind, KindKeys
 from mosaic_pipeline.own import Letter, Own
 from mosaic_pipeline.segmentation import params as segmentation
 from mosaic_pipeline.variants import Variants
@@ -214,13 +215,13 @@ class Tokenizer3d(Section):
     trained: bool
 
 
-class Adapter(Section):
+class Adapter(KindKeys):
     """Specialists and their routing; a specialist beside A, B and C has its `bottleneck_<letter>` too."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     __pydantic_extra__: dict[str, Count]
 
-    kind: Literal["bottleneck", "lora", "prompt", "none"]
+    kind: Kind
     routing: Literal["specialists", "modality", "shared", "per_dataset", "random", "gated"]
     bottleneck_a: Count
     bottleneck_b: Count
@@ -229,12 +230,6 @@ class Adapter(Section):
     bottleneck_3d: Count
     bottleneck_shared: Count | None
     bottleneck_per_dataset: Count | None
-    scale: Positive
-    layer_norm: bool
-    lora_rank: Count
-    prompt_tokens: Count
-    prompt_strength: NonNegative
-    prompt_strength_lr: Positive
     random_seed: Seed
     gate: Literal["tokens", "image"]
     gate_start: Literal["uniform", "routing"]

@@ -8,12 +8,13 @@ import torch
 
 from mosaic_pipeline.datasets import MEDMNIST
 from mosaic_pipeline.model.gate import Gate, Mixture
+from mosaic_pipeline.model.kinds import KINDS
 from mosaic_pipeline.model.lora import Lora
 from mosaic_pipeline.model.prompt import Prompt
 
-KINDS = ("bottleneck", "lora", "prompt", "learned prompt")
+EVERY_KIND = (*KINDS, "learned prompt")
 ROUTINGS = ("specialists", "modality", "shared", "per_dataset", "random", "gated")
-EVERY = list(itertools.product(KINDS, ROUTINGS))
+EVERY = list(itertools.product(EVERY_KIND, ROUTINGS))
 
 
 def of(kind: str) -> dict:
@@ -185,7 +186,7 @@ def decide(model, index: int) -> None:
 
 
 @GATES
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 @pytest.mark.parametrize("name", ["retinamnist", "nodulemnist3d"])
 def test_a_one_hot_gate_equals_its_specialist_also_one_of_other_data(make_model, kind, looks_at, name):
     model = stirred(make_model(**of(kind), adapter__routing="gated", adapter__gate=looks_at))
@@ -203,7 +204,7 @@ def test_a_one_hot_gate_equals_its_specialist_also_one_of_other_data(make_model,
 
 @STARTS
 @GATES
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_permuting_the_specialists_permutes_the_weights_and_changes_nothing_else(make_model, kind, looks_at, start):
     overrides = of(kind) | {"adapter__gate": looks_at, "adapter__gate_start": start}
     model = stirred(make_model(**overrides, adapter__routing="gated"))
@@ -224,7 +225,7 @@ def test_permuting_the_specialists_permutes_the_weights_and_changes_nothing_else
 
 
 @STARTS
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_gradients_reach_every_gate_and_every_specialist(make_model, kind, start):
     model = stirred(make_model(**of(kind), adapter__routing="gated", adapter__gate_start=start))
     model(batch_of("retinamnist"), "retinamnist")[1].square().sum().backward()

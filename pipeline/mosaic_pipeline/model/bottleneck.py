@@ -1,6 +1,7 @@
 """MOSAIC's adapter: a bottleneck beside the MLP (paper, section 2; as in AdaptFormer, arXiv:2205.13535)."""
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,10 @@ from torch.nn import functional as F
 
 from mosaic_pipeline.model.linear import PointwiseLinear
 from mosaic_pipeline.model.specialist import Adapter
+from mosaic_pipeline.present import present
+
+if TYPE_CHECKING:
+    from mosaic_pipeline.config import Architecture
 
 
 class Bottleneck(Adapter, nn.Module):
@@ -34,3 +39,8 @@ class Bottleneck(Adapter, nn.Module):
         if self.norm is not None:
             h = self.norm(h)
         return self.scale * self.up(F.relu(self.down(h)))
+
+
+def build(dim: int, size: int, shape: "Architecture", generator: torch.Generator) -> Bottleneck:
+    """Build a bottleneck of width `size`."""
+    return Bottleneck(dim, size, present(shape.adapter_scale), present(shape.adapter_layer_norm), generator)

@@ -1,12 +1,16 @@
 """LoRA: low-rank updates of the query and value projections (arXiv:2106.09685)."""
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from mosaic_pipeline.model.linear import PointwiseLinear
 from mosaic_pipeline.model.specialist import Adapter
+
+if TYPE_CHECKING:
+    from mosaic_pipeline.config import Architecture
 
 # alpha = 2 r, whatever the rank.
 ALPHA_BY_RANK = 2.0
@@ -27,6 +31,11 @@ class Lora(Adapter, nn.Module):
     def query_value(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map normalised tokens [N, T, D] to what is added to queries and to values."""
         return ALPHA_BY_RANK * self.query(u), ALPHA_BY_RANK * self.value(u)
+
+
+def build(dim: int, size: int, shape: "Architecture", generator: torch.Generator) -> Lora:
+    """Build a LoRA of rank `size`."""
+    return Lora(dim, size, generator)
 
 
 def _low_rank(dim: int, rank: int, generator: torch.Generator) -> nn.Sequential:

@@ -1,6 +1,7 @@
 """MOSAIC: a frozen ViT, hard-routed specialists beside its MLPs, a 3D tokenizer and one head per dataset."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, TypedDict, cast
 
 import torch
@@ -10,12 +11,9 @@ from mosaic_pipeline.compute import store_matrices_in_bf16
 from mosaic_pipeline.data.augment import HALF, STATISTICS, Statistics
 from mosaic_pipeline.datasets import Dataset
 from mosaic_pipeline.model.attention import self_attention
-from mosaic_pipeline.model.bottleneck import Bottleneck
 from mosaic_pipeline.model.gate import Gate, Mixture
 from mosaic_pipeline.model.linear import use_pointwise
-from mosaic_pipeline.model.lora import Lora
 from mosaic_pipeline.model.named import Named
-from mosaic_pipeline.model.prompt import Prompt
 from mosaic_pipeline.model.slices import SliceAttention
 from mosaic_pipeline.model.specialist import NONE, Adapter, Specialist
 from mosaic_pipeline.model.state import load_exactly
@@ -249,11 +247,9 @@ def _adapter(
     dim: int, kind: str, size: int, shape: "Architecture", generator: torch.Generator
 ) -> Callable[[], nn.Module]:
     """Return what makes one adapter of a kind and size; each call draws on from `generator`."""
-    if kind == "lora":
-        return lambda: Lora(dim, size, generator)
-    if kind == "prompt":
-        return lambda: Prompt(dim, size, present(shape.prompt_strength), generator)
-    return lambda: Bottleneck(dim, size, present(shape.adapter_scale), present(shape.adapter_layer_norm), generator)
+    # No table of the classes: the one of kinds is read before torch is imported, and where this runs may lack pydantic.
+    build = import_module(f"mosaic_pipeline.model.{kind}").build
+    return lambda: build(dim, size, shape, generator)
 
 
 def _statistics(backbone: VisionTransformer, shape: "Architecture") -> Statistics:

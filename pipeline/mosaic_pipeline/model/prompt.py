@@ -1,9 +1,15 @@
 """Prompts in every layer: VPT-Deep (arXiv:2203.12119), or with a strength by which a model starts as the plain ViT."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from mosaic_pipeline.model.specialist import Adapter
+from mosaic_pipeline.present import present
+
+if TYPE_CHECKING:
+    from mosaic_pipeline.config import Architecture
 
 
 class Prompt(Adapter, nn.Module):
@@ -24,3 +30,8 @@ class Prompt(Adapter, nn.Module):
     def prompts(self) -> tuple[Tensor, Tensor | None]:
         """Return prompts [P, D] and their strength [], None for all of it."""
         return self.tokens, self.strength
+
+
+def build(dim: int, size: int, shape: "Architecture", generator: torch.Generator) -> Prompt:
+    """Build an adapter of `size` prompts."""
+    return Prompt(dim, size, present(shape.prompt_strength), generator)

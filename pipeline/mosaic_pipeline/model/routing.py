@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from mosaic_pipeline.datasets import Dataset
+from mosaic_pipeline.model.kinds import KINDS, Kind
 from mosaic_pipeline.params import Adapter, Count, Seed
 
-Kind = Literal["bottleneck", "lora", "prompt", "none"]
 SHARED = "shared"
 # In the table of a variant whose groups are drawn, until a training's seed draws them.
 RANDOM = "random"
@@ -113,11 +113,9 @@ def _permuted(groups: dict[str, str], seed: str) -> dict[str, str]:
 
 
 def _size(adapter: Adapter, specialist: str, groups: Mapping[str, str]) -> int:
-    """Size of a specialist; one of a single dataset is as wide as that of the dataset's group, unless told."""
-    if adapter.kind == "lora":
-        return adapter.lora_rank
-    if adapter.kind == "prompt":
-        return adapter.prompt_tokens
+    """Size of a specialist; a bottleneck of a single dataset is as wide as that of the dataset's group, unless told."""
+    if (key := KINDS[adapter.kind].size) is not None:
+        return getattr(adapter, key)
     if adapter.routing == "per_dataset":
         if adapter.bottleneck_per_dataset is not None:
             return adapter.bottleneck_per_dataset
