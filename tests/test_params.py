@@ -10,6 +10,7 @@ import yaml
 from mosaic_pipeline.data import official
 from mosaic_pipeline.datasets import MEDMNIST
 from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.model.kinds import KINDS
 from mosaic_pipeline.params import load_params, parse_params
 
 ROOT = Path(__file__).parents[1]
@@ -103,7 +104,7 @@ FRACTIONS = ("train/consist_weight", "ema/momentum", "ema/momentum_3d")
             "foo",
             "should be 'specialists', 'modality', 'shared', 'per_dataset', 'random' or 'gated'",
         ),
-        ("adapter/kind", "foo", "should be 'bottleneck', 'lora', 'prompt' or 'none'"),
+        ("adapter/kind", "foo", f"should be {', '.join(map(repr, KINDS))} or 'none'"),
         ("tokenizer_3d/kind", "foo", "should be 'volume' or 'slices'"),
         ("adapter/prompt_strength", -1, "should be greater than or equal to 0"),
         ("adapter/prompt_strength_lr", 0, "should be greater than 0"),
