@@ -8,7 +8,7 @@ from mosaic_pipeline.layout import code_file
 
 STAGES = (
     *("declare", "download", "cache", "download_external", "cache_external"),
-    *("weights", "configure", "tune", "train"),
+    *("weights", "recognise", "recognise_external", "configure", "tune", "train"),
     *("evaluate", "analyse", "corrupt", "transfer", "report"),
     *(
         "seg_declare",

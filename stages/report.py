@@ -39,6 +39,7 @@ def main() -> None:
         margin=params.report.margin,
         corruptions=params.data.corruptions,
         external=params.data.external,
+        recognised=True,
     )
     means, revision = summary(results), git_revision()
 

@@ -71,6 +71,7 @@ def test_every_stage_depends_on_its_code_and_on_no_other():
         ("pipeline/mosaic_pipeline/evaluation/brier.py", {"evaluate"}),
         ("pipeline/mosaic_pipeline/evaluation/metrics.py", {"tune", "train", *OF_A_MODEL, "report"}),
         ("pipeline/mosaic_pipeline/evaluation/head.py", {"transfer"}),
+        ("pipeline/mosaic_pipeline/recognition/means.py", {"recognise", "recognise_external"}),
         ("pipeline/mosaic_pipeline/evaluation/robustness.py", {"corrupt"}),
         ("pipeline/mosaic_pipeline/candidates.py", {"configure", "tune"}),
         ("pipeline/mosaic_pipeline/params.py", {"declare", "configure"}),  # what counts of it is in the configurations
@@ -144,7 +145,7 @@ def test_nothing_but_the_tests_of_a_model_depends_on_the_test_split():
     training, test = map(str, (TRAINING_DATA, TEST_DATA))
     read = {stage: {path for path in PIPELINE[stage]["deps"] if path.startswith("data/cached")} for stage in PIPELINE}
     expected = {stage: {training} for stage in ("tune", "train", "analyse", "cache_external", "transfer")}
-    expected |= {stage: {training, test} for stage in ("evaluate", "corrupt")}
+    expected |= {stage: {training, test} for stage in ("evaluate", "corrupt", "recognise")}
     assert {stage: paths for stage, paths in read.items() if paths} == expected
 
 

@@ -21,6 +21,8 @@ TUNING = Path("tuning")
 RUNS = Path("runs")
 EVALUATION = Path("evaluation")
 ANALYSIS = Path("analysis")
+RECOGNISER = Path("recognition/means.safetensors")
+RECOGNITION_TEST = Path("recognition/test.json")
 REPORTS = Path("reports")
 # Of segmentation.
 SCANS = Path("segmentation/raw")
@@ -99,6 +101,11 @@ def corrupted_file(variant: str, seed: int, corruption: str, suffix: str) -> Pat
     return EVALUATION / variant / str(seed) / "corrupted" / f"{corruption}.{suffix}"
 
 
+def recognition_file(dataset: str) -> Path:
+    """What the cases of an external dataset are proposed to be."""
+    return RECOGNITION_TEST.parent / "external" / f"{dataset}.json"
+
+
 def analysis_file(variant: str, seed: int) -> Path:
     """What was looked into of one training, beyond its test results."""
     return ANALYSIS / variant / f"{seed}.json"
@@ -165,6 +172,8 @@ _MAKERS = {
     RUNS: "train",
     EVALUATION: "evaluate",
     ANALYSIS: "analyse",
+    RECOGNISER.parent / "external": "recognise_external",
+    RECOGNISER.parent: "recognise",
 }
 
 

@@ -63,6 +63,7 @@ def finish(folder: Path) -> Path:
     write_params(folder, TINY | {"ablation.variants": {name: described[name] for name in VARIANTS}}, tree)
     commands = ["declare", *(f"{stage} {name}" for name in DATASETS for stage in ("download", "cache"))]
     commands += [f"download_external {EXTERNAL}", f"cache_external {EXTERNAL}", "weights"]
+    commands += ["recognise", f"recognise_external {EXTERNAL}"]
     for variant in VARIANTS:
         commands += [f"configure {variant}", f"tune {variant}", f"train {variant} 42"]
         commands += [f"evaluate {variant} 42 {specialist}" for specialist in "ABC"]

@@ -30,7 +30,9 @@ class Inputs:
     stands under that key in conflicts.json. `after_visits` gives the variants whose history has the validation after
     each visit, and how much of ACC is lost until the end of the round. `tuning` maps variants to (values, score) of
     each candidate and the index of the chosen one, `findings` and `notes` datasets to
-    those of their meta.json; `sources` those whose source is another one. `own` declares datasets beside the 18.
+    those of their meta.json; `sources` those whose source is another one. `own` declares datasets beside the 18. What
+    test cases are proposed to be of is all right, and all none where the own dataset is left out, but for the counts in
+    `proposed` and `held_out`; what these leave of the cases is none.
     """
 
     root: Path
@@ -57,6 +59,8 @@ class Inputs:
     sources: dict[str, str] = field(default_factory=dict)
     weights: str = "random"
     own: dict[str, dict[str, Any]] = field(default_factory=dict)
+    proposed: dict[str, dict[str, int]] = field(default_factory=dict)
+    held_out: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def write(self) -> Path:
         for index, variant in enumerate(self.variants):
@@ -67,6 +71,7 @@ class Inputs:
                 self._write_run(variant, seed, index, generator)
                 for specialist in self.specialists:
                     self._write_evaluation(variant, seed, specialist, generator)
+        self._write_recognition()
         for variant, parts in self.analyses.items():
             for seed in self.seeds:
                 path = self.root / "analysis" / variant / f"{seed}.json"
@@ -76,6 +81,21 @@ class Inputs:
                 found = parts(seed) if callable(parts) else parts
                 path.write_text(json.dumps(head | missing | found), encoding="utf-8")
         return self.root
+
+    def _write_recognition(self) -> None:
+        def tally(proposed: dict[str, int]) -> dict[str, Any]:
+            return {"proposed": proposed, "none": self.test - sum(proposed.values())}
+
+        dimensions = {name: self._data.form(name).dimension for name in self.datasets}
+        records = {
+            name: {"n": self.test}
+            | tally(self.proposed.get(name, {name: self.test}))
+            | {"held_out": tally(self.held_out.get(name, {})) if list(dimensions.values()).count(of) > 1 else None}
+            for name, of in dimensions.items()
+        }
+        path = self.root / "recognition" / "test.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps({"weights": "d" * 32, "accepted": 0.95, "datasets": records}), encoding="utf-8")
 
     def _tree(self) -> dict[str, Any]:
         tree = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))

@@ -75,6 +75,7 @@ def test_an_external_dataset_adds_stages_and_changes_none(stages):
     assert after.keys() - before.keys() == {
         "download_external@breastmnist",
         "cache_external@breastmnist",
+        "recognise_external@breastmnist",
         "transfer@mosaic-42-breastmnist",
         "transfer@shared-42-breastmnist",
         *(f"corrupt@{variant}-42-{kind}" for variant in ("mosaic", "shared") for kind in ("noise", "jpeg")),
@@ -90,7 +91,7 @@ def test_another_external_dataset_leaves_the_first_ones_stages_as_they_are(stage
     external = ["breastmnist", "octmnist"]
     one, two = (stages(external=external[:count], corruptions=["blur"]) for count in (1, 2))
     assert two.items() >= one.items()
-    assert len(two) == len(one) + 4
+    assert len(two) == len(one) + 5
     assert readers(two, two.keys() - one.keys()) == {"report"}
 
 

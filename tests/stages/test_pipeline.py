@@ -87,6 +87,17 @@ def test_a_dataset_of_ones_own_in_a_group_of_its_own_trains_its_specialist_and_i
     assert "CC BY 4.0 (Thyroid ultrasound)" in page
 
 
+def test_a_first_run_says_which_dataset_test_cases_are_proposed_to_be_of(repository):
+    tested = json.loads((repository.folder / "recognition/test.json").read_text())["datasets"]
+    assert list(tested) == DATASETS
+    for record in tested.values():
+        assert sum(record["proposed"].values()) + record["none"] == record["n"] > 0
+    assert 'id="recognition"' in (repository.folder / "reports/index.html").read_text()
+    (run,) = repository.runs(stage="recognise")
+    right = [record["proposed"].get(name, 0) / record["n"] for name, record in tested.items()]
+    assert run.data.metrics["recognise/right"] == pytest.approx(sum(right) / len(right))
+
+
 def test_a_second_run_finds_everything_up_to_date(repository):
     assert "Data and pipelines are up to date." in repository.run("dvc", "repro")
     assert "Data and pipelines are up to date." in repository.run("dvc", "status")
@@ -111,16 +122,17 @@ def test_data_weights_and_configurations_are_the_same_bytes_in_another_run(repos
         other.run("python", "-m", "stages.download", name)
         other.run("python", "-m", "stages.cache", name)
     other.run("python", "-m", "stages.weights")
+    other.run("python", "-m", "stages.recognise")
     for variant in SMALL["ablation"]["run"]:
         other.run("python", "-m", "stages.configure", variant)
         other.run("python", "-m", "stages.tune", variant)
     files = [
         path.relative_to(tmp_path)
-        for part in ("declared", "data", "weights", "candidates", "configs", "tuning")
+        for part in ("declared", "data", "weights", "recognition", "candidates", "configs", "tuning")
         for path in (tmp_path / part).rglob("*")
         if path.is_file() and path.name != ".gitignore"
     ]
-    assert len(files) == len(DATASETS) * (2 + 1 + 8) + 1 + 3 * 2
+    assert len(files) == len(DATASETS) * (2 + 1 + 8) + 1 + 2 + 3 * 2
     assert [md5(tmp_path / file) for file in files] == [md5(repository.folder / file) for file in files]
 
 

@@ -25,6 +25,7 @@ from mosaic_pipeline.reporting import files, outside
 from mosaic_pipeline.reporting.files import METRICS, Sample
 from mosaic_pipeline.reporting.literature import Published, read_published
 from mosaic_pipeline.reporting.outside import Corrupted, Transfer
+from mosaic_pipeline.reporting.recognised import Recognised, read_recognised
 from mosaic_pipeline.reporting.records import Analysis, Conflicts, DataOrigin, DatasetResult, Training, Tuning
 
 
@@ -53,6 +54,7 @@ class Results:
     `conflicts` those whose gradients were compared while they trained. `margin` is the fraction by which the main
     variant may be below another and still count as no worse; None asks no such question. By variant and seed,
     `corrupted` holds the tests on each kind of corrupted images, `transfers` those on each external dataset.
+    `recognised` is which dataset test cases are proposed to be of; None asks no such question.
     """
 
     variants: tuple[str, ...]
@@ -70,6 +72,7 @@ class Results:
     conflicts: Mapping[str, tuple[Conflicts, ...]] = field(default_factory=dict)
     corrupted: Mapping[str, Mapping[tuple[str, int], Corrupted]] = field(default_factory=dict)
     transfers: Mapping[str, Mapping[tuple[str, int], Transfer]] = field(default_factory=dict)
+    recognised: Recognised | None = None
 
     @property
     def main(self) -> str:
@@ -164,12 +167,14 @@ def load_results(
     margin: float | None = None,
     corruptions: Sequence[str] = (),
     external: Sequence[str] = (),
+    recognised: bool = False,
 ) -> Results:
     """Read the files of these variants, seeds and specialists below `root`; whatever else lies there is left alone.
 
     `published` is a table of published results (`read_published`). `reasons` says in a line why a variant is there;
     `analysed` are the variants that have an analysis; `margin` is that of Results. `corruptions` are the kinds of
-    corrupted images, `external` the datasets beside those of training, on which all variants were tested.
+    corrupted images, `external` the datasets beside those of training, on which all variants were tested,
+    `recognised` whether it was tested which dataset cases are of.
     Raises PipelineError naming a file that is missing, is not what its stage writes, or lacks a dataset.
     """
     configs = {variant: load_config(root / config_file(variant)) for variant in variants}
@@ -219,6 +224,9 @@ def load_results(
             for kind in corruptions
         },
         transfers={name: _load_transfers(root, name, runs) for name in external},
+        recognised=read_recognised(root, datasets, main.results, external, main.md5.get("weights"))
+        if recognised
+        else None,
     )
 
 

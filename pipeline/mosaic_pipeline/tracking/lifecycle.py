@@ -17,6 +17,7 @@ from mosaic_pipeline.tracking.run import ERROR_TAG, MODEL_TAG, Run
 from mosaic_pipeline.tracking.store import Store, open_store, unusable
 
 Stage = Literal[
+    "recognise",
     "tune",
     "train",
     "evaluate",

@@ -69,6 +69,7 @@ CASES = [
             ("transfer msaic 42 pneumoniamnist", "an unknown variant", ("variants.msaic: no such variant",)),
             ("download_external breastmnist", "a trained one", ("data.external: breastmnist is not among",)),
             ("cache_external breastmnist", "a trained one", ("data.external: breastmnist is not among",)),
+            ("recognise_external breastmnist", "a trained one", ("data.external: breastmnist is not among",)),
         )
     ),
     Case(

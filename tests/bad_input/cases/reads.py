@@ -66,6 +66,13 @@ FILES = (
     (SCORES, REPORT, "dvc repro evaluate"),
     (ROC, REPORT, "dvc repro evaluate"),
     ("analysis/mosaic/42.json", REPORT, "dvc repro analyse"),
+    ("recognition/test.json", REPORT, "dvc repro recognise"),
+    ("recognition/means.safetensors", "recognise_external pneumoniamnist", "dvc repro recognise"),
+    (
+        "data/external/cached/test/pneumoniamnist/test_images.npy",
+        "recognise_external pneumoniamnist",
+        "dvc repro cache_external",
+    ),
 )
 KINDS = {
     "is gone": missing,
