@@ -25,6 +25,7 @@ def main() -> None:
     from mosaic_pipeline.reporting.results import load_results
     from mosaic_pipeline.reporting.results_csv import results_csv
     from mosaic_pipeline.reporting.sections.published import shown_sentence
+    from mosaic_pipeline.reporting.tracing import main_models
     from mosaic_pipeline.reporting.wording import plural
     from mosaic_pipeline.tracking import git_revision, tracked_run
 
@@ -42,6 +43,8 @@ def main() -> None:
         recognised=True,
     )
     means, revision = summary(results), git_revision()
+    models = {place: each.md5.get("model") for place, each in results.runs.items()}
+    origin = main_models(revision, {seed: models[results.main, seed] for seed in results.seeds})
 
     what = {"variants": ", ".join(results.variants), "seeds": ", ".join(map(str, results.seeds))}
     with tracked_run("report", "report", params.tracking, params=what, tags={"variant": results.main}) as run:
@@ -49,8 +52,8 @@ def main() -> None:
             "index.html": render_page(results, revision, segmentation=bool(params.segmentation.ablation.run)),
             "ablation.md": render_markdown(results, revision),
             "ablation.tex": render_latex(results),
-            "results.csv": results_csv(results),
-            "summary.json": json.dumps(means, indent=2) + "\n",
+            "results.csv": results_csv(results, revision),
+            "summary.json": json.dumps(means | origin, indent=2) + "\n",
         }
         pages = {f"specialists/{name}.html": page for name, page in render_specialists(results, revision).items()}
         # DVC leaves the last report where it is (`persist`), so that a failure costs nothing: all files or none.
@@ -62,6 +65,7 @@ def main() -> None:
             run.log_artifact(REPORTS / name)
         for name in pages:
             run.log_artifact(REPORTS / name, "specialists")
+        run.log_trainings(models)
         run.log_metrics({name: value for name, value in means.items() if value is not None})
     print(f"{REPORTS / 'index.html'}: {', '.join(results.variants)} on {plural(len(results.datasets), 'dataset')}")
     if results.published:

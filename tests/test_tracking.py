@@ -364,6 +364,27 @@ def test_an_evaluation_nests_under_the_latest_training_run_of_the_same_model(roo
     assert client(root).get_run(nested.id).data.tags["mlflow.parentRunId"] == trained[1]
 
 
+def test_a_report_keeps_which_runs_trained_its_models_and_tells_nobody_else(root):
+    ids = []
+    for name in ("first", "again", "other"):
+        with tracked_run("train", name, TRACKING) as run:
+            run.log_model(name, md5={"other": "b"}.get(name, "a") * 32)
+        ids.append(run.id)
+    with tracked_run("evaluate", "test", TRACKING, tags={"md5.model": "a" * 32}):
+        pass
+    models = {("mosaic", 1): "a" * 32, ("mosaic", 2): "c" * 32, ("shared", 1): "b" * 32, ("shared", 2): None}
+    with tracked_run("report", "report", TRACKING) as run:
+        run.log_trainings(models)
+    kept = Path(client(root).download_artifacts(run.id, "trainings.csv")).read_text().splitlines()
+    assert kept == [
+        "variant,seed,md5_model,run",
+        *(f"mosaic,1,{'a' * 32},{each}" for each in ids[:2]),  # the oldest first
+        f"mosaic,2,{'c' * 32},",
+        f"shared,1,{'b' * 32},{ids[2]}",
+        "shared,2,,",
+    ]
+
+
 def test_an_evaluation_of_a_model_that_the_store_does_not_know_has_no_parent(root):
     with tracked_run("train", "mosaic-42", TRACKING) as trained:
         trained.log_model("mosaic-42", "aaa")

@@ -19,6 +19,7 @@ def main() -> None:
     import json
 
     from mosaic_pipeline.layout import SEG_REPORTS
+    from mosaic_pipeline.reporting.tracing import main_models
     from mosaic_pipeline.reporting.wording import plural
     from mosaic_pipeline.segmentation.reporting.ablation import render_markdown
     from mosaic_pipeline.segmentation.reporting.latex import render_latex
@@ -37,6 +38,8 @@ def main() -> None:
         section.ablation.run, params.seeds, reasons=section.ablation.reasons(), analysed=section.ablation.analyse
     )
     means = flat(results)
+    models = {place: each.training.md5.get("model") for place, each in results.runs.items()}
+    origin = main_models(revision, {seed: models[results.main, seed] for seed in results.seeds})
     what = {"variants": ", ".join(results.variants), "seeds": ", ".join(map(str, results.seeds))}
     with tracked_run("seg_report", "seg_report", params.tracking, params=what, tags={"variant": results.main}) as run:
         texts = {
@@ -44,12 +47,13 @@ def main() -> None:
             **{f"{name}.html": page for name, page in render_datasets(results, revision).items()},
             "ablation.md": render_markdown(results, revision),
             "ablation.tex": render_latex(results),
-            "results.csv": results_csv(results),
-            "summary.json": json.dumps(means, indent=2) + "\n",
+            "results.csv": results_csv(results, revision),
+            "summary.json": json.dumps(means | origin, indent=2) + "\n",
         }
         _write(texts)
         for name in texts:
             run.log_artifact(SEG_REPORTS / name)
+        run.log_trainings(models)
         run.log_metrics({name: value for name, value in means.items() if value is not None})
     print(f"{SEG_REPORTS / 'index.html'}: {', '.join(results.variants)} on {plural(len(results.datasets), 'set')}")
 

@@ -55,7 +55,7 @@ def test_every_page_and_table_has_the_group_of_ones_own(results):
     pages = render_specialists(results, "abc")
     assert list(pages) == ["A", "B", "C", "D"]
     assert "Specialist D: Thyroid and Hip" in " ".join(render_page(results, "abc").split())
-    rows = {row["dataset"]: row["specialist"] for row in csv.DictReader(results_csv(results).splitlines())}
+    rows = {row["dataset"]: row["specialist"] for row in csv.DictReader(results_csv(results, "abc").splitlines())}
     assert (rows["thyroid"], rows["hip"]) == ("D", "D")
     assert "Thyroid" in render_markdown(results, "abc") + render_latex(results) + pages["D"]
 

@@ -212,12 +212,12 @@ def test_results_csv_keeps_every_digit_and_leaves_undefined_empty(inputs):
     inputs.seeds = (1, 2)
     inputs.metrics["shared", 2, "breastmnist"] = {"acc": 1 / 3, "auc": None}
     results = _results(inputs, {})
-    rows = list(csv.DictReader(io.StringIO(results_csv(results))))
+    rows = list(csv.DictReader(io.StringIO(results_csv(results, "abc123"))))
     assert list(rows[0]) == [
         *("variant", "seed", "dataset", "specialist", "source", "official", "n", "acc", "auc", "loss"),
         *("balanced_acc", "macro_f1", "ece", "brier", "temperature", "loss_scaled", "ece_scaled", "brier_scaled"),
         *("quadratic_kappa", "mae", "acc_within_one", "map"),
-        *("acc_low", "acc_high", "auc_low", "auc_high"),
+        *("acc_low", "acc_high", "auc_low", "auc_high", "revision", "md5_model"),
     ]
     assert len(rows) == 3 * 2 * 3
     for row in rows:
@@ -228,6 +228,7 @@ def test_results_csv_keeps_every_digit_and_leaves_undefined_empty(inputs):
         assert (row["acc_high"] == "1.0") == (result.acc == 1)
         assert (row["quadratic_kappa"] == "") == (row["dataset"] != "retinamnist")
         assert (row["source"], row["official"]) == ("phantom", "no")
+        assert (row["revision"], row["md5_model"]) == ("abc123", "e" * 32)
         # Nor has a perfect AUC an interval.
         assert (row["auc_low"] == "") == (result.auc in (None, 1))
     assert sum(row["auc"] == "" for row in rows) == 1

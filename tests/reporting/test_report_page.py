@@ -16,6 +16,7 @@ from mosaic_pipeline.reporting.heat import HeatCell
 from mosaic_pipeline.reporting.latex import escape, render_latex
 from mosaic_pipeline.reporting.page import render_page, render_specialists
 from mosaic_pipeline.reporting.results import load_results
+from mosaic_pipeline.reporting.results_csv import results_csv
 from mosaic_pipeline.reporting.sections import datasets
 from mosaic_pipeline.reporting.sections.heatmap import difference_map
 from mosaic_pipeline.reporting.table import NONE
@@ -431,22 +432,25 @@ def test_a_case_is_marked_right_or_wrong_in_words(inputs):
 
 
 def test_the_same_inputs_give_the_same_bytes_in_another_process(folder, results, pages, tmp_path):
-    expected = "".join([*pages.values(), render_markdown(results, "abc123"), render_latex(results)])
+    short = [render_markdown(results, "abc123"), render_latex(results), results_csv(results, "abc123")]
+    expected = "".join([*pages.values(), *short])
     code = (
         "import hashlib, sys; from pathlib import Path\n"
         "from mosaic_pipeline.reporting.ablation import render_markdown\n"
         "from mosaic_pipeline.reporting.latex import render_latex\n"
         "from mosaic_pipeline.reporting.page import render_page, render_specialists\n"
         "from mosaic_pipeline.reporting.results import load_results\n"
+        "from mosaic_pipeline.reporting.results_csv import results_csv\n"
         f"results = load_results(*{ALL}, root=Path(sys.argv[1]), reasons={{'shared': 'one for all'}}, "
         "analysed=('mosaic', 'shared'))\n"
         "pages = [render_page(results, 'abc123'), *render_specialists(results, 'abc123').values()]\n"
-        "text = ''.join([*pages, render_markdown(results, 'abc123'), render_latex(results)])\n"
+        "short = [render_markdown(results, 'abc123'), render_latex(results), results_csv(results, 'abc123')]\n"
+        "text = ''.join([*pages, *short])\n"
         "print(hashlib.md5(text.encode()).hexdigest())"
     )
     # Another hash seed, and a matplotlibrc of the user's.
     (tmp_path / "matplotlibrc").write_text("axes.labelsize: 30\n", encoding="utf-8")
-    environment = os.environ | {"PYTHONHASHSEED": "7", "MATPLOTLIBRC": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONHASHSEED": "7", "MATPLOTLIBRC": str(tmp_path)}
     run = [sys.executable, "-c", code, str(folder)]
     digest = subprocess.run(run, env=environment, check=True, capture_output=True, text=True).stdout.strip()
     assert digest == hashlib.md5(expected.encode()).hexdigest()
@@ -483,7 +487,7 @@ def test_markdown_takes_hostile_names_literally(inputs):
     assert r"\<img src=x onerror=alert(1)\>&\|\_\*" in text
     assert "<img" not in text.replace(r"\<img", "")
     widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("| ")}
-    assert widths == {7}
+    assert widths == {5, 7}  # of the md5s, of the variants
 
 
 def test_markdown_is_nothing_but_text_to_github(inputs):
@@ -498,7 +502,8 @@ def test_markdown_says_what_was_run_under_headings_of_its_own(results):
     assert not [one for one, other in pairwise(blocks) if one.startswith("- ") and other.startswith("- ")]
     assert [block for block in blocks if block.startswith("#")] == [
         *("# Ablation of mosaic: Phantom data", "## Answer", "## Variants (Phantom data)"),
-        *("## One model or one for each (Phantom data)", "## What was run", "## Limits"),
+        *("## One model or one for each (Phantom data)", "## What was run", "## What made it"),
+        "## Limits",
     ]
     facts = next(line for line in text.splitlines() if line.startswith("- Variants: "))
     for fact in (

@@ -15,12 +15,14 @@ from stages.report import main
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 FILES = ("ablation.md", "ablation.tex", "index.html", "results.csv", "summary.json")
+MODEL = "e" * 32  # what the evaluations say that they tested
+ORIGIN = {"revision": "abc123", "md5_model_42": MODEL}
 PAGES = ("A.html", "B.html", "C.html")
 
 
 class Run:
     def __init__(self):
-        self.artifacts, self.metrics = [], {}
+        self.artifacts, self.metrics, self.models = [], {}, {}
 
     def log_artifact(self, path, folder=None):
         assert path.is_file()
@@ -28,6 +30,9 @@ class Run:
 
     def log_metrics(self, metrics):
         self.metrics |= metrics
+
+    def log_trainings(self, models):
+        self.models |= models
 
 
 @pytest.fixture
@@ -67,9 +72,13 @@ def test_the_stage_writes_files_that_agree_and_logs_them(workspace, run):
     assert sorted(path.name for path in (workspace / "reports/specialists").iterdir()) == list(PAGES)
     assert sorted(run.artifacts) == sorted(FILES + PAGES)
     means = json.loads((workspace / "reports/summary.json").read_text(encoding="utf-8"))
+    assert {name: means.pop(name) for name in ("revision", "md5_model_42")} == ORIGIN
+    assert run.models == {("mosaic", 42): MODEL}
     assert means == run.metrics
     with open(workspace / "reports/results.csv", encoding="utf-8") as file:
-        accuracies = [float(row["acc"]) for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    accuracies = [float(row["acc"]) for row in rows]
+    assert {(row["revision"], row["md5_model"]) for row in rows} == {tuple(ORIGIN.values())}
     assert means["mean_acc"] == pytest.approx(sum(accuracies) / 3)
     page = (workspace / "reports/index.html").read_text(encoding="utf-8")
     assert "the method" in page
@@ -77,7 +86,8 @@ def test_the_stage_writes_files_that_agree_and_logs_them(workspace, run):
     assert all(f'<a href="{name}">' in page for name in {*FILES} - {"index.html"})
     shown = f"{100 * means['mean_acc']:.1f}\u00a0%"
     assert shown in page
-    assert shown in (workspace / "reports/ablation.md").read_text(encoding="utf-8")
+    short = (workspace / "reports/ablation.md").read_text(encoding="utf-8")
+    assert all(value in short for value in (shown, *ORIGIN.values()))
 
 
 @pytest.mark.parametrize("variants", [["m4oe"], []])

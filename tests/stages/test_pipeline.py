@@ -66,6 +66,19 @@ def test_a_first_run_leaves_a_report_of_what_it_trained(repository):
     assert "phantom" in (reports / "index.html").read_text().lower()
 
 
+def test_a_number_names_its_code_and_model_and_a_report_rendered_again_is_the_same_bytes(repository):
+    head = repository.run("git", "log", "--format=%H", "--reverse").split()[0]  # results are no code
+    rows = list(csv.DictReader((repository.folder / "reports/results.csv").open()))
+    assert {row["revision"] for row in rows} == {head}
+    for variant in SMALL["ablation"]["run"]:
+        model = md5(repository.folder / f"runs/{variant}/42/model.safetensors")
+        assert {row["md5_model"] for row in rows if row["variant"] == variant} == {model}
+    summary = json.loads((repository.folder / "reports/summary.json").read_text())
+    assert (summary["revision"], summary["md5_model_42"]) == (head, rows[0]["md5_model"])
+    repository.run("dvc", "repro", "-s", "-f", "report")
+    assert repository.run("git", "status", "--porcelain") == ""
+
+
 def test_a_dataset_of_ones_own_in_a_group_of_its_own_trains_its_specialist_and_is_reported(repository):
     routing = yaml.safe_load((repository.folder / "configs/mosaic.yaml").read_text())["routing"]
     assert routing["datasets"]["thyroid"] == "D"
@@ -150,7 +163,7 @@ def test_each_training_and_evaluation_is_a_finished_run_tied_by_the_models_conte
             read = {item.dataset.name: item.dataset.digest for run in runs for item in run.inputs.dataset_inputs}
             cached = repository.folder / "data/cached" / part
             assert read == {name: md5(cached / name / "meta.json") for name in DATASETS}
-    (report,) = repository.runs(stage="report")
+    report, *_ = repository.runs(stage="report")
     assert (repository.folder / "mlartifacts").is_dir()
     assert report.info.status == "FINISHED"
 

@@ -8,11 +8,12 @@ from mosaic_pipeline.reporting.sections.gain import gain_sentences, gain_table, 
 from mosaic_pipeline.reporting.sections.variants import variants_table
 from mosaic_pipeline.reporting.sentences import answer, level, seeds
 from mosaic_pipeline.reporting.table import Table, escape, markdown
+from mosaic_pipeline.reporting.tracing import how_to_trace
 from mosaic_pipeline.reporting.tuning import recipe, tuning_table
 
 
 def render_markdown(results: Results, revision: str) -> str:
-    """Return label, answer, variants, gains and tuning where there are any, facts and limits as Markdown."""
+    """Return label, answer, variants, gains and tuning where there are any, facts, md5s and limits as Markdown."""
     origin = describe_origin(results)
     gains = multi_task_gains(results)
     tuning = tuning_table(results)
@@ -35,6 +36,9 @@ def render_markdown(results: Results, revision: str) -> str:
     parts += [
         "## What was run",
         _list([describe_method(results), describe_run(results), _facts(results, revision), *level(results)]),
+        "## What made it",
+        how_to_trace(revision),
+        _titled(setup.files_table(results)),
         "## Limits",
         f"{escape(seeds(results))} All tables, figures and limits: `index.html`.",
     ]

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from mosaic_pipeline.params import Tracking
 from mosaic_pipeline.redact import redacted
 from mosaic_pipeline.tracking.revision import git_revision
-from mosaic_pipeline.tracking.run import ERROR_TAG, MODEL_TAG, Run
-from mosaic_pipeline.tracking.store import Store, open_store, unusable
+from mosaic_pipeline.tracking.run import ERROR_TAG, Run
+from mosaic_pipeline.tracking.store import MODEL_TAG, Store, open_store, unusable
 
 Stage = Literal[
     "recognise",

@@ -12,14 +12,13 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from mosaic_pipeline.tracking.delivery import PATIENCE, Delivery
-from mosaic_pipeline.tracking.store import Store, passes, reason
+from mosaic_pipeline.tracking.store import MODEL_TAG, Store, passes, reason
 
 if TYPE_CHECKING:
     import mlflow.entities
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 PARAM_LENGTH = 6000  # characters of the longest value that MLflow stores
-MODEL_TAG = "md5.model"
 ERROR_TAG = "error"
 
 
@@ -116,6 +115,21 @@ class Run:
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file to the run's artifacts, into `folder` of them; it must stay where it is until the run ends."""
         self._delivery.call(f"artifact {path}", lambda: self._store.client.log_artifact(self.id, str(path), folder))
+
+    def log_trainings(self, models: Mapping[tuple[str, int], str | None]) -> None:
+        """Keep as artifact trainings.csv which runs trained these models (md5 by variant and seed), oldest first.
+
+        It is known here alone: an id is another in each training, so that no file of DVC's or git's has one.
+        """
+
+        def log() -> None:
+            lines = ["variant,seed,md5_model,run"]
+            for (variant, seed), md5 in models.items():
+                runs = self._store.trainings(md5) if md5 else []
+                lines += [f"{variant},{seed},{md5 or ''},{each}" for each in runs or [""]]
+            self._store.client.log_text(self.id, "\n".join(lines) + "\n", "trainings.csv")
+
+        self._delivery.call("artifact trainings.csv", log)
 
     def monitor_system(self, resumed: bool) -> None:
         """Sample CPU, memory, disk, network and GPU every ten seconds, in a thread of MLflow's."""

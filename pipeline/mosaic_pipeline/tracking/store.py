@@ -34,6 +34,7 @@ DEFAULTS = {
 FIRST_CONTACT = 10  # seconds that a server has to answer at all
 LOCK_TIMEOUT = 120  # seconds; creating a database takes one or two
 
+MODEL_TAG = "md5.model"  # of a training and of all that tested or analysed its model
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
@@ -45,6 +46,16 @@ class Store:
     uri: str
     name: str
     experiment_id: str
+
+    def trainings(self, md5: str) -> list[str]:
+        """Return the ids of the runs that trained the model with this md5, the oldest first."""
+        of_model = f"tags.`{MODEL_TAG}` = '{md5}'"
+        found = [
+            run
+            for stage in ("train", "seg_train")
+            for run in self.client.search_runs([self.experiment_id], f"{of_model} and tags.stage = '{stage}'")
+        ]
+        return [run.info.run_id for run in sorted(found, key=lambda run: run.info.start_time)]
 
 
 def open_store(experiment: str) -> Store:

@@ -116,7 +116,7 @@ def test_where_all_sets_are_by_slices_nothing_is_compared_whatever_the_numbers(i
 
 
 def test_rows_for_other_programs_bear_it_in_their_source(partly):
-    rows = list(csv.DictReader(io.StringIO(results_csv(partly.results))))
+    rows = list(csv.DictReader(io.StringIO(results_csv(partly.results, "abc123"))))
     assert {(row["dataset"], row["source"]) for row in rows} == {("one", "folder"), ("two", "folder, by slices")}
 
 

@@ -96,7 +96,7 @@ def test_the_worst_case_is_named_over_all_seeds_and_not_of_the_last_one(inputs):
 
 
 def test_the_csv_has_every_organ_of_every_case_and_leaves_the_undefined_empty(results):
-    rows = list(csv.DictReader(io.StringIO(results_csv(results))))
+    rows = list(csv.DictReader(io.StringIO(results_csv(results, "abc123"))))
     assert len(rows) == 2 * 4 * (3 + 2)
     (absent,) = [row for row in rows if row["variant"] == "m4oe" and row["status"] == "absent"]
     assert (absent["case"], absent["organ"], absent["dsc"], absent["hd95"]) == ("two_002", "gallbladder", "", "")

@@ -26,7 +26,7 @@ class Logged:
     """In the place of MLflow's runs; `begun` says how many there are."""
 
     def __init__(self):
-        self.begun, self.artifacts, self.metrics = 0, [], {}
+        self.begun, self.artifacts, self.metrics, self.models = 0, [], {}, {}
 
     def log_artifact(self, path):
         assert path.is_file()
@@ -34,6 +34,9 @@ class Logged:
 
     def log_metrics(self, metrics):
         self.metrics |= metrics
+
+    def log_trainings(self, models):
+        self.models |= models
 
 
 @pytest.fixture
@@ -109,10 +112,16 @@ def test_the_stage_writes_files_that_agree_and_logs_them_from_what_dvc_knows_tha
     assert set(contents()) == {*FILES, "one.html", "two.html"}
     assert sorted(logged.artifacts) == sorted(contents())
     means = json.loads((SEG_REPORTS / "summary.json").read_text(encoding="utf-8"))
+    assert (means.pop("revision"), means.pop("md5_model_42")) == ("abc123", "md5 of m4oe 42")
+    assert logged.models == {(variant, 42): f"md5 of {variant} 42" for variant in ("m4oe", "dense")}
     assert {name: value for name, value in means.items() if value is not None} == logged.metrics
     with open(SEG_REPORTS / "results.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert {row["variant"] for row in rows} == {"m4oe", "dense"}
+    of = {(row["variant"], row["revision"], row["md5_model"]) for row in rows}
+    assert of == {(variant, "abc123", f"md5 of {variant} 42") for variant in ("m4oe", "dense")}
+    short = (SEG_REPORTS / "ablation.md").read_text(encoding="utf-8")
+    assert all(f"md5 of {variant} 42" in short for variant in ("m4oe", "dense"))
+    assert "`abc123`" in short
     page = (SEG_REPORTS / "index.html").read_text(encoding="utf-8")
     assert all(part in page for part in ("the method", "one MLP for all", '<section id="experts">', "image/png"))
 

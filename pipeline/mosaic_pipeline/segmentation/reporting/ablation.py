@@ -1,6 +1,7 @@
 """The short form of the report in Markdown, for a pull request."""
 
 from mosaic_pipeline.reporting.table import Table, escape, markdown
+from mosaic_pipeline.reporting.tracing import how_to_trace
 from mosaic_pipeline.segmentation.reporting.origin import describe_origin
 from mosaic_pipeline.segmentation.reporting.results import Results
 from mosaic_pipeline.segmentation.reporting.sections import setup
@@ -11,7 +12,7 @@ from mosaic_pipeline.segmentation.reporting.sentences import lead, seeds
 
 
 def render_markdown(results: Results, revision: str) -> str:
-    """Return label, answer, variants, metrics, failures, facts and limits as Markdown."""
+    """Return label, answer, variants, metrics, failures, facts, md5s and limits as Markdown."""
     origin = describe_origin(results)
     facts = "; ".join(f"{name}: {value}" for name, value in setup.facts(results, revision)) + "."
     parts = [
@@ -29,6 +30,9 @@ def render_markdown(results: Results, revision: str) -> str:
         _titled(failures_table(results)),
         "## What was run",
         _list([METHOD, describe_run(results), facts, setup.licences(results)]),
+        "## What made it",
+        how_to_trace(revision),
+        _titled(setup.files_table(results)),
         "## Limits",
         f"{escape(seeds(results))} All tables, figures and limits: `index.html`.",
     ]

@@ -3,6 +3,7 @@
 import csv
 import io
 
+from mosaic_pipeline.reporting.tracing import COLUMNS as KEYS
 from mosaic_pipeline.segmentation.evaluation.metrics import METRICS, by_monai
 from mosaic_pipeline.segmentation.reporting.results import Results
 
@@ -12,18 +13,21 @@ COLUMNS = (
     *VALUES,
     *(f"{metric}_monai" for metric in METRICS),
     "dsc_ceiling",
+    *KEYS,
 )
 
 
-def results_csv(results: Results) -> str:
+def results_csv(results: Results, revision: str) -> str:
     """Return one row per variant, seed, set, case and organ at full precision; an undefined value is empty.
 
-    Columns that end in `_monai` are empty where MONAI's means leave an organ out.
+    Columns that end in `_monai` are empty where MONAI's means leave an organ out. `revision` and `md5_model` lead back
+    to what made the number.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for variant, seed in results.runs:
+    for (variant, seed), run in results.runs.items():
+        keys = (revision, run.training.md5.get("model"))
         for name in results.datasets:
             result = results.result(name, variant, seed)
             for case in result.cases:
@@ -33,5 +37,5 @@ def results_csv(results: Results) -> str:
                     monai = by_monai(each.model_dump())
                     values = [getattr(each, key) for key in VALUES]
                     row = [*place, each.organ, each.status, *values, *(monai[metric] for metric in METRICS)]
-                    writer.writerow([*row, case.ceiling.get(each.organ)])
+                    writer.writerow([*row, case.ceiling.get(each.organ), *keys])
     return file.getvalue()
