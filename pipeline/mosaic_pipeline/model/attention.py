@@ -29,7 +29,7 @@ def self_attention(
     else:
         dim = u.shape[-1]
         bias = None if attention.qkv.bias is None else attention.qkv.bias[dim:]
-        beside = F.linear(prompts, attention.qkv.weight[dim:], bias).expand(len(u), -1, -1)
+        beside = F.linear(prompts, attention.qkv.weight[dim:], bias).expand(u.shape[0], -1, -1)
         more = [_heads(x, attention.num_heads) for x in beside.chunk(2, dim=-1)]
         more = [extra.to(q.dtype) for extra in (attention.k_norm(more[0]), more[1])]
         y = _attend(q, torch.cat([k, more[0]], dim=2), torch.cat([v, more[1]], dim=2))

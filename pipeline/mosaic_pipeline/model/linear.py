@@ -50,3 +50,10 @@ def use_pointwise(model: nn.Module) -> None:
         if type(module) is nn.Linear:
             # The subclass adds no state, so the class is all that differs.
             module.__class__ = PointwiseLinear
+
+
+def use_plain(model: nn.Module) -> None:
+    """Turn every PointwiseLinear inside `model` back into an nn.Linear: other runtimes have libraries of their own."""
+    pointwise: list[nn.Module] = [module for module in model.modules() if type(module) is PointwiseLinear]
+    for module in pointwise:
+        module.__class__ = nn.Linear

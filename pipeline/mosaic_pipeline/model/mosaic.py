@@ -156,7 +156,7 @@ class Mosaic(nn.Module):
             patches, positions = vit.patch_embed(images), vit.pos_embed
         if self.embedding_norms:
             patches = self.embedding_norms[f"{self.datasets[dataset].dimension}D"](patches)
-        prefix = [token.expand(len(patches), -1, -1) for token in prefix_tokens(vit)]
+        prefix = [token.expand(patches.shape[0], -1, -1) for token in prefix_tokens(vit)]
         if positions.shape[1] == patches.shape[1]:
             x = torch.cat([*prefix, patches + positions], dim=1)
         else:
