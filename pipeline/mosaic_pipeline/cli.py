@@ -18,6 +18,7 @@ IN_A_CHECKOUT = {
 }
 OF_BUNDLES = {
     "predict": "class probabilities of images and volumes",
+    "export": "the model as ONNX graphs, for other runtimes",
 }
 OF_SCANS = {
     "check-scans": "what is wrong with a folder of scans and label maps",

@@ -98,6 +98,9 @@ def _write(graph: Graph, description: dict[str, Any], path: Path) -> None:
             verbose=False,
         )
     assert program is not None  # as without dynamo
+    # It has, for each node, the lines of the files of this machine that made it.
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
     program.model.metadata_props[METADATA] = json.dumps(description)
     program.save(path)  # beyond 2 GB with a second file for the weights
     onnx.checker.check_model(path, full_check=True)
