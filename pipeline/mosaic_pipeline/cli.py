@@ -24,7 +24,11 @@ OF_SCANS = {
     "check-scans": "what is wrong with a folder of scans and label maps",
     "segment": "segment a scan with a trained model",
 }
-COMMANDS = IN_A_CHECKOUT | OF_BUNDLES | OF_SCANS
+OF_RESULTS = {
+    "trace": "what a number, a file or a model was made from, and whether it is still that",
+    "share": "one zip of an experiment: report, results, configuration, provenance",
+}
+COMMANDS = IN_A_CHECKOUT | OF_RESULTS | OF_BUNDLES | OF_SCANS
 USAGE = "usage: mosaic <command> [...]; `mosaic --help` lists the commands, `mosaic <command> --help` says more of one"
 
 
@@ -59,6 +63,7 @@ def _help() -> str:
     lines = [USAGE]
     for title, commands in (
         ("In a checkout", IN_A_CHECKOUT),
+        ("Trace and share", OF_RESULTS),
         ("With a bundle", OF_BUNDLES),
         ("Scans", OF_SCANS),
     ):

@@ -1,0 +1,50 @@
+"""A bundle, here or elsewhere: its own files held against its md5s, and what its config.json says that made it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.provenance.hashing import Hasher
+from mosaic_pipeline.provenance.node import Node, State
+from mosaic_pipeline.reading import read_text, reading
+
+CONFIG, MD5S = "config.json", "md5sums.txt"
+MEND = "get the bundle again from where it was made (`mosaic bundle`)"
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder is a bundle."""
+    return (folder / CONFIG).is_file() and (folder / MD5S).is_file()
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Return what a bundle says of its origin: revision, md5 of model, configuration and weights, and of the data."""
+    path = folder / CONFIG
+    text = read_text(path, MEND)
+    with reading(path, MEND):
+        manifest = json.loads(text)
+        origin = manifest["provenance"]
+        return {"variant": manifest["variant"], "seed": manifest["seed"], "revision": origin["revision"]} | {
+            "md5": {str(key): str(value) for key, value in origin["md5"].items()}
+        }
+
+
+def own_files(folder: Path, hasher: Hasher) -> list[Node]:
+    """Return the files that md5sums.txt lists, each hashed again."""
+    path = folder / MD5S
+    text = read_text(path, MEND)
+    with reading(path, MEND):
+        listed = {name: md5 for md5, name in (line.split("  ", 1) for line in text.splitlines())}
+    if any(Path(name).name != name for name in listed):
+        raise PipelineError(f"{path}: names a file outside of the bundle; {MEND}")
+    return [_file(folder / name, md5, hasher) for name, md5 in sorted(listed.items())]
+
+
+def _file(path: Path, md5: str, hasher: Hasher) -> Node:
+    if not path.is_file():
+        return Node("file of the bundle", path.name, State.RECORDED, md5, why="it is not here")
+    found = hasher.md5(path)
+    state = State.VERIFIED if found == md5 else State.DIFFERS
+    why = "" if found == md5 else f"its md5 is {found}, not {md5}"
+    return Node("file of the bundle", path.name, state, md5, path.stat().st_size, why=why)

@@ -1,0 +1,42 @@
+"""DVC's cache: bytes by md5, and the run cache, which says what each run of a stage ever made."""
+
+import configparser
+from collections.abc import Iterator
+from pathlib import Path
+
+from mosaic_pipeline.provenance.lock import Stage, parse_stage
+
+
+def cache_folder(root: Path) -> Path:
+    """Return the folder of DVC's cache: `cache.dir` of the checkout's configuration, else `.dvc/cache`."""
+    home = root / ".dvc"
+    for name in ("config.local", "config"):
+        parser = configparser.ConfigParser(strict=False, interpolation=None)
+        try:
+            parser.read_string((home / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, configparser.Error):
+            continue
+        if named := parser.get("cache", "dir", fallback="").strip().strip("\"'"):
+            return (home / named).resolve()
+    return home / "cache"
+
+
+def cached_file(cache: Path, md5: str) -> Path:
+    """Where the cache keeps bytes with this md5."""
+    return cache / "files/md5" / md5[:2] / md5[2:]
+
+
+def run_cache(cache: Path, part: str) -> Iterator[Stage]:
+    """Yield the runs of stages in whose record a text, such as an md5, stands."""
+    import yaml
+
+    needle = part.encode()
+    for path in sorted((cache / "runs").glob("*/*/*")):
+        try:
+            data = path.read_bytes()
+            if needle not in data:
+                continue
+            entry = yaml.safe_load(data)
+            yield parse_stage(f"{path.parent.name[:10]} of DVC's run cache", entry)
+        except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # a half-written record, of a run that was killed, or another version's

@@ -1,0 +1,72 @@
+"""A row of a results.csv: the number, and the keys that stand beside it."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.reading import read_table
+
+KEYS = ("variant", "seed", "dataset")
+MEND = "get the file again from whoever made it"
+# What a row says of itself, in the tree: its keys, then what was measured.
+SHOWN = ("source", "official", "n", "acc", "auc", "case", "organ", "dsc", "nsd", "hd95")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a results.csv, by its line (the header is line 1); `file` is as it was named."""
+
+    file: str
+    line: int
+    cells: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """How the tree calls it."""
+        return f"{self.file}:{self.line}: {self.cells['variant']}, seed {self.cells['seed']}, {self.cells['dataset']}"
+
+    @property
+    def model(self) -> str | None:
+        """The md5 of the model; None in files that do not say."""
+        return self.cells.get("md5_model") or None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What it says."""
+        return {key: self.cells[key] for key in SHOWN if self.cells.get(key)}
+
+    def differing(self, result: Mapping[str, Any]) -> str | None:
+        """Return the first number that an evaluation's result of the dataset, or of the case, has otherwise."""
+        for key, text in self.cells.items():
+            if key in result and isinstance(result[key], float | int) and text and float(text) != float(result[key]):
+                return f"{key} is {text} in the row, {result[key]} in the evaluation"
+        return None
+
+
+def read_row(path: Path, name: str, line: int) -> Row:
+    """Return a row of a file by line. Raises PipelineError for a line that is none, and for other tables."""
+    rows = read_table(path, KEYS, MEND)
+    if line not in rows:
+        raise PipelineError(
+            f"{name}: line {line} is no row of it; those are {min(rows)} to {max(rows)}"
+            if rows
+            else f"{name}: has no row"
+        )
+    return Row(name, line, rows[line])
+
+
+def find_row(data: bytes, name: str, variant: str, seed: str, dataset: str) -> Row | None:
+    """Return the first row of a table that is of this training and dataset."""
+    reader = csv.DictReader(io.StringIO(data.decode("utf-8", errors="replace"), newline=""))
+    for cells in _whole(reader):
+        if tuple(cells.get(key) for key in KEYS) == (variant, seed, dataset):
+            return Row(name, reader.line_num, cells)
+    return None
+
+
+def _whole(reader: csv.DictReader) -> Iterator[dict[str, str]]:
+    yield from (cells for cells in reader if None not in cells and None not in cells.values())
