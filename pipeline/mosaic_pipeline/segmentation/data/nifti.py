@@ -191,7 +191,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             raise PipelineError(f"{path}: not compressed (gzip), which its name says; {_FETCH}")
         try:
             with gzip.open(raw) as unpacked:
-                yield unpacked  # type: ignore[misc]
+                yield cast("IO[bytes]", unpacked)  # which typeshed's is but in name
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"truncated or damaged ({' '.join(str(error).split())})") from None
 

@@ -61,8 +61,8 @@ class Stage(nn.Module):
             if (own := mlp()) is not None:
                 block.mlp = own  # type: ignore[assignment]  # called as whatever it is
             if dropped:
-                block.drop_path1 = DropPath()  # type: ignore[assignment]  # called as timm's would be
-                block.drop_path2 = DropPath()  # type: ignore[assignment]
+                block.drop_path1 = DropPath()  # type: ignore[assignment]  # called as timm's is
+                block.drop_path2 = DropPath()  # type: ignore[assignment]  # the same
             self.blocks.append(block)
 
     def forward(self, x: Tensor) -> Tensor:
