@@ -134,6 +134,34 @@ def test_a_fresh_clone_says_what_is_missing(project, traced, tmp_path, monkeypat
     assert found.node(git(project, "rev-parse", "HEAD~1"))["state"] == "verified"
 
 
+def test_a_file_in_a_folder_and_the_whole_checkout_are_traced(project, traced):
+    name = "data/cached/test/pathmnist/meta.json"
+    assert traced(name).tree["state"] == "verified"
+    (project / "data/cached/test/pathmnist/images.npy").write_bytes(b"other")
+    found = traced(name)
+    assert (found.status, found.tree["state"]) == (1, "recorded")  # nothing says its own md5
+    (project / name).unlink()
+    assert traced(name).tree["state"] == "missing"
+    whole = traced(".")
+    assert whole.tree["kind"] == "workspace"
+    assert whole.node("evaluation/mosaic/42/B.json")["state"] == "verified"
+    assert {part["name"] for part in traced("evaluation").tree["parts"]} >= {"evaluation/mosaic/42/B.json"}
+
+
+def test_parameters_that_were_changed_since_are_found_in_the_commit_that_has_them(project, traced):
+    first = git(project, "rev-parse", "HEAD~1")
+    (project / "params.yaml").write_text("seeds: [1]\n")
+    git(project, "commit", "-qam", "other seeds")
+    node = traced(MODEL).node("params.yaml")
+    assert (node["state"], node["facts"]["commit"]) == ("verified", first)
+    retrain(project, b"newer")  # with parameters that were never committed
+    (project / "params.yaml").write_text("seeds: [2]\n")
+    (project / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages(project)}))
+    (project / "params.yaml").write_text("seeds: [1]\n")
+    found = traced(MODEL)
+    assert (found.status, found.node("params.yaml")["state"]) == (0, "recorded")
+
+
 def test_code_that_was_not_committed_is_dirty_and_not_the_one_that_ran(project, traced):
     assert "dirty" not in json.dumps(traced("HEAD").tree)
     with open(project / "stages/train.py", "a") as file:

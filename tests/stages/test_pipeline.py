@@ -37,6 +37,7 @@ def small_pipeline(folder: Path) -> Repository:
     images = np.random.default_rng(0).integers(0, 128, (60, 20, 16)) + 100 * labels[:, None, None]
     repository = copied(folder, CHANGE)
     np.savez(folder / THYROID["path"], images=images.astype(np.uint8), labels=labels)
+    repository.commit("a dataset of one's own")
     return repository
 
 
@@ -67,7 +68,7 @@ def test_a_first_run_leaves_a_report_of_what_it_trained(repository):
 
 
 def test_a_number_names_its_code_and_model_and_a_report_rendered_again_is_the_same_bytes(repository):
-    head = repository.run("git", "log", "--format=%H", "--reverse").split()[0]  # results are no code
+    head = repository.run("git", "rev-parse", "HEAD~1").strip()  # results are no code
     rows = list(csv.DictReader((repository.folder / "reports/results.csv").open()))
     assert {row["revision"] for row in rows} == {head}
     for variant in SMALL["ablation"]["run"]:
@@ -178,6 +179,43 @@ def test_metrics_in_mlflow_are_those_of_the_report(repository):
                 assert value == pytest.approx(reported[run.data.tags["variant"], dataset])
 
 
+def traced(repository, thing: str, fails: bool = False) -> dict[str, list[dict]]:
+    """The nodes of a thing's tree by kind."""
+    printed = repository.run("python", "-m", "mosaic_pipeline", "trace", thing, "--json", fails=fails)
+    found: dict[str, list[dict]] = {}
+    todo = [json.loads(printed)["tree"]]
+    while todo:
+        node = todo.pop()
+        found.setdefault(node["kind"], []).append(node)
+        todo += node.get("parts", ())
+    return found
+
+
+def test_a_number_leads_to_all_that_made_it_and_every_byte_of_that_is_verified(repository):
+    found = traced(repository, "mosaic/42/thyroid")
+    assert "differs" not in {node["state"] for nodes in found.values() for node in nodes}
+    for kind in (
+        *("row", "report", "evaluation", "model", "configuration", "candidates", "weights", "code", "code revision"),
+        *("training data", "training data, together", "test data", "test data, together", "raw file", "parameters"),
+    ):
+        assert {node["state"] for node in found[kind]} == {"verified"}, kind
+    assert {node["name"] for node in found["test data"]} == {"data/cached/test/thyroid"}
+    assert {node["name"] for node in found["training data"]} == {f"data/cached/training/{name}" for name in DATASETS}
+    (trained,) = repository.runs(stage="train", variant="mosaic")
+    (tested,) = repository.runs(stage="evaluate", variant="mosaic", specialist="D")
+    assert {node["name"] for node in found["MLflow run"]} == {trained.info.run_id, tested.info.run_id}
+    assert found["device"][0]["name"] == trained.data.tags["device"]
+
+
+def test_on_a_fresh_clone_a_number_leads_to_what_is_recorded_and_to_the_code_that_ran(repository, tmp_path):
+    repository.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    found = traced(Repository(tmp_path / "clone"), "mosaic/42/thyroid")
+    for kind in ("model", "configuration", "weights", "training data", "raw file"):
+        assert {node["state"] for node in found[kind]} == {"recorded"}, kind
+    assert {node["state"] for node in found["code"]} == {"verified"}
+    assert {node["state"] for node in found["MLflow run"]} == {"missing"}
+
+
 @pytest.fixture(scope="module")
 def experiment(repository) -> str:
     """What `dvc exp run -S adapter.bottleneck_c=6` printed; its results stay in the workspace."""
@@ -214,6 +252,19 @@ def test_an_experiments_value_stands_in_mlflow_in_exp_show_and_in_the_report(rep
     assert row["adapter.bottleneck_c"] == "6"
     assert float(row["mean_acc"]) > 0
     assert "C 6" in (repository.folder / "reports/index.html").read_text()
+
+
+def test_an_experiment_is_traced_and_its_model_found_in_the_run_cache_with_its_own_run(repository, experiment):
+    (wider,) = [run for run in repository.runs(stage="train") if run.data.tags.get("dvc.exp_name") == "wider"]
+    md5_model = wider.data.tags["md5.model"]
+    found = traced(repository, "wider")
+    assert md5_model in {node["md5"] for node in found["model"]}
+    assert {node["state"] for node in found["model"]} == {"verified"}
+    repository.restore()  # dvc.lock knows the other model again; the workspace has this one
+    again = traced(repository, md5_model)
+    assert [node["name"] for node in again["MLflow run"]] == [wider.info.run_id]
+    assert (again["model"][0]["md5"], again["model"][0]["state"]) == (md5_model, "verified")
+    assert traced(repository, "mosaic/42", fails=True)["model"][0]["state"] == "differs"
 
 
 @pytest.mark.parametrize("written", ["0.00001", "3e-5"])

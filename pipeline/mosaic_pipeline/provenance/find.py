@@ -100,8 +100,10 @@ class Finder:
         name, lock = self._name(path), self.snapshot.lock
         if path.is_dir() and is_bundle(path):
             return things.of_bundle(self.snapshot, self.runs, path, name)
+        if path == self.snapshot.root:
+            return things.of_snapshot(self.snapshot, self.runs, "workspace", "of this checkout")
         inside = path.is_relative_to(self.snapshot.root)
-        if inside and name != "." and (lock.maker(name) or lock.below(name)):
+        if inside and (lock.maker(name) or lock.below(name)):
             return Tree(self.snapshot, self.runs).of_path(name)
         if not path.is_file():
             return None

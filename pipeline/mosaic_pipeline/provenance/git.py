@@ -1,11 +1,14 @@
 """What git knows of a checkout: files of other revisions, experiments, and what was changed since the last commit."""
 
+import hashlib
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from mosaic_pipeline.tracking.revision import NOT_CODE
 
 EXPERIMENTS = "refs/exps"
+COMMITS = 100  # of a file that are looked into, the newest
 # Places where DVC keeps what is not an experiment that somebody named.
 NO_EXPERIMENT = ("exec", "stash", "celery", "apply", "temp")
 
@@ -58,6 +61,14 @@ def changed_code(root: Path) -> list[str]:
 def commits_with(root: Path, name: str, text: str) -> list[str]:
     """Return the commits, of whichever branch or experiment, that brought or took a text in a file; newest first."""
     return ask(root, "log", "--all", "--format=%H", f"-S{text}", "--", name).splitlines()
+
+
+@cache
+def commit_with(root: Path, name: str, md5: str) -> str | None:
+    """Return the newest commit, of whichever branch or experiment, in which a file has this md5; None if none has."""
+    commits = ask(root, "log", "--all", "--format=%H", f"-{COMMITS}", "--", name).splitlines()
+    versions = ((commit, file_at(root, commit, name)) for commit in commits)
+    return next((commit for commit, data in versions if data and hashlib.md5(data).hexdigest() == md5), None)
 
 
 def committed_at(root: Path, commit: str) -> str:

@@ -41,7 +41,7 @@ class Node:
         own: dict[str, Any] = {"kind": self.kind, "name": self.name, "state": self.state.value}
         if self.size is not None:
             own["size"] = self.size
-        more = {"md5": self.md5, "facts": dict(self.facts), "why": self.why, "repeated": self.repeated}
+        more: dict[str, Any] = {"md5": self.md5, "facts": dict(self.facts), "why": self.why, "repeated": self.repeated}
         more["parts"] = [part.tree() for part in self.parts]
         return own | {key: value for key, value in more.items() if value}
 

@@ -47,8 +47,8 @@ class Tree:
             return self._once(item, self._code(item))
         state, why = self.snapshot.verify(item)
         node = Node(kind, item.path, state, item.md5, item.size, self._facts(kind, item), why)
-        if kind == "parameters" and state is State.DIFFERS:
-            node = replace(node, state=State.RECORDED, why="those here are others")
+        if kind == "parameters" and state is not State.VERIFIED:
+            node = self._parameters(node)
         if (node := self._once(item, node)).repeated or kind in LEAVES:
             return node
         stage = self.snapshot.maker(item)
@@ -70,10 +70,13 @@ class Tree:
         if item := stage.out(path):
             return self.of_item(item)
         (folder,) = (out for out in stage.outs if path.startswith(f"{out.path}/"))
-        here = self.snapshot.root / path
-        state = State.RECORDED if here.exists() else State.MISSING
-        md5 = self.snapshot.hasher.md5(here) if here.exists() else None
-        return Node(kind_of(path), path, state, md5, why="a part of what is below", parts=(self.of_item(folder),))
+        here, whole = self.snapshot.root / path, self.of_item(folder)
+        if not here.exists():
+            return Node(kind_of(path), path, State.MISSING, why="it would be in what is below", parts=(whole,))
+        # If the folder is as recorded, so is each file in it.
+        state = State.VERIFIED if whole.state is State.VERIFIED and not whole.why else State.RECORDED
+        md5, size = self.snapshot.hasher.md5(here), here.stat().st_size
+        return Node(kind_of(path), path, state, md5, size, why="a part of what is below", parts=(whole,))
 
     def of_reports(self) -> list[Node]:
         """Return the nodes of the reports, with all that they show; of the models, where none is rendered."""
@@ -174,6 +177,13 @@ class Tree:
             state=State.RECORDED,
             why=f"the code here is another{f': {names}' if names else ''}",
         )
+
+    def _parameters(self, node: Node) -> Node:
+        """Return parameters that are not those of the workspace as verified, if some commit has them."""
+        commit = git.commit_with(self.snapshot.root, node.name, node.md5 or "")
+        if commit:
+            return replace(node, state=State.VERIFIED, facts={"commit": commit}, why="as committed then")
+        return replace(node, state=State.RECORDED, why="those here are others, and no commit has them")
 
     def _tracked(self, kind: str, item: Item, stage: Stage) -> Iterator[Node]:
         """Yield the runs of MLflow in which an item was made, the oldest first: that is the original one."""
