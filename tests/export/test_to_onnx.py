@@ -1,6 +1,7 @@
 """Graphs answer as torch does, for every kind of adapter, every routing and every kind of input."""
 
 import json
+import logging
 
 import numpy as np
 import onnx
@@ -53,7 +54,7 @@ def by_torch(model, config, dataset, images: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_graph_answers_for_all_its_datasets_as_torch_does_in_batches_of_any_size(
-    make_model, make_config, monkeypatch, tmp_path, case
+    make_model, make_config, monkeypatch, tmp_path, caplog, case
 ):
     datasets, size, kind, routing, rest = CASES[case]
     settings = {"adapter__kind": kind, "adapter__routing": routing} | rest
@@ -63,6 +64,7 @@ def test_a_graph_answers_for_all_its_datasets_as_torch_does_in_batches_of_any_si
     config = make_config(datasets, **settings).for_seed(0)
     exported = next(export_graphs(model, config, dict.fromkeys(datasets, size), tmp_path, {}))
     assert exported.difference <= 1e-5
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
     graph = onnx.load(tmp_path / exported.file)
     session = onnxruntime.InferenceSession(tmp_path / exported.file, providers=["CPUExecutionProvider"])
     said = json.loads(next(each.value for each in graph.metadata_props if each.key == METADATA))

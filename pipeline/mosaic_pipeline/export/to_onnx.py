@@ -1,21 +1,25 @@
 """A model as ONNX graphs, one for each group of datasets; each is held against torch before it is given out."""
 
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mosaic_pipeline.config import Config
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.export.graphs import Graph, Group, group_datasets, plain_copy
 from mosaic_pipeline.model.mosaic import Mosaic
+
+if TYPE_CHECKING:
+    from mosaic_pipeline.config import Config
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18  # the first with a Resize that filters images before it makes them smaller
@@ -39,12 +43,13 @@ def check_installed() -> None:
     """Raise PipelineError if a package is missing that exporting takes."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise PipelineError(
-            f"export to ONNX needs {', '.join(missing)}, not installed here; `pip install 'mosaic-pipeline[onnx]'`"
+            f"export to ONNX needs {', '.join(missing)}, not installed here; "
+            "`pip install 'mosaic-pipeline[onnx]'`, in a checkout `pip install -e '.[onnx]'`"
         )
 
 
 def export_graphs(
-    model: Mosaic, config: Config, sizes: Mapping[str, int], folder: Path, said: Mapping[str, Mapping[str, Any]]
+    model: Mosaic, config: "Config", sizes: Mapping[str, int], folder: Path, said: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Exported]:
     """Write the graphs of a model into `folder`; yield each once it is there and checked.
 
@@ -85,8 +90,7 @@ def _describe(group: Group, said: Mapping[str, Mapping[str, Any]]) -> dict[str, 
 def _write(graph: Graph, description: dict[str, Any], path: Path) -> None:
     import onnx
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of packages among themselves
+    with _silence():
         program = torch.onnx.export(
             graph,
             (torch.from_numpy(random_images(graph.group, 2)),),
@@ -106,6 +110,15 @@ def _write(graph: Graph, description: dict[str, Any], path: Path) -> None:
     onnx.checker.check_model(path, full_check=True)
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep to themselves what the packages say of each other, and of nodes that they leave as they are."""
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _compare(graph: Graph, path: Path) -> float:
     """Return the largest difference between the file's probabilities and torch's."""
     import onnxruntime
@@ -121,6 +134,6 @@ def _compare(graph: Graph, path: Path) -> float:
     if not worst <= TOLERANCE:  # nor a nan
         raise PipelineError(
             f"{path.name}: onnxruntime {onnxruntime.__version__} and torch {torch.__version__} differ by {worst:.1e}, "
-            f"and {TOLERANCE:.0e} is allowed; use the versions of requirements-dev.txt"
+            f"and {TOLERANCE:.0e} is allowed; use the versions that requirements-dev.txt of the repository has"
         )
     return worst
