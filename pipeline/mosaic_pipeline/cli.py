@@ -19,6 +19,7 @@ IN_A_CHECKOUT = {
 OF_BUNDLES = {
     "predict": "class probabilities of images and volumes",
     "export": "the model as ONNX graphs, for other runtimes",
+    "serve": "answer over HTTP, at this machine unless told otherwise",
 }
 OF_SCANS = {
     "check-scans": "what is wrong with a folder of scans and label maps",

@@ -32,7 +32,7 @@ def check_images(images: Any, dataset: Dataset) -> NDArray[np.uint8]:
 
     Raises InputError for another type or shape, and for none.
     """
-    wanted = f"{dataset.name} has {_form(dataset)}"
+    wanted = f"{dataset.name} has {describe_form(dataset)}"
     if not isinstance(images, np.ndarray):
         raise InputError(f"images are {type(images).__name__}, not an array; {wanted}")
     if images.dtype != np.uint8:
@@ -47,7 +47,8 @@ def check_images(images: Any, dataset: Dataset) -> NDArray[np.uint8]:
     return np.ascontiguousarray(images)
 
 
-def _form(dataset: Dataset) -> str:
+def describe_form(dataset: Dataset) -> str:
+    """Return what images of a dataset are, in the words of errors."""
     if dataset.dimension == 3:
         return "cubes [N, S, S, S]"
     return "square images in colour [N, S, S, 3]" if dataset.channels == 3 else "square grey images [N, S, S]"

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from mosaic_pipeline.bundle.inputs import check_images, find_dataset
+from mosaic_pipeline.bundle.inputs import check_images, describe_form, find_dataset
 from mosaic_pipeline.bundle.manifest import BACKBONE, CONFIG, MD5S, MEND, MODEL, Known, Manifest, read_manifest
 from mosaic_pipeline.compute import find_device
 from mosaic_pipeline.config import Config
@@ -127,6 +127,8 @@ def describe(bundle: Bundle) -> dict[str, Any]:
                 "classes": known.class_names,
                 "dimension": known.preparation.dimension,
                 "channels": known.preparation.channels,
+                "size": known.preparation.size,
+                "form": describe_form(bundle.datasets[name]),
                 "task": bundle.datasets[name].task,
             }
             for name, known in manifest.datasets.items()
