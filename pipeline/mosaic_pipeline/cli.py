@@ -15,6 +15,7 @@ IN_A_CHECKOUT = {
     "profile": "lay a profile over params.yaml",
     "ui": "browse the MLflow runs",
     "bundle": "make a trained model usable elsewhere: one self-contained folder",
+    "register": "put a bundle into MLflow's registry, for mlflow models serve",
 }
 OF_BUNDLES = {
     "predict": "class probabilities of images and volumes",

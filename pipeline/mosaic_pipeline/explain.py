@@ -53,7 +53,7 @@ def explain(error: BaseException, stage: str) -> tuple[int, str]:
         return USER_ERROR, one_line(foreseen)
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     way_out = f"not foreseen, so probably a defect of the pipeline: {DEBUG}=1 shows the traceback"
-    return DEFECT, one_line(f"{stage}: {said}{_place(error)}; {way_out}")
+    return DEFECT, one_line(f"{stage}: {said}{place_of(error)}; {way_out}")
 
 
 def debugging() -> bool:
@@ -94,7 +94,7 @@ def _of_the_system(error: OSError) -> str:
     return f"{' -> '.join(names) or 'the system'}: {said[:1].lower()}{said[1:]}; {way_out}"
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Name the file that the error names, and the innermost line of the project's own code."""
     library = Path(__file__).parents[1]
     file = getattr(error, "filename", None)

@@ -21,8 +21,8 @@ from mosaic_pipeline.params import parse_params
 PARAMS = (ROOT / "params.yaml").read_text()
 STAGES = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-# What comes with a system, with git or with Python.
-OTHERS = {"cd", "mkdir", "ln", "git", "source", "curl", "pip", "ruff", "unzip", "tar"}
+# What comes with a system, with git or with Python, or as a requirement.
+OTHERS = {"cd", "mkdir", "ln", "printf", "git", "source", "curl", "pip", "ruff", "unzip", "tar", "mlflow"}
 DVC = {"pull", "push", "status", "remote", "queue", "commit", "gc", "config", "plots"}
 # Its commands want what it changes, so test_contributing.py runs them.
 RECIPES = "CONTRIBUTING.md"

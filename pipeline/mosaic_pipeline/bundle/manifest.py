@@ -88,7 +88,10 @@ class _Format(BaseModel):
 
 
 class Manifest(_Part):
-    """All of config.json. `config` is the resolved configuration of the training; `statistics` are mean and std."""
+    """All of config.json. `config` is the resolved configuration of the training; `statistics` are mean and std.
+
+    `validation` is the mean of its monitored metric over the validation splits, by which its round was chosen.
+    """
 
     format: Literal[1]
     model_type: Literal["mosaic"]
@@ -97,6 +100,7 @@ class Manifest(_Part):
     seed: Annotated[int, Field(ge=0)]
     deployed: Literal["student", "teacher", "composed"]
     statistics: tuple[Triple, Triple]
+    validation: Share | None
     datasets: dict[str, Known]
     config: dict[str, Any]
     provenance: Provenance

@@ -64,6 +64,7 @@ def write_bundle(variant: str, seed: int, folder: Path) -> Manifest:
         seed=seed,
         deployed=training["deployed"],
         statistics=model.statistics,
+        validation=training["score"],
         datasets=_known(variant, seed, config),
         config=config_tree(config),
         provenance=Provenance(revision=git_revision(), md5=training["md5"], data=lineage.data, weights=lineage.weights),
