@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from mosaic_pipeline.digest import md5_file
 from mosaic_pipeline.errors import PipelineError, one_line
+from mosaic_pipeline.present import present
 
 T = TypeVar("T")
 
@@ -179,9 +180,10 @@ def _classified(error: Exception) -> _Interrupted | _Hopeless:
     import urllib3
 
     if isinstance(error, requests.HTTPError):
-        status = error.response.status_code
+        response = present(error.response)
+        status = response.status_code
         passes = status >= 500 or status in (requests.codes.too_many_requests, requests.codes.request_timeout)
-        return (_Interrupted if passes else _Hopeless)(f"the server answered {status} {error.response.reason}")
+        return (_Interrupted if passes else _Hopeless)(f"the server answered {status} {response.reason}")
     # requests calls a silence within the body a failed connection.
     cause = error.args[0] if error.args else None
     if isinstance(error, requests.Timeout) or isinstance(cause, urllib3.exceptions.TimeoutError):
