@@ -137,11 +137,12 @@ def track(folder: Path, revision: str) -> None:
             "CREATE TABLE tags (key, value, run_uuid);"
             "CREATE TABLE registered_models (name);"
             "CREATE TABLE registered_model_aliases (name, alias, version);"
-            "CREATE TABLE model_versions (name, version, run_id);"
+            "CREATE TABLE model_versions (name, version, run_id, current_stage);"
             "CREATE TABLE model_version_tags (name, version, key, value);"
             f"INSERT INTO registered_models VALUES ('mosaic');"
             f"INSERT INTO registered_model_aliases VALUES ('mosaic', 'champion', 3);"
-            f"INSERT INTO model_versions VALUES ('mosaic', 3, '{FIRST}');"
+            f"INSERT INTO model_versions VALUES ('mosaic', 3, '{FIRST}', 'None');"
+            f"INSERT INTO model_versions VALUES ('mosaic', 2, '{FIRST}', 'Deleted_Internal');"
         )
         for run, name, start, tags in runs:
             database.execute("INSERT INTO runs VALUES (?, ?, 'FINISHED', ?, 'active')", (run, name, start))

@@ -79,6 +79,14 @@ def test_the_workspace_is_shared_as_one_crate_without_what_is_of_this_machine(pr
     assert "identifier" not in crate.get("params.yaml").properties()  # what is recorded of it are other bytes
 
 
+def test_addresses_that_have_the_parts_of_a_path_stay_what_they_are(project, run_command, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/anna")
+    write(project, {"reports/index.html": b'<a href="https://x.org/anna/y">/anna/y, file:///anna/z</a>'})
+    run_command("share", "-o", tmp_path / "out.zip")
+    shown = contents(tmp_path / "out.zip")["reports/index.html"]
+    assert shown == b'<a href="https://x.org/anna/y">anna/y, file://anna/z</a>'
+
+
 def test_a_share_is_the_same_bytes_at_another_time_and_place(project, run_command, tmp_path, monkeypatch):
     run_command("share", "-o", tmp_path / "one.zip")
     run_command("trace", ROW, "--crate", tmp_path / "crate.zip")

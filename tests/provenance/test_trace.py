@@ -259,6 +259,7 @@ def test_what_several_files_may_be_is_asked_for(project, refused):
         (f"{TABLE}:1", "line 1 is no row of it; those are 2 to 4"),
         (f"{TABLE}:99", "line 99 is no row of it"),
         ("models:/mosaic/4", "models:/mosaic/4: no such registered model; registered are: mosaic"),
+        ("models:/mosaic/2", "models:/mosaic/2: no such registered model"),  # deleted
         ("mosaic@nobody", "models:/mosaic@nobody: no such registered model"),
         ("dvc.yaml", "nothing here goes by that name"),
     ],

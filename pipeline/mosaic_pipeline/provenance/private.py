@@ -31,7 +31,9 @@ class Private:
         except UnicodeDecodeError:
             return data
         for path in self._paths:
-            text = text.replace(path, re.split(r"[\\/]", path.rstrip("\\/"))[-1] or "folder")
+            last = re.split(r"[\\/]", path.rstrip("\\/"))[-1] or "folder"
+            # Not within an address, whose path may have the same parts.
+            text = re.sub(rf"(?<![\w.]){re.escape(path)}", last, text)  # no backslash is in it
         return redacted(text).encode("utf-8")
 
 

@@ -13,6 +13,7 @@ from mosaic_pipeline.redact import redacted
 from mosaic_pipeline.tracking.store import MODEL_TAG
 
 DATABASE = "mlflow.db"
+DELETED = "Deleted_Internal"  # what MLflow leaves of a version
 TRAININGS = ("train", "seg_train")
 
 
@@ -88,7 +89,10 @@ class Runs:
             number = str(rows[0][0]) if rows else None
         if number is None or not number.isdigit():
             return None
-        rows = self._select("SELECT run_id FROM model_versions WHERE name = ? AND version = ?", model, int(number))
+        rows = self._select(
+            "SELECT run_id FROM model_versions WHERE name = ? AND version = ? AND current_stage != ?",
+            *(model, int(number), DELETED),
+        )
         if not rows:
             return None
         tags = self._select(
