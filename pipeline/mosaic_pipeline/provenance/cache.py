@@ -26,17 +26,20 @@ def cached_file(cache: Path, md5: str) -> Path:
     return cache / "files/md5" / md5[:2] / md5[2:]
 
 
-def run_cache(cache: Path, part: str) -> Iterator[Stage]:
+def read_run_cache(cache: Path) -> list[tuple[str, bytes]]:
+    """Return the records of all runs of stages: a name and the bytes of each."""
+    paths = sorted(path for path in (cache / "runs").glob("*/*/*") if path.is_file())
+    return [(f"{path.parent.name[:10]} of DVC's run cache", path.read_bytes()) for path in paths]
+
+
+def runs_with(records: list[tuple[str, bytes]], part: str) -> Iterator[Stage]:
     """Yield the runs of stages in whose record a text, such as an md5, stands."""
     import yaml
 
-    needle = part.encode()
-    for path in sorted((cache / "runs").glob("*/*/*")):
+    for name, data in records:
+        if part.encode() not in data:
+            continue
         try:
-            data = path.read_bytes()
-            if needle not in data:
-                continue
-            entry = yaml.safe_load(data)
-            yield parse_stage(f"{path.parent.name[:10]} of DVC's run cache", entry)
-        except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # a half-written record, of a run that was killed, or another version's
+            yield parse_stage(name, yaml.safe_load(data))
+        except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # half written, by a run that was killed, or another version's

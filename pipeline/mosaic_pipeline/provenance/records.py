@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from mosaic_pipeline.provenance import git
-from mosaic_pipeline.provenance.cache import run_cache
 from mosaic_pipeline.provenance.lock import LOCK, Item, parse_lock
 from mosaic_pipeline.provenance.snapshot import Snapshot
 
@@ -22,7 +21,7 @@ def recorded(snapshot: Snapshot, prefix: str) -> list[Recorded]:
     """Return what has an md5 that begins like this: as dvc.lock says, else the run cache, else dvc.lock in the past."""
     if found := [out for out in snapshot.lock.outs() if out.md5.startswith(prefix)]:
         return [Recorded(snapshot, item) for item in found]
-    runs = {out for run in run_cache(snapshot.cache, prefix) for out in run.outs if out.md5.startswith(prefix)}
+    runs = {out for run in snapshot.runs_with(prefix) for out in run.outs if out.md5.startswith(prefix)}
     if runs:
         return [Recorded(snapshot, item) for item in sorted(runs, key=lambda item: (item.path, item.md5))]
     past: dict[Item, Recorded] = {}

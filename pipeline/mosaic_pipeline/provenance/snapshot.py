@@ -1,6 +1,7 @@
 """A state of the project: the workspace, or a commit of it, with what its dvc.lock records and where its bytes are."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.provenance import git
-from mosaic_pipeline.provenance.cache import cache_folder, cached_file, run_cache
+from mosaic_pipeline.provenance.cache import cache_folder, cached_file, read_run_cache, runs_with
 from mosaic_pipeline.provenance.hashing import Hasher
 from mosaic_pipeline.provenance.lock import LOCK, Item, Lock, Stage, parse_lock
 from mosaic_pipeline.provenance.node import State
@@ -37,6 +38,14 @@ class Snapshot:
             of = f" of {self.commit[:10]}" if self.commit else ""
             raise PipelineError(f"{LOCK}{of}: no such file, so nothing is recorded; `dvc repro` makes it")
         return parse_lock(data, f"{LOCK} of {self.commit[:10]}" if self.commit else LOCK)
+
+    @cached_property
+    def _run_cache(self) -> list[tuple[str, bytes]]:
+        return read_run_cache(self.cache)
+
+    def runs_with(self, part: str) -> Iterator[Stage]:
+        """Yield the runs of stages in whose record of DVC's run cache a text, such as an md5, stands."""
+        return runs_with(self._run_cache, part)
 
     def here(self, name: str) -> bytes | None:
         """Return a file's bytes from the workspace."""
@@ -97,7 +106,7 @@ class Snapshot:
         stage = self.lock.maker(item.path)
         if stage and (stage.out(item.path) or item).md5 == item.md5:
             return stage
-        return next((run for run in run_cache(self.cache, item.md5) if run.out(item.path) == item), None)
+        return next((run for run in self.runs_with(item.md5) if run.out(item.path) == item), None)
 
     def _verify_in_cache(self, item: Item) -> tuple[State, str]:
         kept = cached_file(self.cache, item.md5)
