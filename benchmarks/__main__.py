@@ -1,8 +1,8 @@
 """Measure the training engine: `python -m benchmarks` for all, or name what to measure.
 
 Needs torch, timm and numpy alone; what measures the report's statistics (calibration, power, margin, rules),
-corrupted images or segmentation needs the whole environment. Prints tables and, with --json, writes every single
-measurement.
+corrupted images, exported graphs or segmentation needs the whole environment. Prints tables and, with --json, writes
+every single measurement.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
         nargs="*",
         metavar="benchmark",
         help="training, products, changes, startup, scaling, cost, memory, busy; and of the report's statistics, only "
-        "where named: calibration, power, margin, rules; so are corruptions and segmentation",
+        "where named: calibration, power, margin, rules; so are corruptions, exported and segmentation",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--setting", action="append", choices=NAMES, help="measure only this one; may be repeated")
@@ -58,6 +58,7 @@ def main() -> None:
         "margin": lambda: _calibration().run_margin(options.families),
         "rules": lambda: _calibration().run_rules(options.families),
         "corruptions": lambda: _corruptions().run(repeats),
+        "exported": lambda: _exported().run(names, repeats),
         "segmentation": lambda: _segmentation(repeats),
     }
     if unknown := set(options.benchmark) - set(benchmarks) - set(named):
@@ -87,6 +88,13 @@ def _corruptions() -> ModuleType:
     from benchmarks import corruptions
 
     return corruptions
+
+
+def _exported() -> ModuleType:
+    """Import what needs pydantic and, later, onnxruntime, as above."""
+    from benchmarks import exported
+
+    return exported
 
 
 def _segmentation(repeats: int) -> Iterator[Result]:

@@ -24,8 +24,8 @@ WORKERS = 3
 RESIDENT_GB = 8.0
 
 
-def _config(setting: Setting) -> "Config":
-    # It has all of a configuration that is looked at, under the same names.
+def as_config(setting: Setting) -> "Config":
+    """Return a setting as the configuration that it stands for: it has all that is looked at, under the same names."""
     return cast("Config", setting)
 
 
@@ -33,7 +33,7 @@ def build_model(setting: Setting) -> Mosaic:
     """Build the student with random weights."""
     torch.manual_seed(0)
     model = setting.model
-    return build_mosaic(_config(setting), build_backbone(model.backbone, model.patch_size, model.image_size), seed=0)
+    return build_mosaic(as_config(setting), build_backbone(model.backbone, model.patch_size, model.image_size), seed=0)
 
 
 def build_trainer(
@@ -51,7 +51,7 @@ def build_trainer(
         model.compile_blocks({setting.train.batch_size})
     (train,) = open_splits(folder, setting.datasets, ("train",), device, resident_gb, workers=WORKERS)
     return CyclicTrainer(
-        model, _config(setting), train=train, val={}, seed=0, device=device, eval_batch_size=1, processes=processes
+        model, as_config(setting), train=train, val={}, seed=0, device=device, eval_batch_size=1, processes=processes
     )
 
 
@@ -99,7 +99,7 @@ def seconds_outside_the_core(trainer: CyclicTrainer, name: str) -> float:
 
 def flops_per_step(setting: Setting) -> int:
     """Count the operations of a step's matrix products, on the meta device."""
-    return training_flops(build_model(setting).to("meta", torch.float32), _config(setting), setting.first)
+    return training_flops(build_model(setting).to("meta", torch.float32), as_config(setting), setting.first)
 
 
 def synchronize(device: torch.device) -> None:
