@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from mosaic_pipeline.bundle import InputError, load_bundle
 from mosaic_pipeline.bundle.card import model_card
-from mosaic_pipeline.bundle.manifest import BACKBONE, CARD, CONFIG, MD5S, MODEL, read_manifest
+from mosaic_pipeline.bundle.manifest import BACKBONE, CARD, CONFIG, MD5S, MODEL, RECOGNITION, read_manifest
 from mosaic_pipeline.digest import md5_file
 from mosaic_pipeline.errors import PipelineError
 
-FILES = sorted([BACKBONE, CARD, CONFIG, MD5S, MODEL, "requirements.txt"])
+FILES = sorted([BACKBONE, CARD, CONFIG, MD5S, MODEL, RECOGNITION, "requirements.txt"])
 # All that an environment has that only uses bundles; what else is imported there is missing.
 ALLOWED = {"torch", "timm", "numpy", "safetensors", "PIL", "pydantic", "yaml", "tqdm", "typing_extensions"}
 FORBIDDEN = ("dvc", "mlflow", "pandas", "medmnist", "scipy", "sklearn", "matplotlib", "nibabel", "pydicom", "jinja2")
@@ -122,6 +122,63 @@ def test_a_variant_whose_backbone_is_trained_or_random_is_whole_too(finished, tm
         np.testing.assert_allclose(answered, tested, rtol=0, atol=1e-6)
     assert (tmp_path / "random" / BACKBONE).exists()
     assert not (tmp_path / "trained" / BACKBONE).exists()
+    # Means of what another backbone saw would propose anything.
+    assert not [name for name in ("random", "trained") if (tmp_path / name / RECOGNITION).exists()]
+
+
+def cached(finished: Path, dataset: str) -> np.ndarray:
+    return np.load(finished / f"data/cached/test/{dataset}/test_images.npy")
+
+
+def test_datasets_are_proposed_as_the_recognise_stage_tested_it(bundle, finished):
+    """There is one dataset of volumes, so that candidates are the same."""
+    tested = json.loads((finished / "recognition/test.json").read_text())["datasets"]["nodulemnist3d"]
+    proposals = bundle.propose(cached(finished, "nodulemnist3d"))
+    assert {proposal.nearest for proposal in proposals} == {"nodulemnist3d"}
+    assert sum(proposal.dataset is None for proposal in proposals) == tested["none"]
+
+
+@pytest.mark.parametrize("dataset", ["retinamnist", "breastmnist"])
+def test_candidates_are_the_datasets_that_images_can_be_of_by_their_shape(bundle, finished, dataset):
+    proposals = bundle.propose(cached(finished, dataset), batch_size=3)
+    assert {(proposal.nearest, proposal.runner_up) for proposal in proposals} == {(dataset, None)}
+
+
+def test_auto_answers_as_the_dataset_that_is_proposed_and_not_where_none_is(bundle, finished):
+    images = cached(finished, "retinamnist")
+    known = images[[proposal.dataset is not None for proposal in bundle.propose(images)]]
+    assert len(known)
+    assert np.array_equal(bundle.predict(known, "auto"), bundle.predict(known, "retinamnist"))
+    chequered = (255 * (np.indices((1, 28, 28, 3)).sum(axis=0) % 2)).astype(np.uint8)
+    odd = np.concatenate([known[:1], chequered])
+    with pytest.raises(InputError, match="image 1: of none of the datasets: retinamnist is nearest, at a distance of"):
+        bundle.predict(odd, "auto")
+    assert bundle.predict(odd, "retinamnist").shape == (2, 5)  # who names a dataset is asked nothing
+
+
+def test_a_bundle_without_means_says_that_it_cannot_propose(copy):
+    (copy / RECOGNITION).unlink()
+    listed = (copy / MD5S).read_text().splitlines(keepends=True)
+    (copy / MD5S).write_text("".join(line for line in listed if RECOGNITION not in line))
+    bundle = load_bundle(copy, "cpu")
+    images = np.zeros((1, 28, 28), np.uint8)
+    with pytest.raises(InputError, match=r"cannot propose one, recognition\.safetensors is not in it"):
+        bundle.predict(images, "auto")
+    assert bundle.predict(images, "breastmnist").shape == (1, 2)
+
+
+def test_means_of_another_backbone_are_put_into_no_bundle(finished, tmp_path):
+    project = shutil.copytree(finished, tmp_path / "project")
+    means = project / "recognition/means.safetensors"
+    whose = md5_file(project / "weights/backbone.safetensors").encode()
+    means.write_bytes(means.read_bytes().replace(whose, b"0" * 32))
+    refused = run_stage(project, "mosaic bundle mosaic -o other")
+    assert "recognition/means.safetensors: of another backbone" in refused.stderr
+    assert "`dvc repro recognise` mends that" in refused.stderr
+    assert not (project / "other").exists()
+    means.unlink()
+    assert run_stage(project, "mosaic bundle mosaic -o other").status == 0
+    assert not (project / "other" / RECOGNITION).exists()
 
 
 def test_it_needs_neither_the_checkout_nor_what_trains(copy):
@@ -169,7 +226,7 @@ def test_the_card_names_the_terms_of_official_data(folder):
     assert "forbid commercial use" in text
 
 
-@pytest.mark.parametrize("name", [CONFIG, MODEL, BACKBONE])
+@pytest.mark.parametrize("name", [CONFIG, MODEL, BACKBONE, RECOGNITION])
 def test_a_flipped_bit_is_found(copy, name):
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1

@@ -1,6 +1,7 @@
 """Predicting files and folders: every kind of file, what cannot be read, and going on after an interruption."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from mosaic_pipeline.bundle import Bundle, load_bundle
 from mosaic_pipeline.bundle.manifest import Preparation
 from mosaic_pipeline.data.own.picture import Picture
 from mosaic_pipeline.prediction.run import prepare
+
+SETS = ("retinamnist", "breastmnist")
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +232,51 @@ def test_a_killed_run_leaves_its_rows_but_no_table(pngs, predict, tmp_path, monk
     assert ended.status == 130
     assert not (tmp_path / "out.csv").exists()
     assert len(rows(tmp_path / ".out.csv.partial")) == 4
+
+
+def test_auto_proposes_a_dataset_for_each_image_and_answers_as_if_it_had_been_named(finished, pngs, predict, tmp_path):
+    for row, image in enumerate(images(finished, "breastmnist")):
+        Image.fromarray(image).save(pngs / f"grey{row}.png")
+    Image.fromarray((255 * (np.indices((28, 28, 3)).sum(axis=0) % 2)).astype(np.uint8)).save(pngs / "chequered.png")
+    ended, found = predict("pngs", "auto")
+    assert ended.status == 2  # there is one of none
+    by_file = {row["file"]: row for row in found}
+    assert len(by_file) == 7 + 7 + 1
+    none = by_file.pop("chequered.png")
+    assert (none["dataset"], none["predicted"], none["probabilities"]) == ("", "", "")
+    assert none["error"].startswith("of none of the datasets: ")
+    assert float(none["distance"]) > float(none["limit"])
+    told = {name: {row["file"]: row for row in predict("pngs", name, out=f"{name}.csv")[1]} for name in SETS}
+    answered = {file: row for file, row in by_file.items() if row["dataset"]}
+    assert {row["dataset"] for row in answered.values()} == set(SETS)
+    for file, row in answered.items():
+        assert float(row["distance"]) <= float(row["limit"])
+        named = told[row["dataset"]][file]
+        probabilities = {key.removeprefix("p: "): float(value) for key, value in named.items() if key.startswith("p: ")}
+        assert json.loads(row["probabilities"]) == pytest.approx(probabilities, abs=1e-6)
+        assert (row["predicted"], row["model"]) == (named["predicted"], named["model"])
+    # A colour image cannot be of a grey dataset, whatever it is near to.
+    assert {row["dataset"] for file, row in answered.items() if not file.startswith("grey")} == {"retinamnist"}
+
+
+def test_auto_knows_volumes_by_their_shape_and_goes_on_where_it_stopped(finished, predict, tmp_path):
+    np.savez(tmp_path / "volumes.npz", images=images(finished, "nodulemnist3d"))
+    ended, found = predict("volumes.npz", "auto")
+    done = [row for row in found if not row["error"]]
+    assert {row["dataset"] for row in done} == {"nodulemnist3d"}
+    assert len(found) == 7
+    again, same = predict("volumes.npz", "auto")
+    assert same == found
+    assert f"{len(done)} of them before" in again.stdout
+    assert ended.status == again.status
+
+
+def test_auto_of_what_cannot_be_read_is_a_sentence(predict, tmp_path):
+    (tmp_path / "words.png").write_text("no image")
+    ended, _ = predict("words.png", "auto")
+    assert "words.png: nothing in it can be read as an image that this bundle knows" in ended.stderr
+    ended, _ = predict("nowhere", "auto")
+    assert "nowhere: no such file or folder" in ended.stderr
 
 
 def test_another_table_is_not_overwritten(pngs, predict, tmp_path):

@@ -47,6 +47,23 @@ def check_images(images: Any, dataset: Dataset) -> NDArray[np.uint8]:
     return np.ascontiguousarray(images)
 
 
+def find_alike(images: Any, datasets: Mapping[str, Dataset]) -> tuple[NDArray[np.uint8], list[str]]:
+    """Return images as `check_images` does, and the datasets that they can be of by their shape.
+
+    Raises InputError if there is none.
+    """
+    alike, refused = [], []
+    for dataset in datasets.values():
+        try:
+            images = check_images(images, dataset)
+            alike.append(dataset.name)
+        except InputError as error:
+            refused.append(error)
+    if not alike:
+        raise refused[0]
+    return images, alike
+
+
 def describe_form(dataset: Dataset) -> str:
     """Return what images of a dataset are, in the words of errors."""
     if dataset.dimension == 3:

@@ -1,7 +1,7 @@
 """A bundle, loaded: the very model that was trained, and its answers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,34 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from mosaic_pipeline.bundle.inputs import check_images, describe_form, find_dataset
-from mosaic_pipeline.bundle.manifest import BACKBONE, CONFIG, MD5S, MEND, MODEL, Known, Manifest, read_manifest
+from mosaic_pipeline.bundle.inputs import InputError, check_images, describe_form, find_alike, find_dataset
+from mosaic_pipeline.bundle.manifest import (
+    BACKBONE,
+    CONFIG,
+    MD5S,
+    MEND,
+    MODEL,
+    RECOGNITION,
+    Known,
+    Manifest,
+    read_manifest,
+)
 from mosaic_pipeline.compute import find_device
 from mosaic_pipeline.config import Config
 from mosaic_pipeline.data.batches import consecutive
 from mosaic_pipeline.datasets import Dataset
 from mosaic_pipeline.digest import md5_file
-from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.errors import PipelineError, few
 from mosaic_pipeline.evaluation.predict import score
 from mosaic_pipeline.model.backbone import build_backbone
 from mosaic_pipeline.model.mosaic import Mosaic, build_mosaic
 from mosaic_pipeline.model.vit import VisionTransformer
 from mosaic_pipeline.reading import read_text, reading
+from mosaic_pipeline.recognition.file import read_recogniser
+from mosaic_pipeline.recognition.recogniser import Proposal, Recogniser
 from mosaic_pipeline.weights.load import read_tensors
+
+AUTO = "auto"  # as the name of a dataset: the one that is proposed
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class Bundle:
     manifest: Manifest
     model: Mosaic
     device: torch.device
+    recogniser: Recogniser | None = None
 
     @property
     def config(self) -> Config:
@@ -55,13 +70,62 @@ class Bundle:
 
         `images` are uint8 [N,S,S], [N,S,S,3] or [N,S,S,S], of any size S: they are resized as in training. Of several
         labels each has a probability of its own, else they add up to one. Raises InputError for images that cannot be
-        the dataset's, and for a dataset that the model was not trained on.
+        the dataset's, and for a dataset that the model was not trained on. With `auto` as the dataset it is the one
+        that all images are proposed to be of; InputError is raised if one of them is of none, or they are of several.
         """
+        if dataset == AUTO and dataset not in self.datasets:
+            dataset = the_one(self.propose(images, batch_size))
         form = find_dataset(dataset, self.datasets)
         given = torch.from_numpy(check_images(images, form))
         batches = (given[rows].to(self.device) for rows in consecutive(slice(0, len(given)), batch_size))
         scores = [score(self.model, batch, form, self.config) for batch in batches]
         return torch.cat(scores).cpu().numpy()
+
+    @torch.inference_mode()
+    def propose(self, images: NDArray[np.uint8], batch_size: int = 64) -> list[Proposal]:
+        """Return for each image the dataset that it is proposed to be of, or none, by what the backbone sees in it.
+
+        Images are as for `predict`; candidates are the datasets that they can be of by their shape. Raises InputError
+        if there is none, or if the bundle holds nothing to compare with.
+        """
+        recogniser = self.can_propose()
+        checked, alike = find_alike(images, self.datasets)
+        given = torch.from_numpy(checked)
+        proposals = []
+        for rows in consecutive(slice(0, len(given)), batch_size):
+            distances = recogniser.distances(self.model.backbone, given[rows].to(self.device), alike)
+            proposals += recogniser.candidates[self.datasets[alike[0]].dimension].decide(distances)
+        return proposals
+
+    def can_propose(self) -> Recogniser:
+        """Return what proposes datasets. Raises InputError if the bundle holds none."""
+        if self.recogniser is None:
+            raise InputError(
+                f"dataset {AUTO!r}: this bundle cannot propose one, {RECOGNITION} is not in it (its backbone is its "
+                f"own, or `recognise` had not run); it knows {few(self.datasets, 20)}"
+            )
+        return self.recogniser
+
+
+def the_one(proposals: Sequence[Proposal]) -> str:
+    """Return the dataset that all are proposed to be of. Raises InputError if one is of none, or if they differ."""
+    for row, proposal in enumerate(proposals):
+        if proposal.dataset is None:
+            raise InputError(f"image {row}: {none_of_them(proposal)}")
+    datasets = dict.fromkeys(proposal.nearest for proposal in proposals)
+    if len(datasets) > 1:
+        raise InputError(
+            f"images are proposed to be of {few(datasets)}; ask `propose`, and predict those of each dataset apart"
+        )
+    return next(iter(datasets))
+
+
+def none_of_them(proposal: Proposal) -> str:
+    """Say why nothing is proposed, and what is nearest."""
+    return (
+        f"of none of the datasets: {proposal.nearest} is nearest, at a distance of {proposal.distance:.3g}, and its "
+        f"own lie within {proposal.limit:.3g}"
+    )
 
 
 def load_bundle(folder: str | Path, device: str = "auto") -> Bundle:
@@ -85,7 +149,16 @@ def load_bundle(folder: str | Path, device: str = "auto") -> Bundle:
     path = folder / MODEL
     with reading(path, MEND):
         model.load_trainable_state(read_tensors(path))
-    return Bundle(folder, manifest, model.to(place).eval(), place)
+    return Bundle(folder, manifest, model.to(place).eval(), place, _recogniser(folder, manifest, backbone.embed_dim))
+
+
+def _recogniser(folder: Path, manifest: Manifest, width: int) -> Recogniser | None:
+    path = folder / RECOGNITION
+    if not path.is_file():
+        return None
+    recogniser = read_recogniser(path, width, manifest.provenance.md5["weights"], MEND)
+    # Its matrices are held as the model's precision has them.
+    return replace(recogniser, sight=replace(recogniser.sight, precision=manifest.resolved.precision))
 
 
 def check_md5s(folder: Path) -> None:

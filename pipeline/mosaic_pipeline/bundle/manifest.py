@@ -12,10 +12,11 @@ from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.reading import read_record, read_tree
 
 FORMAT: Literal[1] = 1
-CONFIG, MODEL, BACKBONE, CARD, MD5S = (
+CONFIG, MODEL, BACKBONE, RECOGNITION, CARD, MD5S = (
     "config.json",
     "model.safetensors",
     "backbone.safetensors",
+    "recognition.safetensors",
     "README.md",
     "md5sums.txt",
 )

@@ -20,6 +20,7 @@ from mosaic_pipeline.bundle.manifest import (
     FORMAT,
     MD5S,
     MODEL,
+    RECOGNITION,
     Known,
     Manifest,
     Package,
@@ -31,11 +32,12 @@ from mosaic_pipeline.config import Config, config_tree, load_config
 from mosaic_pipeline.datasets import Dataset
 from mosaic_pipeline.declared import read_about, read_source
 from mosaic_pipeline.digest import md5_file
-from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.errors import PipelineError, few
 from mosaic_pipeline.layout import BACKBONE as WEIGHTS
-from mosaic_pipeline.layout import config_file, evaluation_file
+from mosaic_pipeline.layout import RECOGNISER, config_file, evaluation_file
 from mosaic_pipeline.lineage import read_lineage
 from mosaic_pipeline.model.mosaic import Mosaic
+from mosaic_pipeline.recognition.file import read_recogniser
 from mosaic_pipeline.reporting.files import METRICS, read_contributions, read_evaluation
 from mosaic_pipeline.reporting.means import model_interval
 from mosaic_pipeline.reporting.records import DatasetResult
@@ -72,6 +74,7 @@ def write_bundle(variant: str, seed: int, folder: Path) -> Manifest:
     with appearing(folder) as partial:
         partial.mkdir(parents=True)
         _write_tensors(partial, config, model)
+        _write_recogniser(partial, config, model.backbone.embed_dim)
         (partial / CONFIG).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8", newline="\n")
         (partial / CARD).write_text(model_card(manifest), encoding="utf-8", newline="\n")
         (partial / "requirements.txt").write_text(_requirements(manifest.made_with), encoding="utf-8", newline="\n")
@@ -90,6 +93,16 @@ def _write_tensors(folder: Path, config: Config, model: Mosaic) -> None:
         _save(folder / BACKBONE, model.backbone.state_dict())
     else:
         shutil.copyfile(WEIGHTS, folder / BACKBONE)
+
+
+def _write_recogniser(folder: Path, config: Config, width: int) -> None:
+    """Write by what datasets are proposed, where `recognise` left it and the model keeps the backbone that it is of."""
+    if not (RECOGNISER.is_file() and config.model.frozen and config.model.pretrained is not False):
+        return
+    known = read_recogniser(RECOGNISER, width, md5_file(WEIGHTS)).datasets
+    if other := sorted(known ^ config.datasets.keys()):
+        raise PipelineError(f"{RECOGNISER}: not of the model's datasets ({few(other)}); `dvc repro recognise` makes it")
+    shutil.copyfile(RECOGNISER, folder / RECOGNITION)
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -17,7 +17,11 @@ def main() -> None:
     parser = CommandParser("predict", __doc__)
     parser.add_argument("bundle", type=Path, help="a folder that `mosaic bundle` wrote")
     parser.add_argument("place", type=Path, help="PNG, JPEG, TIFF, BMP, npy, npz, NIfTI, DICOM, or a folder with such")
-    parser.add_argument("--dataset", required=True, help="the dataset of the training that the images are like")
+    parser.add_argument(
+        "--dataset",
+        required=True,
+        help="the dataset of the training that the images are like, or auto: which is proposed for each",
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("predictions.csv"), help="default: predictions.csv")
     parser.add_argument("--array", help="the array of an npz; default: all that are called images")
     parser.add_argument("--fit", choices=("pad", "stretch", "crop"), help="for images that are not square")
@@ -31,26 +35,38 @@ def main() -> None:
 
     from mosaic_pipeline.atomic import try_places
     from mosaic_pipeline.bundle import load_bundle
+    from mosaic_pipeline.bundle.load import AUTO
+    from mosaic_pipeline.prediction.auto import Auto, find_unsaid
     from mosaic_pipeline.prediction.places import count, find_places
-    from mosaic_pipeline.prediction.run import Question, predict_places
-    from mosaic_pipeline.prediction.table import Table, columns
+    from mosaic_pipeline.prediction.run import Question, Told, predict_places
+    from mosaic_pipeline.prediction.table import Table
 
     bundle = load_bundle(arguments.bundle, arguments.device)
-    known = bundle.known(arguments.dataset)
     asked = {"fit": arguments.fit, "window": arguments.window}
-    preparation = known.preparation.model_copy(update={key: value for key, value in asked.items() if value})
-    places, passed = find_places(arguments.place, preparation.dimension)
+    update = {key: value for key, value in asked.items() if value}
+    question: Question
+    if arguments.dataset == AUTO and AUTO not in bundle.datasets:
+        dimension, places, passed = find_unsaid(bundle, arguments.place, arguments.array)
+        alike = {
+            name: known for name, known in bundle.manifest.datasets.items() if known.preparation.dimension == dimension
+        }
+        preparations = {name: known.preparation.model_copy(update=update) for name, known in alike.items()}
+        question, same, told = Auto(preparations, arguments.array, dimension), {}, "the datasets proposed"
+    else:
+        preparation = bundle.known(arguments.dataset).preparation.model_copy(update=update)
+        places, passed = find_places(arguments.place, preparation.dimension)
+        question = Told(arguments.dataset, preparation, arguments.array)
+        same, told = {"dataset": arguments.dataset}, arguments.dataset
     try_places(arguments.out)
-    same = {"dataset": arguments.dataset, "model": bundle.manifest.provenance.md5["model"]}
-    question = Question(arguments.dataset, preparation, arguments.array)
-    table = Table(arguments.out, columns(known.class_names), same)
+    same |= {"model": bundle.manifest.provenance.md5["model"]}
+    table = Table(arguments.out, question.columns(bundle), same)
     done = len(table.rows)
     total = sum(count(place, arguments.array) for place in places)
     with table, tqdm(total=total, initial=done, unit="img", dynamic_ncols=True, disable=not sys.stderr.isatty()) as bar:
         keys = predict_places(bundle, places, question, table, arguments.batch_size, bar)
         table.finish(keys)
     wrong = [key for key in keys if table.rows[key]["error"]]
-    said = f"{arguments.out}: {len(keys) - len(wrong):,} predicted as {arguments.dataset}"
+    said = f"{arguments.out}: {len(keys) - len(wrong):,} predicted as {told}"
     print(said + (f", {done:,} of them before" if done else ""))
     if passed:
         print(f"{len(passed):,} file{'s' * (len(passed) > 1)} passed over, by name no image: {passed[0]}")

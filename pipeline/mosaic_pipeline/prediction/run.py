@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,72 @@ from mosaic_pipeline.reading import reason
 DECIDED = 0.5  # from which probability on a label is said to be there, where an image may have several
 
 
+class Question(Protocol):
+    """What is asked of every image of some places."""
+
+    @property
+    def array(self) -> str | None:
+        """The one of an npz that is meant; None: all that hold images by their names."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Whether images (2) or volumes (3) are asked of."""
+        ...
+
+    def columns(self, bundle: Bundle) -> tuple[str, ...]:
+        """Return those of the table."""
+        ...
+
+    def blank(self, bundle: Bundle) -> dict[str, str]:
+        """Return the row of an image without an answer, but for its place."""
+        ...
+
+    def prepare(self, picture: Picture) -> Any:
+        """Return what is answered. Raises ValueError for an image that cannot be."""
+        ...
+
+    def answer(self, bundle: Bundle, prepared: Sequence[Any]) -> list[dict[str, str]]:
+        """Return what each row says beyond a blank one."""
+        ...
+
+
 @dataclass(frozen=True)
-class Question:
-    """What is asked of every image: of which dataset it is, and how it is prepared; `array` is that of an npz."""
+class Told:
+    """The question of whoever says of which dataset all images are, and how they are prepared."""
 
     dataset: str
     preparation: Preparation
     array: str | None = None
+
+    @property
+    def dimension(self) -> int:
+        """That of the dataset."""
+        return self.preparation.dimension
+
+    def columns(self, bundle: Bundle) -> tuple[str, ...]:
+        """Return the table's, with one for each class."""
+        return columns(bundle.known(self.dataset).class_names)
+
+    def blank(self, bundle: Bundle) -> dict[str, str]:
+        """Return a row of the dataset and the model."""
+        model = bundle.manifest.provenance.md5["model"]
+        return dict.fromkeys(self.columns(bundle), "") | {"dataset": self.dataset, "model": model}
+
+    def prepare(self, picture: Picture) -> NDArray[np.uint8]:
+        """Return an image as those of the dataset are stored."""
+        return prepare(picture, self.preparation)
+
+    def answer(self, bundle: Bundle, prepared: Sequence[NDArray[np.uint8]]) -> list[dict[str, str]]:
+        """Return class and probabilities of each image."""
+        answers = bundle.predict(np.stack(prepared), self.dataset, batch_size=len(prepared))
+        names = bundle.known(self.dataset).class_names
+        return [
+            said(bundle, self.dataset, answer)
+            # Nine digits give a float32 back as it was.
+            | {f"p: {name}": f"{value:.9g}" for name, value in zip(names, answer.tolist(), strict=True)}
+            for answer in answers
+        ]
 
 
 def predict_places(
@@ -34,10 +94,10 @@ def predict_places(
 ) -> list[Key]:
     """Add a row to the table for every image that has none yet; return the keys of all, in the order of the places."""
     keys: list[Key] = []
-    waiting: list[tuple[Key, NDArray[np.uint8]]] = []
+    waiting: list[tuple[Key, Any]] = []
     for key, read in _images(places, question, table, keys):
         if isinstance(read, str):
-            table.add([_row(bundle, question, key) | {"error": read}])
+            table.add([_row(bundle, question, key, {"error": read})])
             bar.update()
             continue
         waiting.append((key, read))
@@ -47,15 +107,13 @@ def predict_places(
     return keys
 
 
-def _images(
-    places: Sequence[Place], question: Question, table: Table, keys: list[Key]
-) -> Iterator[tuple[Key, NDArray[np.uint8] | str]]:
+def _images(places: Sequence[Place], question: Question, table: Table, keys: list[Key]) -> Iterator[tuple[Key, Any]]:
     """Yield what is to be answered, or why it cannot be; `keys` get all that there is, answered before or not."""
     for place in places:
         if (place.name, "") in table.rows:
             keys.append((place.name, ""))
             continue
-        pictures = read_place(place, question.preparation.dimension, question.array)
+        pictures = read_place(place, question.dimension, question.array)
         while True:
             try:
                 item, picture = next(pictures)
@@ -70,7 +128,7 @@ def _images(
             if key in table.rows:
                 continue
             try:
-                image = prepare(picture, question.preparation)
+                image = question.prepare(picture)
             except Exception as error:
                 yield key, one_line(reason(error))
             else:
@@ -89,36 +147,24 @@ def prepare(picture: Picture, preparation: Preparation) -> NDArray[np.uint8]:
     return converted.image
 
 
-def _answer(
-    bundle: Bundle, question: Question, table: Table, waiting: list[tuple[Key, NDArray[np.uint8]]], bar: tqdm
-) -> None:
+def _answer(bundle: Bundle, question: Question, table: Table, waiting: list[tuple[Key, Any]], bar: tqdm) -> None:
     if not waiting:
         return
-    images = np.stack([image for _, image in waiting])
-    answers = bundle.predict(images, question.dataset, batch_size=len(images))
-    keys = [key for key, _ in waiting]
-    table.add(
-        _row(bundle, question, key) | _said(bundle, question.dataset, answer)
-        for key, answer in zip(keys, answers, strict=True)
-    )
-    bar.update(len(keys))
+    answers = question.answer(bundle, [prepared for _, prepared in waiting])
+    table.add(_row(bundle, question, key, answer) for (key, _), answer in zip(waiting, answers, strict=True))
+    bar.update(len(waiting))
     waiting.clear()
 
 
-def _row(bundle: Bundle, question: Question, key: Key) -> dict[str, str]:
-    """Return the row of an image without an answer."""
+def _row(bundle: Bundle, question: Question, key: Key, answer: dict[str, str]) -> dict[str, str]:
     file, item = key
-    blank = dict.fromkeys(columns(bundle.known(question.dataset).class_names), "")
-    model = bundle.manifest.provenance.md5["model"]
-    return blank | {"file": file, "item": item, "dataset": question.dataset, "model": model}
+    return question.blank(bundle) | {"file": file, "item": item} | answer
 
 
-def _said(bundle: Bundle, dataset: str, scores: NDArray[np.float32]) -> dict[str, str]:
-    """Return the answer in words and numbers; nine digits give a float32 back as it was."""
+def said(bundle: Bundle, dataset: str, scores: NDArray[np.float32]) -> dict[str, str]:
+    """Return the answer in words: the class and its probability, of several labels those that are there."""
     names = bundle.known(dataset).class_names
-    said = {f"p: {name}": f"{value:.9g}" for name, value in zip(names, scores.tolist(), strict=True)}
     if bundle.datasets[dataset].multi_label:
-        there = [name for name, value in zip(names, scores, strict=True) if value >= DECIDED]
-        return said | {"predicted": "; ".join(there)}
+        return {"predicted": "; ".join(name for name, value in zip(names, scores, strict=True) if value >= DECIDED)}
     best = int(scores.argmax())
-    return said | {"predicted": names[best], "probability": f"{scores[best]:.9g}"}
+    return {"predicted": names[best], "probability": f"{scores[best]:.9g}"}
