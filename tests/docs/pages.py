@@ -13,6 +13,8 @@ PAGES = sorted(
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "reports/study/README.md")
 )
 SHELLS = ("", "sh", "bash", "shell", "console")
+# What stands in front of a block that wants a finished pipeline, which that module has.
+AFTER_A_RUN = "run in tests/stages/test_pipeline.py, after a `dvc repro`"
 # What a command prints is shown in blocks as well.
 PRINTED = ("error: ", "warning: ")
 

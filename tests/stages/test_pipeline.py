@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from pages import AFTER_A_RUN, shell_blocks
+from PIL import Image
 from safetensors import safe_open
 from small import SMALL, Repository, copied
 
@@ -127,6 +129,22 @@ def test_what_was_pushed_is_all_that_a_fresh_clone_needs(repository, tmp_path):
     clone.run("dvc", "pull")
     assert "Data and pipelines are up to date." in clone.run("dvc", "status")
     assert clone.run("git", "status", "--porcelain") == ""
+
+
+def test_what_the_manual_does_with_a_trained_model_can_be_done(repository, tmp_path):
+    for index in range(3):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(np.full((28, 28, 3), 60 * index, np.uint8)).save(tmp_path / f"photos/{index}.png")
+    there = Repository(repository.folder)
+    there.environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(there.folder / "pipeline")}
+    printed = [there.run("bash", "-euc", block.text) for block in shell_blocks() if block.mark == AFTER_A_RUN]
+    kept = [line for text in printed for line in text.splitlines()]
+    # Traced from a number to its run, on the machine that made all of it.
+    assert [line for line in kept if line.startswith("verified") and "MLflow run" in line]
+    assert not [line for line in kept if line.startswith(("missing", "differs"))]
+    assert len(list(csv.DictReader((there.folder / "out.csv").open()))) == 3
+    (there.folder / "out.csv").unlink()
+    assert there.run("git", "status", "--porcelain") == ""
 
 
 def test_data_weights_and_configurations_are_the_same_bytes_in_another_run(repository, tmp_path):
