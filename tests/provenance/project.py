@@ -17,6 +17,7 @@ ACC, DEVICE = 0.40625, "NVIDIA H100"
 FIRST, AGAIN, TEST, REPORT = ("a" * 31 + digit for digit in "1234")  # ids of runs in MLflow
 MODEL = "runs/mosaic/42/model.safetensors"
 TABLE = "reports/results.csv"
+WIDER = f"refs/exps/12/{'3' * 38}/wider"  # where DVC keeps the experiment of this name
 
 
 def git(folder: Path, *arguments: str) -> str:

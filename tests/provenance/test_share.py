@@ -3,7 +3,7 @@ import zipfile
 from pathlib import Path
 
 import yaml
-from project import ACC, DEVICE, MODEL, TABLE, git, item, md5, stages, write
+from project import ACC, DEVICE, MODEL, TABLE, WIDER, git, item, md5, stages, write
 from rocrate.rocrate import ROCrate
 
 ROW = f"{TABLE}:2"
@@ -108,7 +108,7 @@ def test_a_share_is_the_same_bytes_at_another_time_and_place(project, run_comman
 def test_an_experiment_is_shared_as_it_was_committed(project, run_command, tmp_path):
     config = (project / "configs/mosaic.yaml").read_bytes()
     write(project / ".dvc/cache/files/md5", {f"{md5(config)[:2]}/{md5(config)[2:]}": config})
-    git(project, "update-ref", "refs/exps/12/345/wider", git(project, "rev-parse", "HEAD"))
+    git(project, "update-ref", WIDER, git(project, "rev-parse", "HEAD"))
     table = (project / TABLE).read_bytes()
     write(project, {TABLE: b"variant,seed,dataset\n", "configs/mosaic.yaml": b"other: 1\n"})
     status, printed = run_command("share", "wider")

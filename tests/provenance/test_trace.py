@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import ACC, AGAIN, DEVICE, FIRST, MODEL, REPORT, TABLE, TEST, git, item, md5, stages, write
+from project import ACC, AGAIN, DEVICE, FIRST, MODEL, REPORT, TABLE, TEST, WIDER, git, item, md5, stages, write
 
 ROW = f"{TABLE}:2"  # mosaic, 42, pathmnist
 
@@ -315,7 +315,8 @@ def test_a_database_that_is_none_is_said_and_left_alone(project, traced):
 def test_an_experiment_and_a_revision_are_traced_as_they_were_committed(project, traced, refused):
     before = git(project, "rev-parse", "HEAD")
     retrain(project, b"wider")
-    git(project, "update-ref", "refs/exps/12/345/wider", git(project, "rev-parse", "HEAD"))
+    git(project, "update-ref", WIDER, git(project, "rev-parse", "HEAD"))
+    git(project, "update-ref", "refs/exps/exec/EXEC_HEAD", "HEAD")  # DVC's own
     git(project, "reset", "-q", "--hard", before)
     write(project, {MODEL: b"model"})  # what `dvc checkout` brings back
     wider = traced("wider")
@@ -328,6 +329,7 @@ def test_an_experiment_and_a_revision_are_traced_as_they_were_committed(project,
     assert now.tree["kind"] == "git revision"
     assert now.node(MODEL)["state"] == "verified"
     assert "no dvc.lock" not in json.dumps(now.tree)
+    assert "nothing here goes by that name" in refused("trace", "EXEC_HEAD")
     first = git(project, "rev-parse", f"{before}~1")
     assert refused("trace", first) == (
         f"dvc.lock of {first[:10]}: no such file, so nothing is recorded; `dvc repro` makes it"

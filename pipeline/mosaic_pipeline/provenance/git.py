@@ -1,6 +1,7 @@
 """What git knows of a checkout: files of other revisions, experiments, and what was changed since the last commit."""
 
 import hashlib
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -9,8 +10,8 @@ from mosaic_pipeline.tracking.revision import NOT_CODE
 
 EXPERIMENTS = "refs/exps"
 COMMITS = 100  # of a file that are looked into, the newest
-# Places where DVC keeps what is not an experiment that somebody named.
-NO_EXPERIMENT = ("exec", "stash", "celery", "apply", "temp")
+# An experiment lies under the commit that it began with; beside those DVC keeps what is none.
+EXPERIMENT = rf"{EXPERIMENTS}/[0-9a-f]{{2}}/[0-9a-f]{{38}}/(?P<name>.+)"
 
 
 def run_git(root: Path, *arguments: str) -> bytes | None:
@@ -45,9 +46,8 @@ def experiments(root: Path) -> dict[str, str]:
     found = {}
     for line in listed.splitlines():
         commit, _, name = line.partition(" ")
-        parts = name.removeprefix(f"{EXPERIMENTS}/").split("/")
-        if parts[0] not in NO_EXPERIMENT:
-            found[parts[-1]] = commit
+        if named := re.fullmatch(EXPERIMENT, name):
+            found[named["name"]] = commit
     return found
 
 
