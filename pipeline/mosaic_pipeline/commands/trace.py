@@ -38,7 +38,10 @@ def main() -> None:
 
         write_crate(node, snapshot, arguments.crate)
         print(f"{arguments.crate}: the tree, and its small files", file=sys.stderr)
-    if node.differing():
+    if wrong := node.differing():
+        if not arguments.json:
+            mend = "`dvc checkout` brings back what DVC's cache has, `dvc repro` makes the rest anew"
+            print(f"{len(wrong)} not as recorded; {mend}", file=sys.stderr)
         sys.exit(1)
 
 
