@@ -1,8 +1,11 @@
-"""Which datasets share a graph."""
+"""Which datasets share a graph, and that each is answered for by its own specialist, tokenizer and head."""
 
 import pytest
+import torch
 
-from mosaic_pipeline.export.graphs import group_datasets
+from mosaic_pipeline.evaluation.predict import score
+from mosaic_pipeline.export.graphs import Graph, group_datasets, plain_copy
+from mosaic_pipeline.export.to_onnx import random_images
 
 NAMES = ("retinamnist", "tissuemnist", "breastmnist", "nodulemnist3d", "vesselmnist3d")
 SLICES = {"tokenizer_3d__kind": "slices", "tokenizer_3d__slices": 4}
@@ -57,3 +60,25 @@ def test_images_that_are_stored_in_another_size_have_a_graph_of_their_own(make_m
 def test_images_are_taken_in_colour_where_any_dataset_has_it_and_else_in_grey(make_model):
     a, b, c = group_datasets(make_model(NAMES), dict.fromkeys(NAMES, 28))
     assert (a.image_shape, b.image_shape, c.image_shape) == ((28, 28, 3), (28, 28), (28, 28, 28))
+
+
+@pytest.mark.parametrize("tokenizer", [{}, SLICES], ids=["tokens", "slices"])
+@pytest.mark.parametrize("kind", ["bottleneck", "lora", "prompt", "none"])
+@pytest.mark.parametrize("routing", [*EXPECTED, "random"])
+def test_every_dataset_of_every_graph_is_answered_as_in_evaluation(make_model, make_config, routing, kind, tokenizer):
+    settings = {"adapter__routing": routing, "adapter__kind": kind, "adapter__gate_start": "routing"} | tokenizer
+    model, config = make_model(NAMES, **settings), make_config(NAMES, **settings).for_seed(0)
+    for name, parameter in model.named_parameters():
+        if model.is_trainable(name):
+            torch.nn.init.normal_(parameter, std=0.3)
+    answered = []
+    for group in group_datasets(model, dict.fromkeys(NAMES, 28)):
+        images = torch.from_numpy(random_images(group, 3))
+        graph = Graph(plain_copy(model), group, config.model.size(group.datasets[0].dimension))
+        for index, dataset in enumerate(group.datasets):
+            grey = images.dim() == 4 and dataset.dimension == 2 and dataset.channels == 1
+            stored = images[..., :1].expand_as(images) if grey else images
+            expected = score(model, stored[..., 0] if grey else stored, dataset, config)
+            torch.testing.assert_close(graph(stored)[index], expected, rtol=0, atol=1e-5)
+            answered.append(dataset.name)
+    assert sorted(answered) == sorted(NAMES)
