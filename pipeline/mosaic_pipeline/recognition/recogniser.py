@@ -94,7 +94,8 @@ class Recogniser:
 
     def propose(self, backbone: VisionTransformer, images: Tensor) -> list[Proposal]:
         """Return a proposal for each of a batch of images. Raises as `distances`."""
-        return self.candidates[dimension_of(tuple(images.shape))].decide(self.distances(backbone, images))
+        distances = self.distances(backbone, images)
+        return self.candidates[dimension_of(tuple(images.shape))].decide(distances)
 
     def distances(
         self, backbone: VisionTransformer, images: Tensor, among: Collection[str] | None = None
