@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from sent import nifti, npy, picture
 from sent import test_images as images_of
 
+from mosaic_pipeline.datasets import MEDMNIST
+from mosaic_pipeline.serving.answer import decide
 from mosaic_pipeline.serving.app import MOST_WAITING, build_app
 
 EACH = (("A", "retinamnist"), ("B", "breastmnist"), ("C", "nodulemnist3d"))
@@ -75,6 +78,13 @@ def test_a_batch_is_one_forward_pass(client, finished, bundle, dataset):
     assert passes == [65]
 
 
+def test_of_several_labels_those_are_predicted_that_are_more_likely_than_not():
+    known = SimpleNamespace(class_names=["mass", "nodule", "oedema"])
+    bundle = SimpleNamespace(known=lambda name: known, datasets={"chestmnist": MEDMNIST["chestmnist"]})
+    assert decide(bundle, "chestmnist", np.array([0.9, 0.2, 0.5], np.float32)) == ["mass", "oedema"]
+    assert decide(bundle, "chestmnist", np.array([0.1, 0.2, 0.3], np.float32)) == []
+
+
 def test_health_and_model_say_what_is_served(client, bundle):
     md5 = bundle.manifest.provenance.md5["model"]
     assert client.get("/health").json() == {"status": "ok", "model": md5}
@@ -111,12 +121,14 @@ def test_health_is_answered_while_a_prediction_runs_and_too_many_are_turned_away
         transport = httpx.ASGITransport(build_app(bundle, 1_000_000))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
             waiting = [asyncio.create_task(client.post("/predict", json=question)) for _ in range(MOST_WAITING)]
-            while not running.is_set():
-                await asyncio.sleep(0.01)
-            assert (await client.get("/health")).status_code == 200
-            turned_away = await client.post("/predict", json=question)
-            assert (turned_away.status_code, not any(task.done() for task in waiting)) == (503, True)
-            may_end.set()
+            try:
+                while not running.is_set():
+                    await asyncio.sleep(0.01)
+                assert (await asyncio.wait_for(client.get("/health"), 30)).status_code == 200
+                turned_away = await asyncio.wait_for(client.post("/predict", json=question), 30)
+                assert (turned_away.status_code, not any(task.done() for task in waiting)) == (503, True)
+            finally:
+                may_end.set()
             assert {answered.status_code for answered in await asyncio.gather(*waiting)} == {200}
             assert (await client.post("/predict", json=question)).status_code == 200
 

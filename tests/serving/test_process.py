@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from finished import run_stage
 from sent import nifti, picture
 from sent import test_images as images_of
 
 from mosaic_pipeline.bundle import load_bundle
+from mosaic_pipeline.serving import server
 
 ROOT = Path(__file__).parents[2]
 SHOWN = (ROOT / "docs/serving.md").read_text(encoding="utf-8").partition("## mosaic register")[0]
@@ -71,6 +73,14 @@ def test_an_address_that_is_taken_is_one_line_before_anything_is_loaded(served):
     refused = subprocess.run(command, capture_output=True, text=True)
     assert refused.returncode == 2
     assert refused.stderr == f"error: port {port} of 127.0.0.1: Address already in use; say another --port or --host\n"
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])
+def test_an_address_that_others_reach_is_warned_of(finished, monkeypatch, host, warned):
+    monkeypatch.setattr(server, "serve", lambda app, opened: opened.close())
+    ended = run_stage(finished, f"mosaic serve bundles/mosaic-42 --host {host} --port 0")
+    assert ended.status == 0, ended.stderr
+    assert ended.stderr == (f"warning: {host} can be reached from elsewhere, and anybody may ask\n" if warned else "")
 
 
 def test_sigterm_ends_it_after_the_answer_in_work(served, finished):

@@ -5,7 +5,6 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Collection
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,7 +18,7 @@ from mosaic_pipeline import __version__
 from mosaic_pipeline.bundle.inputs import InputError
 from mosaic_pipeline.bundle.load import Bundle, describe
 from mosaic_pipeline.errors import few
-from mosaic_pipeline.explain import debugging
+from mosaic_pipeline.explain import debugging, place_of
 from mosaic_pipeline.serving.answer import answer
 from mosaic_pipeline.serving.images import MOST_IMAGES
 from mosaic_pipeline.serving.question import Question, read_question
@@ -88,8 +87,6 @@ def build_app(bundle: Bundle, most_bytes: int, hosts: Collection[str] = LOCAL) -
         return response
 
     app.add_exception_handler(HTTPException, _of_framework)
-    for kind in (Refused, InputError):
-        app.add_exception_handler(kind, _handled)
     return app
 
 
@@ -140,16 +137,10 @@ def _refusal(error: Exception) -> Response:
         return _sentence(400, str(error))
     if isinstance(error, ClientDisconnect):  # nobody reads it
         return _sentence(400, "the request ended before its body did")
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
-    _log.error("defect: %s in %s; MOSAIC_DEBUG=1 shows more", type(error).__name__, place)
+    _log.error("defect: %s%s; MOSAIC_DEBUG=1 shows more", type(error).__name__, place_of(error))
     if debugging():
         traceback.print_exception(error)
     return _sentence(500, DEFECT)
-
-
-async def _handled(request: Request, error: Exception) -> Response:
-    return _refusal(error)
 
 
 async def _of_framework(request: Request, error: Exception) -> Response:
