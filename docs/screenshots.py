@@ -34,24 +34,30 @@ DATABASE = Path("mlflow.db")
 WIDTH = 1280  # px
 COLOURS = 96  # of a picture's palette: a third of the bytes, and no difference to see
 START_UP = 120  # seconds that MLflow's server has to answer
-# Columns of the table of runs, and what MLflow opens by itself above and beside it.
-COLUMNS = ("teacher_acc", "teacher_auc", "train_loss", "images_per_second")
-VIEW = {"selectedColumns": [f"metrics.`{name}`" for name in COLUMNS]}
+# Columns of the table of runs, and what MLflow opens by itself above and beside a page.
+COLUMNS = ("test/mean_acc", "test/mean_auc", "train_loss", "images_per_second")
+VIEW = {
+    "selectedColumns": [f"metrics.`{name}`" for name in COLUMNS],
+    "orderByKey": "metrics.`test/mean_auc`",
+    "orderByAsc": False,
+}
 VIEW_NAME = "readme"
 IN_THE_WAY = "[data-component-id$='shared_view.dismiss'], [data-component-id$='chat_panel.close']"
-# True once the table has rows and stands alone.
-TABLE_ALONE = f"""(() => {{
-  const open = [...document.querySelectorAll("{IN_THE_WAY}")];
-  open.forEach((button) => button.click());
-  return document.querySelectorAll(".ag-row").length > 0 && !open.length;
-}})()"""
+WORKFLOW = {"workflowType": "machine_learning"}
+# What makes each page ready, and what is pressed on it until it is.
+TABLE = """document.querySelectorAll(".ag-row").length > 0"""
+RUN = """document.body.innerText.includes("md5.model") && document.body.innerText.includes("{name}-")"""
+# Of two runs the parameters and metrics that differ, without plots.
+COMPARISON = """document.querySelector("button[role=switch]") !== null"""
+PLOTS = "[role=button][aria-expanded=true]:has([aria-label$=Visualizations])"
+SAME_TOO = "button[role=switch][aria-checked=false]"
 
 
 def main() -> None:
-    """Shoot the report's first screen and MLflow's table of runs."""
+    """Shoot the report's first screen, and MLflow's table of runs, page of a training and comparison of two."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
-    experiment = load_params().tracking.experiment
+    params = load_params()
     report = REPORTS / "index.html"
     for path in (report, DATABASE):
         if not path.is_file():
@@ -61,11 +67,29 @@ def main() -> None:
         write(IMAGES / "report.png", page.shoot(report.resolve().as_uri(), WIDTH, 800, loaded))
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / DATABASE.name
-            number = copy_with_view(DATABASE, copy, experiment)
-            query = urlencode({"viewStateShareKey": VIEW_NAME, "workflowType": "machine_learning"})
+            number = copy_with_view(DATABASE, copy, params.tracking.experiment)
+            names = [f"{variant}-{params.seeds[0]}" for variant in params.ablation.run[:2]]
+            runs = [find_training(copy, name) for name in names]
             with serve(copy) as address:
-                url = f"{address}/#/experiments/{number}/runs?{query}"
-                write(IMAGES / "mlflow.png", page.shoot(url, WIDTH, 600, TABLE_ALONE))
+                table = f"{address}/#/experiments/{number}/runs"
+                url = f"{table}?{urlencode({'viewStateShareKey': VIEW_NAME} | WORKFLOW)}"
+                write(IMAGES / "mlflow.png", page.shoot(url, WIDTH, 600, alone(TABLE)))
+                url = f"{table}/{runs[0]}?{urlencode(WORKFLOW)}"
+                write(IMAGES / "mlflow_run.png", page.shoot(url, WIDTH, 1000, alone(RUN.replace("{name}", names[0]))))
+                compared = {"runs": json.dumps(runs), "experiments": json.dumps([str(number)])}
+                url = f"{address}/#/compare-runs?{urlencode(compared | WORKFLOW)}"
+                ready = alone(COMPARISON, PLOTS, SAME_TOO)
+                write(IMAGES / "mlflow_compare.png", page.shoot(url, WIDTH, 1000, ready))
+
+
+def alone(ready: str, *pressed: str) -> str:
+    """Return JavaScript that is true once `ready` is and nothing is left to press: these buttons, and what is open."""
+    return f"""(() => {{
+      const ready = {ready};
+      const buttons = [...document.querySelectorAll({json.dumps(", ".join((IN_THE_WAY, *pressed)))})];
+      buttons.forEach((button) => button.click());
+      return ready && !buttons.length;
+    }})()"""
 
 
 def write(path: Path, picture: bytes) -> None:
@@ -94,6 +118,19 @@ def copy_with_view(database: Path, copy: Path, experiment: str) -> int:
         target.execute("INSERT INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)", tag)
         target.commit()
         return found[0]
+
+
+def find_training(database: Path, name: str) -> str:
+    """Return the id of the latest training of this name that was tested."""
+    query = """SELECT runs.run_uuid FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid
+        JOIN latest_metrics AS tested ON tested.run_uuid = runs.run_uuid
+        WHERE runs.name = ? AND lifecycle_stage = 'active' AND tags.key = 'stage' AND tags.value = 'train'
+        AND tested.key = 'test/mean_acc' ORDER BY start_time DESC"""
+    with closing(sqlite3.connect(database)) as connection:
+        found = connection.execute(query, (name,)).fetchone()
+    if found is None:
+        raise PipelineError(f"{DATABASE}: no training {name} with its test; `dvc repro` makes both")
+    return str(found[0])
 
 
 @contextmanager

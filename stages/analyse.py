@@ -33,7 +33,7 @@ def main() -> None:
     from mosaic_pipeline.data.batches import open_splits
     from mosaic_pipeline.layout import TRAINING_DATA, analysis_file, config_file
     from mosaic_pipeline.lineage import check_splits, data_digest, read_meta
-    from mosaic_pipeline.tracking import tracked_run
+    from mosaic_pipeline.tracking import Inputs, headline, tracked_run
     from mosaic_pipeline.training.deployed import load_deployed
     from mosaic_pipeline.training.model_file import read_trained
 
@@ -48,6 +48,12 @@ def main() -> None:
     subject = Subject(model, config, cases, params.compute.eval_batch_size)
     md5 = training["md5"]
 
+    inputs = Inputs(
+        "validation",
+        {name: read_meta(TRAINING_DATA / name)["source"] for name in config.datasets},
+        {name: data_digest(TRAINING_DATA / name) for name in config.datasets},
+    )
+
     with tracked_run(
         "analyse",
         f"{variant}-{seed}-analysis",
@@ -55,11 +61,10 @@ def main() -> None:
         params={"ablation.analyse_cases": limit},
         tags={"variant": variant, "seed": str(seed), "deployed": training["deployed"]}
         | {f"md5.{name}": value for name, value in md5.items()},
+        note=headline(variant, seed, params.ablation.reasons()[variant], "analysis"),
+        inputs=inputs,
         parent_model_md5=md5["model"],
     ) as run:
-        for name in config.datasets:
-            data = TRAINING_DATA / name
-            run.log_dataset(name, read_meta(data)["source"], data_digest(data), "validation")
         results = {}
         analyses = (counterfactual, similarity, branch_ratio, gate_weights)
         for name, analyse in zip(ANALYSES, analyses, strict=True):

@@ -24,7 +24,7 @@ def main() -> None:
     from mosaic_pipeline.evaluation.summary import write_summary
     from mosaic_pipeline.layout import TEST_DATA, config_file, corrupted_file
     from mosaic_pipeline.lineage import check_splits, data_digest, read_meta
-    from mosaic_pipeline.tracking import tracked_run
+    from mosaic_pipeline.tracking import Inputs, headline, tracked_run
     from mosaic_pipeline.training.deployed import load_deployed
     from mosaic_pipeline.training.model_file import read_trained
 
@@ -39,17 +39,24 @@ def main() -> None:
     md5 = training["md5"]
     head = {"variant": variant, "seed": seed, "corruption": kind, "deployed": training["deployed"], "md5": md5}
 
+    inputs = Inputs(
+        "testing",
+        {name: read_meta(TEST_DATA / name)["source"] for name in config.datasets},
+        {name: data_digest(TEST_DATA / name) for name in config.datasets},
+    )
+
     with tracked_run(
         "corrupt",
         f"{variant}-{seed}-{kind}",
         params.tracking,
         tags={"variant": variant, "seed": str(seed), "corruption": kind, "deployed": training["deployed"]}
         | {f"md5.{name}": value for name, value in md5.items()},
+        note=headline(variant, seed, params.ablation.reasons()[variant], f"test on images spoilt by {kind}"),
+        inputs=inputs,
         parent_model_md5=md5["model"],
     ) as run:
         records, arrays = {}, {}
         for name, dataset in config.datasets.items():
-            run.log_dataset(name, read_meta(TEST_DATA / name)["source"], data_digest(TEST_DATA / name), "testing")
             result = run_corrupted(
                 model,
                 test[name],

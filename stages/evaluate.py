@@ -20,7 +20,8 @@ def main() -> None:
     from mosaic_pipeline.evaluation.test_set import run_test
     from mosaic_pipeline.layout import TEST_DATA, TRAINING_DATA, config_file, evaluation_file
     from mosaic_pipeline.lineage import check_splits, data_digest, read_origin
-    from mosaic_pipeline.tracking import tracked_run
+    from mosaic_pipeline.tracking import Inputs, headline, measured, tracked_run
+    from mosaic_pipeline.tracking.tested import log_test_means
     from mosaic_pipeline.training.deployed import load_deployed
     from mosaic_pipeline.training.model_file import read_trained
 
@@ -42,6 +43,11 @@ def main() -> None:
     check_splits(TRAINING_DATA, "val", validation, datasets)
     check_splits(TEST_DATA, "test", test, datasets)
     model = load_deployed(config, variant, seed, training["deployed"], device)
+    inputs = Inputs(
+        "testing",
+        {name: origins[name]["source"] for name in datasets},
+        {name: data_digest(TEST_DATA / name) for name in datasets},
+    )
 
     with tracked_run(
         "evaluate",
@@ -49,12 +55,12 @@ def main() -> None:
         params.tracking,
         tags={"variant": variant, "seed": str(seed), "specialist": specialist, "deployed": training["deployed"]}
         | {f"md5.{name}": value for name, value in md5.items()},
+        note=headline(variant, seed, params.ablation.reasons()[variant], f"test of {specialist}"),
+        inputs=inputs,
         parent_model_md5=md5["model"],
     ) as run:
         tested, records = [], {}
         for name, dataset in datasets.items():
-            origin = origins[name]
-            run.log_dataset(name, origin["source"], data_digest(TEST_DATA / name), "testing")
             result = run_test(
                 model,
                 test[name],
@@ -64,12 +70,15 @@ def main() -> None:
                 batch_size=params.compute.eval_batch_size,
             )
             tested.append(result)
-            records[name] = result.record() | {"data": origin}
+            records[name] = result.record() | {"data": origins[name]}
             values = {key: value for key, value in result.values().items() if value is not None}
             run.log_metrics({f"test/{name}/{key}": value for key, value in values.items()}, dataset=name)
             shown = ", ".join(f"{key} {values[key]:.4f}" for key in ("acc", "auc", "loss") if key in values)
             print(f"{name}: n {len(result.labels)}, {shown}", flush=True)
         write_outputs(head, records, tested)
+        shown = {name: measured({key: record[key] for key in ("acc", "auc")}) for name, record in records.items()}
+        run.describe("Test", "; ".join(f"{name} {values}" for name, values in shown.items()))
+        log_test_means(run, variant, seed, config, md5["model"])
 
 
 if __name__ == "__main__":

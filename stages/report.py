@@ -25,8 +25,9 @@ def main() -> None:
     from mosaic_pipeline.reporting.results import load_results
     from mosaic_pipeline.reporting.results_csv import results_csv
     from mosaic_pipeline.reporting.sections.published import shown_sentence
+    from mosaic_pipeline.reporting.sentences import lead
     from mosaic_pipeline.reporting.tracing import main_models
-    from mosaic_pipeline.reporting.wording import plural
+    from mosaic_pipeline.reporting.wording import listing, plural
     from mosaic_pipeline.tracking import git_revision, tracked_run
 
     published = from_root(params.report.published) if params.report.published else None
@@ -46,8 +47,10 @@ def main() -> None:
     models = {place: each.md5.get("model") for place, each in results.runs.items()}
     origin = main_models(revision, {seed: models[results.main, seed] for seed in results.seeds})
 
-    what = {"variants": ", ".join(results.variants), "seeds": ", ".join(map(str, results.seeds))}
-    with tracked_run("report", "report", params.tracking, params=what, tags={"variant": results.main}) as run:
+    what = {"ablation.run": results.variants, "seeds": results.seeds}
+    note = f"**Report** of {listing(list(results.variants))}. {' '.join(lead(results))}"
+    tags = {"variant": results.main}
+    with tracked_run("report", "report", params.tracking, params=what, tags=tags, note=note) as run:
         texts = {
             "index.html": render_page(results, revision, segmentation=bool(params.segmentation.ablation.run)),
             "ablation.md": render_markdown(results, revision),
@@ -67,6 +70,7 @@ def main() -> None:
             run.log_artifact(REPORTS / name, "specialists")
         run.log_trainings(models)
         run.log_metrics({name: value for name, value in means.items() if value is not None})
+        run.point_from_experiment("Report", "index.html")
     print(f"{REPORTS / 'index.html'}: {', '.join(results.variants)} on {plural(len(results.datasets), 'dataset')}")
     if results.published:
         print(f"{params.report.published}: {shown_sentence(results)}")

@@ -28,13 +28,16 @@ def main() -> None:
     from mosaic_pipeline.layout import TRAINING_DATA, config_file, run_folder
     from mosaic_pipeline.lineage import check_splits, read_lineage
     from mosaic_pipeline.processes import joined
+    from mosaic_pipeline.tracking.parameters import subject
+    from mosaic_pipeline.tracking.tested import log_test_means
     from mosaic_pipeline.tracking.training import tracked_training
     from mosaic_pipeline.training.build import build_trainer
     from mosaic_pipeline.training.checkpoint import Checkpoints, checkpoint_folder
     from mosaic_pipeline.training.outputs import FILES, write_outputs
     from mosaic_pipeline.training.resume import follow
 
-    config = load_config(config_file(variant)).for_seed(seed)
+    resolved = load_config(config_file(variant))
+    config = resolved.for_seed(seed)
     device = pick_device(compute)
     train, val = open_splits(
         TRAINING_DATA, config.datasets, ("train", "val"), device, compute.device_cache_gb, workers=compute.workers
@@ -53,8 +56,9 @@ def main() -> None:
         try_places(*(folder / name for name in FILES), size=8 * counts["trainable"])
         lineage = read_lineage(md5_file(config_file(variant)), config.datasets, config.model.pretrained)
         checkpoints = Checkpoints(checkpoint_folder(lineage.determinants | {"seed": seed}))
+        about = subject(params, variant, resolved, seed)
         with tracked_training(
-            "train", f"{variant}-{seed}", trainer, checkpoints, stop, params.tracking, variant=variant, lineage=lineage
+            "train", f"{variant}-{seed}", trainer, checkpoints, stop, params.tracking, subject=about, lineage=lineage
         ) as run:
             write_outputs(
                 folder,
@@ -63,7 +67,10 @@ def main() -> None:
                 {"parameters": counts, "precision": config.precision, "weights": lineage.weights, "md5": lineage.md5},
                 lineage.data,
             )
-            run.log_model(f"{variant}-{seed}", md5_file(folder / "model.safetensors"))
+            md5 = md5_file(folder / "model.safetensors")
+            run.log_model(f"{variant}-{seed}", md5)
+            # DVC does not test the same model again.
+            log_test_means(run, variant, seed, config, md5)
 
 
 if __name__ == "__main__":

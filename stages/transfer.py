@@ -30,7 +30,7 @@ def main() -> None:
     from mosaic_pipeline.forms import read_form
     from mosaic_pipeline.layout import EXTERNAL_TEST, EXTERNAL_TRAINING, config_file, transfer_file
     from mosaic_pipeline.lineage import check_splits, data_digest, read_origin
-    from mosaic_pipeline.tracking import tracked_run
+    from mosaic_pipeline.tracking import Inputs, headline, tracked_run
     from mosaic_pipeline.training.deployed import load_deployed
     from mosaic_pipeline.training.model_file import read_trained
     from mosaic_pipeline.training.stopping import MONITORED
@@ -68,9 +68,10 @@ def main() -> None:
         params.tracking,
         tags={"variant": variant, "seed": str(seed), "external": name, "deployed": training["deployed"]}
         | {f"md5.{key}": value for key, value in md5.items()},
+        note=headline(variant, seed, params.ablation.reasons()[variant], f"transfer to {name}"),
+        inputs=Inputs("testing", {name: origin["source"]}, {name: data_digest(EXTERNAL_TEST / name)}),
         parent_model_md5=md5["model"],
     ) as run:
-        run.log_dataset(name, origin["source"], data_digest(EXTERNAL_TEST / name), "testing")
         heads = []
         arrays: dict[str, np.ndarray] = {}
         for place, way in enumerate(tqdm(taken, name, leave=False, disable=None)):

@@ -17,6 +17,7 @@ from mosaic_pipeline.training.tuning import DIVERGED, Trial, choose, trial_of, w
 
 if TYPE_CHECKING:
     from mosaic_pipeline.lineage import Lineage
+    from mosaic_pipeline.tracking.subject import Subject
     from mosaic_pipeline.training.checkpoint import Checkpoints
     from mosaic_pipeline.training.trainer import CyclicTrainer
 
@@ -43,6 +44,7 @@ def main() -> None:
     from mosaic_pipeline.layout import TRAINING_DATA
     from mosaic_pipeline.lineage import check_splits, read_lineage
     from mosaic_pipeline.processes import joined
+    from mosaic_pipeline.tracking.parameters import subject
     from mosaic_pipeline.training.build import build_trainer
     from mosaic_pipeline.training.checkpoint import Checkpoints, checkpoint_folder
 
@@ -81,7 +83,7 @@ def main() -> None:
                     checkpoints,
                     stop,
                     params,
-                    variant,
+                    subject(params, variant, candidate.config, seed),
                     lineage,
                 )
             trials.append(trial)
@@ -97,7 +99,7 @@ def tried(
     checkpoints: "Checkpoints",
     stop: GracefulStop,
     params: Params,
-    variant: str,
+    about: "Subject",
     lineage: "Lineage",
 ) -> Trial:
     """Train a candidate, as the MLflow run `name`, and return what it came to, which the checkpoints' place keeps."""
@@ -109,7 +111,7 @@ def tried(
             follow(trainer, stop)
             return trial_of(trainer)
         with tracked_training(
-            "tune", name, trainer, checkpoints, stop, params.tracking, variant=variant, lineage=lineage
+            "tune", name, trainer, checkpoints, stop, params.tracking, subject=about, lineage=lineage
         ):
             trial = trial_of(trainer)
             checkpoints.keep_result(trial)

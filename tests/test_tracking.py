@@ -16,11 +16,13 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from mosaic_pipeline.command import Terminated
+from mosaic_pipeline.digest import md5_text
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.params import Tracking
-from mosaic_pipeline.tracking import git_revision, tracked_run
+from mosaic_pipeline.tracking import Inputs, git_revision, headline, tracked_run
 from mosaic_pipeline.tracking.anchor import follow
 from mosaic_pipeline.tracking.delivery import Delivery
+from mosaic_pipeline.tracking.notes import EXPERIMENT, NOTE, amended
 from mosaic_pipeline.tracking.run import PARAM_LENGTH, flatten
 from mosaic_pipeline.tracking.store import open_store
 
@@ -311,6 +313,20 @@ def test_a_param_longer_than_mlflow_allows_is_cut_and_shows_it(root, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_more_params_than_mlflow_takes_at_once_are_all_there(root, capsys):
+    many = {f"key.{index}": index for index in range(250)}
+    with tracked_run("train", "mosaic-42", TRACKING, params=many):
+        pass
+    assert runs(root)[0].data.params == {key: str(value) for key, value in many.items()}
+    assert capsys.readouterr().err == ""
+
+
+def test_a_text_is_an_artifact_at_its_path(root):
+    with tracked_run("train", "mosaic-42", TRACKING) as run:
+        run.log_text("model: {}\n", "configs/mosaic.yaml")
+    assert (root / "mlartifacts" / run.id / "artifacts/configs/mosaic.yaml").read_bytes() == b"model: {}\n"
+
+
 def test_a_round_of_metrics_keeps_its_step_and_what_is_not_finite_becomes_nan(root):
     values = {"loss/pathmnist": 0.5, "auc/breastmnist": math.nan, "loss/all": math.inf, "acc/breastmnist": None}
     with tracked_run("train", "mosaic-42", TRACKING) as run:
@@ -413,6 +429,114 @@ def test_metrics_of_an_evaluation_belong_to_the_model_and_the_dataset(root):
     assert (model.name, model.source_run_id, model.tags["md5.model"]) == ("mosaic-42", trained.id, "aaa")
     assert (metric.key, metric.value, metric.dataset_name) == ("pathmnist/acc", 0.5, "pathmnist")
     assert client(root).get_run(run.id).data.metrics == {"pathmnist/acc": 0.5}
+
+
+# --- descriptions, and what tests tell the training
+
+
+def described(root, run_id):
+    return client(root).get_run(run_id).data.tags.get(NOTE, "")
+
+
+def test_a_line_of_a_description_takes_the_place_of_its_last_one_and_leaves_all_others():
+    note = amended("**mosaic**, seed 42: why", "Data", "2 datasets")
+    assert note == "**mosaic**, seed 42: why\n\n- **Data**: 2 datasets"
+    note = amended(f"{note}\n\nmy own remark", "Test", "ACC 0.5")
+    assert note == "**mosaic**, seed 42: why\n\n- **Test**: ACC 0.5\n- **Data**: 2 datasets\n\nmy own remark"
+    again = amended(note, "Data", "3\ndatasets")
+    assert again == note.replace("2 datasets", "3 datasets")
+    assert amended(again, "Test", "ACC 0.5") == again
+    assert amended("", "Test", "ACC 0.5") == "- **Test**: ACC 0.5"
+
+
+def test_a_run_is_described_from_its_start_and_by_its_inputs(root):
+    inputs = Inputs("training", {"pathmnist": "phantom", "octmnist": "own"}, {"pathmnist": "a", "octmnist": "b"})
+    note = headline("mosaic", 42, "the method")
+    with tracked_run("train", "mosaic-42", TRACKING, note=note, inputs=inputs) as run:
+        expected = "**mosaic**, seed 42: the method\n\n- **Data**: 2 datasets (phantom, own): pathmnist, octmnist"
+        assert described(root, run.id) == expected
+        run.describe("Validation", "best round 2 of 4")
+    assert described(root, run.id) == expected.replace("- **Data", "- **Validation**: best round 2 of 4\n- **Data")
+    data = client(root).get_run(run.id)
+    assert data.data.tags["md5.data"] == md5_text('{"pathmnist": "a", "octmnist": "b"}')
+    assert {(item.dataset.name, item.dataset.digest) for item in data.inputs.dataset_inputs} == {
+        ("pathmnist", "a"),
+        ("octmnist", "b"),
+    }
+
+
+def test_a_continued_run_keeps_the_description_that_somebody_gave_it(root):
+    with tracked_run("train", "mosaic-42", TRACKING, note="ours") as run:
+        pass
+    client(root).set_tag(run.id, NOTE, "theirs")
+    with tracked_run("train", "mosaic-42", TRACKING, note="ours", run_id=run.id) as run:
+        run.describe("Validation", "good")
+    assert described(root, run.id) == "theirs\n\n- **Validation**: good"
+
+
+def test_the_experiment_says_what_it_is_and_where_the_latest_report_is(root):
+    for _ in range(2):
+        with tracked_run("report", "report", TRACKING) as run:
+            run.point_from_experiment("Report", "index.html")
+    experiment = client(root).get_experiment_by_name("mosaic")
+    link = f"(#/experiments/{experiment.experiment_id}/runs/{run.id}/artifacts/index.html)"
+    assert experiment.tags[NOTE].startswith(EXPERIMENT.partition("\n")[0])
+    assert experiment.tags[NOTE].count(f"- **Report**: [index.html]{link}, of the run report\n") == 1
+
+    client(root).set_experiment_tag(experiment.experiment_id, NOTE, "Our study.")
+    with tracked_run("report", "report", TRACKING) as run:
+        run.point_from_experiment("Report", "index.html")
+    note = client(root).get_experiment_by_name("mosaic").tags[NOTE]
+    assert note.startswith("Our study.\n\n- **Report**: ")
+
+
+def points(root, run_id, key="test/mean_acc"):
+    return [point.value for point in client(root).get_metric_history(run_id, key)]
+
+
+def test_every_training_of_a_model_is_told_its_test_means_once(root):
+    trained = {}
+    for name, stage, md5 in (
+        ("first", "train", "aaa"),
+        ("again", "train", "aaa"),
+        ("other", "train", "bbb"),
+        ("tuned", "tune", "aaa"),
+    ):
+        with tracked_run(stage, name, TRACKING, note=name) as run:
+            run.log_model(name, md5)
+        trained[name] = run.id
+    for means in ({"test/mean_acc": 0.5, "test/mean_auc": None},) * 2:  # the last two of its evaluations, at once
+        with tracked_run("evaluate", "mosaic-42-A", TRACKING, parent_model_md5="aaa") as run:
+            run.tell_trainings("aaa", means, "ACC 0.500")
+    for name in ("first", "again"):
+        assert points(root, trained[name]) == [0.5]
+        assert points(root, trained[name], "test/mean_auc") == []
+        assert described(root, trained[name]) == f"{name}\n\n- **Test**: ACC 0.500"
+    for name in ("other", "tuned"):
+        assert client(root).get_run(trained[name]).data.metrics == {}
+
+    with tracked_run("evaluate", "mosaic-42-A", TRACKING, parent_model_md5="aaa") as run:  # on another test split
+        run.tell_trainings("aaa", {"test/mean_acc": 0.4}, "ACC 0.400")
+    record = client(root).get_run(trained["first"])
+    assert record.data.metrics == {"test/mean_acc": 0.4}
+    assert record.data.tags[NOTE] == "first\n\n- **Test**: ACC 0.400"
+    assert record.info.status == "FINISHED"
+
+
+def test_test_means_that_cannot_be_told_are_named_and_the_stage_goes_on(root, outage, capsys):
+    with tracked_run("train", "mosaic-42", TRACKING) as trained:
+        trained.log_model("mosaic-42", "aaa")
+    with tracked_run("evaluate", "mosaic-42-A", TRACKING) as run:
+        wait_for(lambda: not run._delivery._calls)
+        outage(True)
+        run.tell_trainings("aaa", {"test/mean_acc": 0.5}, "ACC 0.500")
+    assert client(root).get_run(trained.id).data.metrics == {}
+    assert "mosaic-42-A" in (last := capsys.readouterr().err.splitlines()[-1])
+    assert "lacks test means" in last
+    outage(False)
+    with tracked_run("evaluate", "mosaic-42-B", TRACKING) as run:
+        run.tell_trainings("aaa", {"test/mean_acc": 0.5}, "ACC 0.500")
+    assert points(root, trained.id) == [0.5]
 
 
 # --- resuming

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,6 +17,7 @@ from mosaic_pipeline.params import Tracking
 from mosaic_pipeline.tracking import run as run_module
 from mosaic_pipeline.tracking import tracked_run
 from mosaic_pipeline.tracking.delivery import Patience
+from mosaic_pipeline.tracking.subject import Subject
 from mosaic_pipeline.tracking.training import tracked_training
 from mosaic_pipeline.training.checkpoint import Checkpoints
 
@@ -137,11 +139,12 @@ def test_what_a_killed_training_could_not_deliver_is_delivered_by_the_one_that_g
         meta = {"dataset": name, "source": "phantom", "size": 28, "form": {}, "splits": {}, "findings": []}
         (TRAINING_DATA / name / "meta.json").write_text(json.dumps(meta))
     lineage = Lineage(md5={}, data=dict.fromkeys(names, "d" * 32), weights={}, sources=dict.fromkeys(names, "here"))
+    subject = Subject("mosaic", 42, "any", {"train.lr": 0.01}, Path("configs/mosaic.yaml"), "model: {}\n")
     checkpoints = Checkpoints(tmp_path / "checkpoints")
 
     def trained(trainer, stop):
         with tracked_training(
-            "train", "mosaic-42", trainer, checkpoints, stop, TRACKING, variant="mosaic", lineage=lineage
+            "train", "mosaic-42", trainer, checkpoints, stop, TRACKING, subject=subject, lineage=lineage
         ) as run:
             return run.id
 

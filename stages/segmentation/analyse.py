@@ -33,7 +33,7 @@ def main() -> None:
     from mosaic_pipeline.segmentation.analysis.subject import Chosen, Subject
     from mosaic_pipeline.segmentation.data.slices import open_slices
     from mosaic_pipeline.segmentation.deployed import load_trained
-    from mosaic_pipeline.tracking import tracked_run
+    from mosaic_pipeline.tracking import Inputs, headline, tracked_run
 
     try_places(segmentation_analysis(variant, seed))
     device = pick_device(params.compute)
@@ -44,16 +44,22 @@ def main() -> None:
     subject = Subject(deployed.model, slices, trained_on, params.compute.eval_batch_size)
     md5 = training["md5"]
 
+    inputs = Inputs(
+        "validation",
+        {name: split.meta.source for name, split in validation.items()},
+        {name: md5_file(SLICES / name / "meta.json") for name in validation},
+    )
+
     with tracked_run(
         "seg_analyse",
         f"{variant}-{seed}-analysis",
         params.tracking,
         params={"segmentation.ablation.analyse_cases": ablation.analyse_cases},
         tags={"variant": variant, "seed": str(seed)} | {f"md5.{name}": value for name, value in md5.items()},
+        note=headline(variant, seed, ablation.reasons()[variant], "analysis"),
+        inputs=inputs,
         parent_model_md5=md5["model"],
     ) as run:
-        for name, split in validation.items():
-            run.log_dataset(name, split.meta.source, md5_file(SLICES / name / "meta.json"), "validation")
         results = {}
         analyses = (counterfactual, gate_weights, gate_maps, similarity, conflicts)
         for name, analyse in zip(ANALYSES, analyses, strict=True):

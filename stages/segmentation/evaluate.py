@@ -42,7 +42,8 @@ def main() -> None:
     from mosaic_pipeline.segmentation.evaluation.test_set import run_test
     from mosaic_pipeline.segmentation.role import read_role
     from mosaic_pipeline.segmentation.sources import find_set, scan_folder
-    from mosaic_pipeline.tracking import tracked_run
+    from mosaic_pipeline.tracking import Inputs, headline, measured, tracked_run
+    from mosaic_pipeline.tracking.segmentation_tested import log_test_means
 
     path, kept = segmentation_evaluation(variant, seed), prediction_folder(variant, seed)
     try_places(path, path.with_suffix(".npz"), kept.parent / "any")
@@ -50,21 +51,27 @@ def main() -> None:
     deployed, training = load_trained(variant, seed, device)
     indices = {name: read_tested(index_file(name), dataset) for name, dataset in deployed.datasets.items()}
     options, md5 = section.evaluate, training["md5"]
-    records = {}
+    records, summaries = {}, {}
     arrays: dict[str, np.ndarray] = {}
+    inputs = Inputs(
+        "testing",
+        {name: index.source for name, index in indices.items()},
+        {name: md5_file(index_file(name)) for name in indices},
+    )
 
     with tracked_run(
         "seg_evaluate",
         f"{variant}-{seed}-test",
         params.tracking,
         tags={"variant": variant, "seed": str(seed)} | {f"md5.{name}": value for name, value in md5.items()},
+        note=headline(variant, seed, section.ablation.reasons()[variant], "test"),
+        inputs=inputs,
         parent_model_md5=md5["model"],
     ) as run:
         with appearing(kept) as predictions:
             predictions.mkdir(parents=True)
             for name, index in indices.items():
                 about, nsd_mm = find_set(section, name), tolerances(index.labelled_set.organs, options.nsd_mm)
-                run.log_dataset(name, index.source, md5_file(index_file(name)), "testing")
                 tested = run_test(
                     deployed,
                     index,
@@ -92,7 +99,7 @@ def main() -> None:
                     "findings": index.findings,
                 }
                 arrays |= {f"{name}/{key}": array for key, array in tested.arrays.items()}
-                means = summary(tested.cases)
+                means = summaries[name] = summary(tested.cases)
                 # The time goes to MLflow alone: a stage's files are the same for the same inputs.
                 values = _values(name, means) | {f"test/{name}/seconds_per_case": tested.seconds}
                 run.log_metrics(values, dataset=name)
@@ -104,6 +111,9 @@ def main() -> None:
                 predictions.mkdir()
         head = {"variant": variant, "seed": seed, "main": role.main, "md5": md5}
         write_summary(path, head | {"datasets": records}, arrays)
+        shown = {name: measured({key: means[key] for key in METRICS}) for name, means in summaries.items()}
+        run.describe("Test", "; ".join(f"{name} {values}" for name, values in shown.items()))
+        log_test_means(run, variant, seed, md5["model"])
 
 
 def _values(name: str, means: Mapping[str, Any]) -> dict[str, float | None]:

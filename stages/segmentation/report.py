@@ -20,7 +20,7 @@ def main() -> None:
 
     from mosaic_pipeline.layout import SEG_REPORTS
     from mosaic_pipeline.reporting.tracing import main_models
-    from mosaic_pipeline.reporting.wording import plural
+    from mosaic_pipeline.reporting.wording import listing, plural
     from mosaic_pipeline.segmentation.reporting.ablation import render_markdown
     from mosaic_pipeline.segmentation.reporting.latex import render_latex
     from mosaic_pipeline.segmentation.reporting.means import flat
@@ -40,8 +40,10 @@ def main() -> None:
     means = flat(results)
     models = {place: each.training.md5.get("model") for place, each in results.runs.items()}
     origin = main_models(revision, {seed: models[results.main, seed] for seed in results.seeds})
-    what = {"variants": ", ".join(results.variants), "seeds": ", ".join(map(str, results.seeds))}
-    with tracked_run("seg_report", "seg_report", params.tracking, params=what, tags={"variant": results.main}) as run:
+    what = {"segmentation.ablation.run": results.variants, "seeds": results.seeds}
+    note = f"**Report of segmentation**: {listing(list(results.variants))} on {plural(len(results.datasets), 'set')}"
+    tags = {"variant": results.main}
+    with tracked_run("seg_report", "seg_report", params.tracking, params=what, tags=tags, note=note) as run:
         texts = {
             "index.html": render_page(results, revision),
             **{f"{name}.html": page for name, page in render_datasets(results, revision).items()},
@@ -55,6 +57,7 @@ def main() -> None:
             run.log_artifact(SEG_REPORTS / name)
         run.log_trainings(models)
         run.log_metrics({name: value for name, value in means.items() if value is not None})
+        run.point_from_experiment("Report of segmentation", "index.html")
     print(f"{SEG_REPORTS / 'index.html'}: {', '.join(results.variants)} on {plural(len(results.datasets), 'set')}")
 
 

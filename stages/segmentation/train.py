@@ -32,11 +32,14 @@ def main() -> None:
     from mosaic_pipeline.segmentation.lineage import read_lineage
     from mosaic_pipeline.segmentation.training.build import build_trainer
     from mosaic_pipeline.segmentation.training.outputs import FILES, write_outputs
+    from mosaic_pipeline.tracking.segmentation_parameters import subject
+    from mosaic_pipeline.tracking.segmentation_tested import log_test_means
     from mosaic_pipeline.tracking.training import tracked_training
     from mosaic_pipeline.training.checkpoint import Checkpoints, checkpoint_folder
     from mosaic_pipeline.training.resume import follow
 
-    config = load_config(segmentation_config(variant)).for_seed(seed)
+    resolved = load_config(segmentation_config(variant))
+    config = resolved.for_seed(seed)
     device = pick_device(compute)
     train, val = open_slices(
         SLICES,
@@ -59,11 +62,15 @@ def main() -> None:
         lineage = read_lineage(md5_file(segmentation_config(variant)), config)
         checkpoints = Checkpoints(checkpoint_folder(lineage.determinants | {"seed": seed}, "seg_train"))
         name = f"{variant}-{seed}"
+        about = subject(params, variant, resolved, seed)
         with tracked_training(
-            "seg_train", name, trainer, checkpoints, stop, params.tracking, variant=variant, lineage=lineage
+            "seg_train", name, trainer, checkpoints, stop, params.tracking, subject=about, lineage=lineage
         ) as run:
             write_outputs(folder, trainer, variant, seed, lineage)
-            run.log_model(name, md5_file(folder / "model.safetensors"))
+            md5 = md5_file(folder / "model.safetensors")
+            run.log_model(name, md5)
+            # DVC does not test the same model again.
+            log_test_means(run, variant, seed, md5)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ def _pictures():
     return re.findall(r"!\[([^]]*)\]\(([^)]*)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
 
 
-def test_the_readme_opens_with_small_pictures_that_are_there_and_have_words():
+def test_the_readmes_pictures_are_small_and_there_and_have_words():
     pictures = _pictures()
-    assert [path for _, path in pictures] == ["docs/images/report.png", "docs/images/mlflow.png"]
+    names = ("report", "mlflow", "mlflow_run", "mlflow_compare")
+    assert [path for _, path in pictures] == [f"docs/images/{name}.png" for name in names]
     for words, path in pictures:
         assert len(words) > 40
         assert (ROOT / path).stat().st_size < 150_000
@@ -29,7 +30,7 @@ def test_the_readme_opens_with_small_pictures_that_are_there_and_have_words():
             assert image.width == screenshots.WIDTH
 
 
-def test_the_pictures_stand_before_the_commands():
+def test_the_first_pictures_stand_before_the_commands():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     places = [text.index(mark) for mark in ("report.png", "mlflow.png", "    make repro ", "    make test ")]
     assert places == sorted(places)
@@ -57,9 +58,34 @@ def test_the_view_is_put_into_a_copy_and_the_database_is_left_alone(tmp_path):
     with closing(sqlite3.connect(copy)) as made:
         ((key, value, number),) = made.execute("SELECT * FROM experiment_tags")
     assert (key, number) == ("mlflow.sharedViewState.readme", 7)
-    assert "metrics.`teacher_acc`" in value
+    assert "metrics.`test/mean_acc`" in value
     with pytest.raises(PipelineError, match="no experiment other; `dvc repro` makes it"):
         screenshots.copy_with_view(database, tmp_path / "more.db", "other")
+
+
+def test_the_training_that_is_shown_is_the_latest_one_that_was_tested(tmp_path):
+    database = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(database)) as made:
+        made.execute("CREATE TABLE runs (run_uuid TEXT, name TEXT, lifecycle_stage TEXT, start_time INTEGER)")
+        made.execute("CREATE TABLE tags (run_uuid TEXT, key TEXT, value TEXT)")
+        made.execute("CREATE TABLE latest_metrics (run_uuid TEXT, key TEXT)")
+        for start, (stage, lifecycle, tested) in enumerate(
+            (
+                ("train", "active", True),
+                ("train", "active", True),
+                ("train", "active", False),
+                ("train", "deleted", True),
+                ("tune", "active", True),
+            )
+        ):
+            made.execute("INSERT INTO runs VALUES (?, 'mosaic-42', ?, ?)", (f"run {start}", lifecycle, start))
+            made.execute("INSERT INTO tags VALUES (?, 'stage', ?)", (f"run {start}", stage))
+            if tested:
+                made.execute("INSERT INTO latest_metrics VALUES (?, 'test/mean_acc')", (f"run {start}",))
+        made.commit()
+    assert screenshots.find_training(database, "mosaic-42") == "run 1"
+    with pytest.raises(PipelineError, match="no training shared-42 with its test; `dvc repro` makes both"):
+        screenshots.find_training(database, "shared-42")
 
 
 def test_a_picture_shrinks_and_keeps_its_size(tmp_path):

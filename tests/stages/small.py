@@ -5,9 +5,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -49,14 +52,21 @@ class Repository:
         assert (result.returncode != 0) == fails, result.stdout
         return result.stdout
 
-    def runs(self, **tags: str) -> list:
-        """MLflow runs that carry all the given tags."""
+    def client(self) -> "MlflowClient":
+        """The MLflow store of the repository."""
         from mlflow import MlflowClient
 
-        client = MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+        return MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+
+    def search(self, wanted: str) -> list:
+        """MLflow runs that a search finds, the latest first."""
+        client = self.client()
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         return client.search_runs(experiments, filter_string=wanted)
+
+    def runs(self, **tags: str) -> list:
+        """MLflow runs that carry all the given tags, the latest first."""
+        return self.search(" and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items()))
 
     def restore(self) -> None:
         """Bring back the committed files, whatever an experiment made of them.

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,10 @@ from pages import AFTER_A_RUN, shell_blocks
 from PIL import Image
 from safetensors import safe_open
 from small import SMALL, Repository, copied
+
+from mosaic_pipeline.config import load_config
+from mosaic_pipeline.reporting.means import summary
+from mosaic_pipeline.tracking.tested import results_of
 
 THYROID = {
     "title": "Thyroid ultrasound",
@@ -178,6 +183,10 @@ def test_each_training_and_evaluation_is_a_finished_run_tied_by_the_models_conte
         evaluations = repository.runs(stage="evaluate", variant=variant)
         assert {run.data.tags["specialist"] for run in evaluations} == set(SPECIALISTS)
         assert {run.data.tags["mlflow.parentRunId"] for run in evaluations} == {training.info.run_id}
+        assert {run.data.tags["md5.model"] for run in evaluations} == {training.data.tags["md5.model"]}
+        assert {len(run.data.tags["md5.data"]) for run in evaluations} == {32}
+        resolved = f"mlartifacts/{training.info.run_id}/artifacts/configs/{variant}.yaml"
+        assert md5(repository.folder / resolved) == training.data.tags["md5.config"]
         for part, runs in (("training", [training]), ("test", evaluations)):
             read = {item.dataset.name: item.dataset.digest for run in runs for item in run.inputs.dataset_inputs}
             cached = repository.folder / "data/cached" / part
@@ -234,6 +243,88 @@ def test_on_a_fresh_clone_a_number_leads_to_what_is_recorded_and_to_the_code_tha
     assert {node["state"] for node in found["MLflow run"]} == {"missing"}
 
 
+def reported_means(repository, specialist):
+    """Means of the main variant that the report has, by their names in MLflow; of one specialist's datasets too."""
+    summary = json.loads((repository.folder / "reports/summary.json").read_text())
+    return {f"test/mean_{metric}": summary[f"mean_{metric}"] for metric in ("acc", "auc")} | {
+        f"test/{specialist}/mean_{metric}": summary[f"{metric}_{specialist}"] for metric in ("acc", "auc")
+    }
+
+
+def test_a_training_carries_the_means_that_the_report_has_and_says_them(repository):
+    rows = [row for row in csv.DictReader((repository.folder / "reports/results.csv").open())]
+    for variant in SMALL["ablation"]["run"]:
+        (training,) = repository.runs(stage="train", variant=variant)
+        own = [float(row["acc"]) for row in rows if row["variant"] == variant]
+        assert training.data.metrics["test/mean_acc"] == pytest.approx(sum(own) / len(own))
+        note = training.data.tags["mlflow.note.content"]
+        assert note.startswith(f"**{variant}**, seed 42: ")
+        assert "- **Data**: 4 datasets (phantom, own): retinamnist, breastmnist, nodulemnist3d, thyroid" in note
+        assert "- **Validation**: best round " in note
+        assert f"- **Test**: mean ACC {training.data.metrics['test/mean_acc']:.3f}, AUC " in note
+    (training,) = repository.runs(stage="train", variant="mosaic")
+    for specialist in SPECIALISTS:
+        assert reported_means(repository, specialist).items() <= training.data.metrics.items()
+    (experiment,) = [each for each in repository.client().search_experiments() if each.name == "mosaic"]
+    (report,) = repository.runs(stage="report")
+    assert f"runs/{report.info.run_id}/artifacts/index.html)" in experiment.tags["mlflow.note.content"]
+
+
+def test_runs_of_two_variants_compare_by_the_same_names(repository):
+    mosaic, probe = (repository.runs(stage="train", variant=variant)[0] for variant in SMALL["ablation"]["run"])
+    assert mosaic.data.metrics.keys() == probe.data.metrics.keys()
+    assert probe.data.params.keys() < mosaic.data.params.keys()  # which has specialists beside
+    assert (mosaic.data.params["adapter.kind"], probe.data.params["adapter.kind"]) == ("bottleneck", "none")
+
+
+def test_means_are_told_once_whatever_is_run_again(repository):
+    """A model that is tested again changes nothing, and one that is trained again has the tests that it had."""
+    (training,) = repository.runs(stage="train", variant="mosaic")
+
+    def points():
+        return len(repository.client().get_metric_history(training.info.run_id, "test/mean_acc"))
+
+    assert points() == 1
+    repository.run("python", "-m", "stages.evaluate", "mosaic", "42", "B")
+    assert points() == 1
+    repository.run("python", "-m", "stages.train", "mosaic", "42")
+    again, first = repository.runs(stage="train", variant="mosaic")
+    assert (first.info.run_id, points()) == (training.info.run_id, 1)
+    means = {key: value for key, value in first.data.metrics.items() if key.startswith("test/")}
+    assert {key: value for key, value in again.data.metrics.items() if key.startswith("test/")} == means
+    repository.client().delete_run(again.info.run_id)
+    assert repository.run("git", "status", "--porcelain") == ""
+
+
+def test_means_wait_for_all_evaluations_of_this_model_on_these_data(repository, tmp_path, monkeypatch):
+    for folder in ("runs", "evaluation", "data/cached", "configs"):
+        shutil.copytree(repository.folder / folder, tmp_path / folder)
+    monkeypatch.chdir(tmp_path)
+    config, model = load_config(Path("configs/mosaic.yaml")), md5(Path("runs/mosaic/42/model.safetensors"))
+
+    def means():
+        results = results_of("mosaic", 42, config, model)
+        return results and summary(results)["mean_acc"]
+
+    reported = json.loads((repository.folder / "reports/summary.json").read_text())["mean_acc"]
+    assert means() == reported
+    assert results_of("mosaic", 42, config, "0" * 32) is None  # of the model before this one
+    for file, spoil in {
+        Path("evaluation/mosaic/42/B.json"): lambda text: None,
+        Path("evaluation/mosaic/42/C.json"): lambda text: "{",
+        Path("evaluation/mosaic/42/D.json"): lambda text: text.replace(model, "0" * 32),
+        Path("data/cached/test/thyroid/meta.json"): lambda text: text.replace("CC BY 4.0", "CC0"),
+    }.items():
+        text = file.read_text()
+        file.unlink()
+        if changed := spoil(text):
+            file.write_text(changed)
+        assert means() is None, file
+        file.unlink(missing_ok=True)
+        file.write_text(text)
+    assert means() == reported
+
+
 @pytest.fixture(scope="module")
 def experiment(repository) -> str:
     """What `dvc exp run -S adapter.bottleneck_c=6` printed; its results stay in the workspace."""
@@ -263,8 +354,9 @@ def test_an_experiment_retrains_only_what_its_parameter_can_influence(experiment
 
 
 def test_an_experiments_value_stands_in_mlflow_in_exp_show_and_in_the_report(repository, experiment):
-    (run,) = [run for run in repository.runs(stage="train") if run.data.tags.get("dvc.exp_name") == "wider"]
-    assert run.data.params["routing.sizes.C"] == "6"
+    (run,) = repository.search("""params."adapter.bottleneck_c" = '6'""")
+    assert (run.info.run_name, run.data.tags["dvc.exp_name"]) == ("mosaic-42", "wider")
+    assert reported_means(repository, "C").items() <= run.data.metrics.items()
     table = list(csv.DictReader(repository.run("dvc", "exp", "show", "--csv").splitlines()))
     (row,) = [row for row in table if row["Experiment"] == "wider"]
     assert row["adapter.bottleneck_c"] == "6"
@@ -335,7 +427,7 @@ def test_queued_experiments_lose_no_run_and_leave_no_artifact_in_a_temporary_fol
         repository.run("dvc", "exp", "run", "--queue", "-S", f"adapter.bottleneck_a={width}", "train@mosaic-42")
     repository.run("dvc", "exp", "run", "--run-all")
     new = [run for run in repository.runs(stage="train") if run.info.run_id not in before]
-    assert sorted(run.data.params["routing.sizes.A"] for run in new) == ["7", "8", "9"]
+    assert sorted(run.data.params["adapter.bottleneck_a"] for run in new) == ["7", "8", "9"]
     assert {run.info.status for run in new} == {"FINISHED"}
     for run in new:
         assert run.info.artifact_uri.removeprefix("file://").startswith(str(repository.folder / "mlartifacts"))

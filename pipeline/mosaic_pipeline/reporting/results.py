@@ -179,7 +179,7 @@ def load_results(
     """
     configs = {variant: load_config(root / config_file(variant)) for variant in variants}
     runs = {
-        (variant, seed): _load_run(root, variant, seed, specialists, configs[variant].datasets)
+        (variant, seed): load_run(root, variant, seed, specialists, configs[variant].datasets)
         for variant in variants
         for seed in seeds
     }
@@ -230,7 +230,8 @@ def load_results(
     )
 
 
-def _load_run(root: Path, variant: str, seed: int, specialists: Sequence[str], datasets: Mapping[str, Dataset]) -> Run:
+def load_run(root: Path, variant: str, seed: int, specialists: Sequence[str], datasets: Mapping[str, Dataset]) -> Run:
+    """Read what one training left below `root`, and its tests. Raises PipelineError as `load_results` does."""
     folder = root / run_folder(variant, seed)
     results: dict[str, DatasetResult] = {}
     md5: dict[str, str] = {}

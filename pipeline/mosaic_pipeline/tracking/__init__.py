@@ -4,7 +4,8 @@ No other package imports mlflow, but for the module that MLflow loads a register
 """
 
 from mosaic_pipeline.tracking.lifecycle import tracked_run
+from mosaic_pipeline.tracking.notes import headline, measured
 from mosaic_pipeline.tracking.revision import git_revision
-from mosaic_pipeline.tracking.run import Run
+from mosaic_pipeline.tracking.run import Inputs, Run
 
-__all__ = ["Run", "git_revision", "tracked_run"]
+__all__ = ["Inputs", "Run", "git_revision", "headline", "measured", "tracked_run"]

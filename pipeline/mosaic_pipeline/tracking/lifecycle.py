@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from mosaic_pipeline.params import Tracking
 from mosaic_pipeline.redact import redacted
+from mosaic_pipeline.tracking.notes import LONGEST_NOTE, NOTE, amended, counted
 from mosaic_pipeline.tracking.revision import git_revision
-from mosaic_pipeline.tracking.run import ERROR_TAG, Run
+from mosaic_pipeline.tracking.run import DATA_TAG, ERROR_TAG, Inputs, Run
 from mosaic_pipeline.tracking.store import MODEL_TAG, Store, open_store, unusable
 
 Stage = Literal[
@@ -40,20 +41,26 @@ def tracked_run(
     *,
     params: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
+    note: str | None = None,
     parent_model_md5: str | None = None,
+    inputs: Inputs | None = None,
     run_id: str | None = None,
     system_metrics: bool = False,
 ) -> Iterator[Run]:
     """Do the body as an MLflow run: FINISHED in the end, FAILED on any exception, Ctrl-C and SIGTERM included.
 
+    `note` describes a new run, in Markdown, and its `inputs` are a line of that; a continued one keeps what it has.
     `parent_model_md5` nests the run under the training run that logged that model, and ties its metrics to the model,
     if the store knows them. `run_id` continues that run; should it be gone, a new one begins. Raises PipelineError if
     the store cannot be opened.
     """
     store = open_store(tracking.experiment)
     tags = {"stage": stage, **_provenance(), **(tags or {})}
+    if inputs:
+        tags[DATA_TAG] = inputs.digest
+        note = note and amended(note, "Data", counted(inputs.sources))
     try:
-        run = _resume(store, run_id) or _create(store, stage, name, parent_model_md5)
+        run = _resume(store, run_id) or _create(store, stage, name, note, parent_model_md5)
     except Exception as error:
         raise unusable(store.name, error) from error
 
@@ -61,6 +68,8 @@ def tracked_run(
     try:
         run.set_tags(tags)
         run.log_params(params or {})
+        for dataset, digest in inputs.digests.items() if inputs else ():
+            run.log_dataset(dataset, inputs.sources[dataset], digest, inputs.use)
         if system_metrics:
             run.monitor_system(resumed=run_id is not None)
         yield run
@@ -79,21 +88,22 @@ def tracked_run(
             raise
 
 
-def _create(store: Store, stage: Stage, name: str, parent_model_md5: str | None) -> Run:
+def _create(store: Store, stage: Stage, name: str, note: str | None, parent_model_md5: str | None) -> Run:
     """Begin a new run, nested under the latest training run that logged the parent model."""
     from mlflow.tracking.context.registry import resolve_tags
 
     source = f"stages/{stage.replace('seg_', 'segmentation/')}.py"
     tags = resolve_tags({"mlflow.source.name": source})  # user, git commit and branch
     tags = {key: redacted(str(value)) for key, value in tags.items()}  # a remote's URL may hold a token
+    if note:
+        tags[NOTE] = note[:LONGEST_NOTE]
     model_id = None
     if parent_model_md5:
+        parents = store.trainings(parent_model_md5)
         is_model = f"tags.`{MODEL_TAG}` = '{parent_model_md5}'"
-        trained = f"{is_model} and tags.stage = '{'seg_' if stage.startswith('seg_') else ''}train'"
-        parents = store.client.search_runs([store.experiment_id], trained, max_results=1, order_by=["start_time DESC"])
         models = store.client.search_logged_models([store.experiment_id], is_model, max_results=1)
         if parents:
-            tags["mlflow.parentRunId"] = parents[0].info.run_id
+            tags["mlflow.parentRunId"] = parents[-1]
         if models:
             model_id = models[0].model_id
     return Run(store, store.client.create_run(store.experiment_id, tags=tags, run_name=name), model_id)

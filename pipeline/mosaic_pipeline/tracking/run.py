@@ -11,14 +11,19 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from mosaic_pipeline.digest import md5_text
 from mosaic_pipeline.tracking.delivery import PATIENCE, Delivery
+from mosaic_pipeline.tracking.notes import EXPERIMENT, LONGEST_NOTE, NOTE, amended
 from mosaic_pipeline.tracking.store import MODEL_TAG, Store, passes, reason
+from mosaic_pipeline.tracking.trainings import tell_trainings
 
 if TYPE_CHECKING:
     import mlflow.entities
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 PARAM_LENGTH = 6000  # characters of the longest value that MLflow stores
+PARAM_BATCH = 100  # parameters in one call; more are refused by MLflow
+DATA_TAG = "md5.data"
 ERROR_TAG = "error"
 
 
@@ -32,6 +37,20 @@ class Point:
     step: int
     dataset: str | None
     digest: str | None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The datasets of a run: its use of them (training, validation, testing), where each is from, and its md5."""
+
+    use: str
+    sources: Mapping[str, str]
+    digests: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """The md5 that stands for all of them."""
+        return md5_text(json.dumps(dict(self.digests)))
 
 
 class Run:
@@ -79,13 +98,43 @@ class Run:
 
         new = {key: value for key, value in flatten(params).items() if key not in self._known_params}
         self._known_params |= set(new)
-        self._log_batch("params", params=[Param(key, _cut(value)) for key, value in new.items()])
+        entities = [Param(key, _cut(value)) for key, value in new.items()]
+        for start in range(0, len(entities), PARAM_BATCH):
+            self._log_batch("params", params=entities[start : start + PARAM_BATCH])
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; an earlier value is replaced."""
         from mlflow.entities import RunTag
 
         self._log_batch("tags", tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+    def describe(self, label: str, text: str) -> None:
+        """Put a line into the run's description, in place of an earlier one of this label; other lines stay."""
+
+        def amend() -> None:
+            client = self._store.client
+            note = client.get_run(self.id).data.tags.get(NOTE, "")
+            client.set_tag(self.id, NOTE, amended(note, label, text)[:LONGEST_NOTE])
+
+        self._delivery.call("its description", amend)
+
+    def point_from_experiment(self, label: str, artifact: str) -> None:
+        """Put a line with a link to an artifact of this run into the experiment's description.
+
+        That begins with ours if there was none.
+        """
+
+        def amend() -> None:
+            client, experiment_id = self._store.client, self._store.experiment_id
+            note = client.get_experiment(experiment_id).tags.get(NOTE) or EXPERIMENT
+            link = f"[{artifact}](#/experiments/{experiment_id}/runs/{self.id}/artifacts/{artifact})"
+            client.set_experiment_tag(experiment_id, NOTE, amended(note, label, f"{link}, of the run {self.name}"))
+
+        self._delivery.call("the experiment's description", amend)
+
+    def tell_trainings(self, md5: str, means: Mapping[str, float | None], line: str) -> None:
+        """Give every training run of the model with this md5 its test means, and the line on them."""
+        self._delivery.call("test means", lambda: tell_trainings(self._store, md5, means, line))
 
     def log_dataset(self, name: str, source: str, digest: str, context: str) -> None:
         """Log a dataset as input: its URL or path, its md5, and its use (training, validation or testing)."""
@@ -115,6 +164,10 @@ class Run:
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file to the run's artifacts, into `folder` of them; it must stay where it is until the run ends."""
         self._delivery.call(f"artifact {path}", lambda: self._store.client.log_artifact(self.id, str(path), folder))
+
+    def log_text(self, text: str, place: str) -> None:
+        """Store a text as an artifact of the run, at this path among them."""
+        self._delivery.call(f"artifact {place}", lambda: self._store.client.log_text(self.id, text, place))
 
     def log_trainings(self, models: Mapping[tuple[str, int], str | None]) -> None:
         """Keep as artifact trainings.csv which runs trained these models (md5 by variant and seed), oldest first.

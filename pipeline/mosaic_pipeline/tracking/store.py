@@ -16,6 +16,7 @@ from mosaic_pipeline.layout import root as project_root
 from mosaic_pipeline.present import present
 from mosaic_pipeline.redact import redacted
 from mosaic_pipeline.tracking.anchor import ARTIFACTS, follow
+from mosaic_pipeline.tracking.notes import EXPERIMENT, NOTE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -141,7 +142,7 @@ def _experiment_id(client: "MlflowClient", uri: str, name: str, root: Path) -> s
         # for a queued experiment is a copy that DVC deletes.
         artifacts = (root / ARTIFACTS).as_uri() if _is_database(uri) else None
         try:
-            return client.create_experiment(name, artifact_location=artifacts)
+            return client.create_experiment(name, artifact_location=artifacts, tags={NOTE: EXPERIMENT})
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -9,13 +9,16 @@ class Logged:
     """A run that keeps what it is given."""
 
     def __init__(self):
-        self.metrics, self.datasets = {}, []
+        self.metrics, self.datasets, self.lines, self.means = {}, [], {}, {}
 
     def log_metrics(self, metrics, step=None, dataset=None):
         self.metrics |= metrics
 
-    def log_dataset(self, name, source, digest, context):
-        self.datasets.append((name, context))
+    def describe(self, label, text):
+        self.lines[label] = text
+
+    def tell_trainings(self, md5, means, line):
+        self.means[md5] = (means, line)
 
 
 @pytest.fixture
@@ -24,7 +27,8 @@ def logged(monkeypatch):
     logged = Logged()
 
     @contextmanager
-    def tracked_run(*_arguments, **_options):
+    def tracked_run(*_arguments, inputs, **_options):
+        logged.datasets += [(name, inputs.use) for name in inputs.digests]
         yield logged
 
     monkeypatch.setattr("mosaic_pipeline.tracking.tracked_run", tracked_run)
