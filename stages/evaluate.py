@@ -76,8 +76,8 @@ def main() -> None:
             shown = ", ".join(f"{key} {values[key]:.4f}" for key in ("acc", "auc", "loss") if key in values)
             print(f"{name}: n {len(result.labels)}, {shown}", flush=True)
         write_outputs(head, records, tested)
-        shown = {name: measured({key: record[key] for key in ("acc", "auc")}) for name, record in records.items()}
-        run.describe("Test", "; ".join(f"{name} {values}" for name, values in shown.items()))
+        told = {name: measured({key: record[key] for key in ("acc", "auc")}) for name, record in records.items()}
+        run.describe("Test", "; ".join(f"{name} {values}" for name, values in told.items()))
         log_test_means(run, variant, seed, config, md5["model"])
 
 

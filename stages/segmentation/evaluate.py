@@ -111,8 +111,8 @@ def main() -> None:
                 predictions.mkdir()
         head = {"variant": variant, "seed": seed, "main": role.main, "md5": md5}
         write_summary(path, head | {"datasets": records}, arrays)
-        shown = {name: measured({key: means[key] for key in METRICS}) for name, means in summaries.items()}
-        run.describe("Test", "; ".join(f"{name} {values}" for name, values in shown.items()))
+        told = {name: measured({key: means[key] for key in METRICS}) for name, means in summaries.items()}
+        run.describe("Test", "; ".join(f"{name} {values}" for name, values in told.items()))
         log_test_means(run, variant, seed, md5["model"])
 
 

@@ -48,10 +48,10 @@ def confusion(dataset: Dataset, labels: np.ndarray, scores: np.ndarray) -> np.nd
     """Counts [C, C], actual by predicted; for multi-label one [2, 2] per label, [C, 2, 2]."""
     predicted = predictions(dataset, scores)
     if dataset.multi_label:
-        counts = np.zeros((dataset.num_classes, 2, 2), dtype=np.int64)
+        by_label = np.zeros((dataset.num_classes, 2, 2), dtype=np.int64)
         column = np.broadcast_to(np.arange(dataset.num_classes), labels.shape)
-        np.add.at(counts, (column, labels, predicted), 1)
-        return counts
+        np.add.at(by_label, (column, labels, predicted), 1)
+        return by_label
     counts = np.zeros((dataset.num_classes,) * 2, dtype=np.int64)
     np.add.at(counts, (labels[:, 0], predicted[:, 0]), 1)
     return counts

@@ -68,8 +68,9 @@ def tracked_run(
     try:
         run.set_tags(tags)
         run.log_params(params or {})
-        for dataset, digest in inputs.digests.items() if inputs else ():
-            run.log_dataset(dataset, inputs.sources[dataset], digest, inputs.use)
+        if inputs:
+            for dataset, digest in inputs.digests.items():
+                run.log_dataset(dataset, inputs.sources[dataset], digest, inputs.use)
         if system_metrics:
             run.monitor_system(resumed=run_id is not None)
         yield run

@@ -22,7 +22,8 @@ def log_test_means(run: Run, variant: str, seed: int, config: Config, model_md5:
     results = results_of(variant, seed, config, model_md5)
     if results is None:
         return
-    found, by_group = {}, groups(results)
+    found: dict[str, float | None] = {}
+    by_group = groups(results)
     for group, names in by_group.items():
         prefix = "test/mean_" if group == "mean" else f"test/{group}/mean_"
         found |= {f"{prefix}{metric}": mean_over(results, variant, metric, names).value for metric in METRICS}
