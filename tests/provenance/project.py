@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sqlite3
 import subprocess
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ DATASETS = {"pathmnist": "A", "retinamnist": "A", "breastmnist": "B"}
 STAGES = ("declare", "download", "cache", "weights", "configure", "tune", "train", "evaluate", "report")
 ACC, DEVICE = 0.40625, "NVIDIA H100"
 FIRST, AGAIN, TEST, REPORT = ("a" * 31 + digit for digit in "1234")  # ids of runs in MLflow
+DATE = "2026-01-02T03:04:05+00:00"  # of all commits
 MODEL = "runs/mosaic/42/model.safetensors"
 TABLE = "reports/results.csv"
 WIDER = f"refs/exps/12/{'3' * 38}/wider"  # where DVC keeps the experiment of this name
@@ -22,7 +24,9 @@ WIDER = f"refs/exps/12/{'3' * 38}/wider"  # where DVC keeps the experiment of th
 
 def git(folder: Path, *arguments: str) -> str:
     identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    result = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    environment = os.environ | {"GIT_COMMITTER_DATE": DATE, "TZ": "Asia/Tokyo"}
+    command = ["git", *identity, *arguments]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     return result.stdout.strip()
 
 

@@ -3,7 +3,7 @@ import zipfile
 from pathlib import Path
 
 import yaml
-from project import ACC, DEVICE, MODEL, TABLE, WIDER, git, item, md5, stages, write
+from project import ACC, DATE, DEVICE, MODEL, TABLE, WIDER, git, item, md5, stages, write
 from rocrate.rocrate import ROCrate
 
 ROW = f"{TABLE}:2"
@@ -21,6 +21,7 @@ def test_a_crate_is_read_back_with_the_files_and_what_made_them(project, run_com
     crate = ROCrate(tmp_path / "out.zip")
     assert crate.name == f"Provenance of {ROW}: mosaic, seed 42, pathmnist"
     assert crate.root_dataset["conformsTo"].id.startswith("https://w3id.org/ro/wfrun/process/")
+    assert crate.root_dataset["datePublished"] == DATE  # the commit's, not the clock's
     files = {entity.id: entity for entity in crate.data_entities}
     kept = contents(tmp_path / "out.zip")
     assert set(files) == set(kept) - {"ro-crate-metadata.json"}

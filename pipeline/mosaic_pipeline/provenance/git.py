@@ -3,6 +3,7 @@
 import hashlib
 import re
 import subprocess
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 
@@ -73,4 +74,5 @@ def commit_with(root: Path, name: str, md5: str) -> str | None:
 
 def committed_at(root: Path, commit: str) -> str:
     """Return the date of a commit (ISO 8601, UTC); nothing if it is not here."""
-    return ask(root, "show", "-s", "--format=%cd", "--date=format-local:%Y-%m-%dT%H:%M:%S+00:00", commit)
+    seconds = ask(root, "show", "-s", "--format=%ct", commit)
+    return datetime.fromtimestamp(int(seconds), timezone.utc).isoformat() if seconds.isdigit() else ""
