@@ -53,6 +53,7 @@ def bundle(make_config, tmp_path) -> Path:
         seed=0,
         deployed="teacher",
         statistics=model.statistics,
+        validation=None,
         datasets={"breastmnist": known},
         config=config_tree(config),
         provenance=manifest.Provenance(revision="0", md5={"model": "0" * 32}, data={}, weights={}),
