@@ -1,8 +1,8 @@
 """Measure the training engine: `python -m benchmarks` for all, or name what to measure.
 
 Needs torch, timm and numpy alone; what measures the report's statistics (calibration, power, margin, rules),
-corrupted images, exported graphs or segmentation needs the whole environment. Prints tables and, with --json, writes
-every single measurement.
+corrupted images, exported graphs, segmentation or serving needs the whole environment. Prints tables and, with --json,
+writes every single measurement.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
         nargs="*",
         metavar="benchmark",
         help="training, products, changes, startup, scaling, cost, memory, busy; and of the report's statistics, only "
-        "where named: calibration, power, margin, rules; so are corruptions, exported and segmentation",
+        "where named: calibration, power, margin, rules; so are corruptions, exported, segmentation and serving",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--setting", action="append", choices=NAMES, help="measure only this one; may be repeated")
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile in training and cost")
     parser.add_argument("--families", type=int, default=400, help="simulated families of each setting (default 400)")
     parser.add_argument("--root", type=Path, help="checkout whose trainings calibration sets against each other too")
+    parser.add_argument("--bundle", type=Path, help="bundle that is served (default bundles/mosaic-42)")
     parser.add_argument("--json", type=Path, help="file for all measurements")
     options = parser.parse_args()
     device, names = torch.device(options.device), options.setting or list(NAMES)
@@ -60,6 +61,7 @@ def main() -> None:
         "corruptions": lambda: _corruptions().run(repeats),
         "exported": lambda: _exported().run(names, repeats),
         "segmentation": lambda: _segmentation(repeats),
+        "serving": lambda: _serving(repeats, options.bundle or Path("bundles/mosaic-42")),
     }
     if unknown := set(options.benchmark) - set(benchmarks) - set(named):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*benchmarks, *named])}")
@@ -95,6 +97,13 @@ def _exported() -> ModuleType:
     from benchmarks import exported
 
     return exported
+
+
+def _serving(repeats: int, bundle: Path) -> Iterator[Result]:
+    """Import what needs MLflow, as above; there are two tables."""
+    from benchmarks import serving
+
+    yield from serving.run(repeats, bundle)
 
 
 def _segmentation(repeats: int) -> Iterator[Result]:
