@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 # No part of what runs: what the pipeline itself writes into git, and what is only read.
-NOT_CODE = ("dvc.lock", "reports", "README.md", "docs", "tests")
+NOT_CODE = ("dvc.lock", "reports", "README.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "docs", "tests")
 
 
 def git_revision() -> str:
