@@ -45,7 +45,7 @@ def start(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'pipeline'}")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT, *TERMINATING)}
 
     def run(body: str, restarts: int) -> str:

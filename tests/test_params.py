@@ -527,7 +527,11 @@ def test_a_seed_that_is_not_listed_is_refused_with_those_that_are(tree):
 
 def configure(folder, *arguments):
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'pipeline'}"},
+        capture_output=True,
+        text=True,
     )
 
 

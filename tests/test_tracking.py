@@ -72,7 +72,7 @@ def start(script, root, **environment):
     return subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=root,
-        env=inherited | {"PYTHONPATH": str(REPOSITORY)} | environment,
+        env=inherited | {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'pipeline'}"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -104,7 +104,7 @@ def test_a_variant_that_is_not_analysed_needs_no_model_and_nothing_heavy(workpla
         "import sys; sys.argv = ['analyse', 'shared', '42']; import stages.analyse; stages.analyse.main();"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'pipeline'}"}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "[]"
@@ -114,7 +114,7 @@ def test_a_variant_that_is_not_analysed_needs_no_model_and_nothing_heavy(workpla
 
 
 def test_a_variant_that_does_not_exist_is_told(workplace):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'pipeline'}"}
     command = [sys.executable, "-m", "stages.analyse", "msaic", "42"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 2

@@ -40,7 +40,7 @@ def profile(tmp_path):
         return subprocess.run(
             [sys.executable, "-m", "mosaic_pipeline", "profile", *arguments],
             cwd=tmp_path,
-            env={"PYTHONPATH": str(ROOT)},
+            env={"PYTHONPATH": f"{ROOT}:{ROOT / 'pipeline'}"},
             capture_output=True,
             text=True,
         )

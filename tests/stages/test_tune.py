@@ -121,7 +121,7 @@ def test_another_variants_file_is_its_own_configuration_and_takes_nothing_heavy(
         "import sys; sys.argv = ['tune', 'shared']; import stages.tune; stages.tune.main();"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'pipeline'}"}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "[]"

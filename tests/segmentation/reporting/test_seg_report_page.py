@@ -175,7 +175,11 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process_without_torch(in
         "print(hashlib.md5(text.encode()).hexdigest(), 'torch' in sys.modules, 'monai' in sys.modules)"
     )
     (tmp_path / "matplotlibrc").write_text("axes.labelsize: 30\n", encoding="utf-8")
-    environment = os.environ | {"PYTHONHASHSEED": "7", "MATPLOTLIBRC": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "PYTHONHASHSEED": "7",
+        "MATPLOTLIBRC": str(tmp_path),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'pipeline'}",
+    }
     run = [sys.executable, "-c", code, str(inputs.root)]
     answer = subprocess.run(run, env=environment, check=True, capture_output=True, text=True).stdout.split()
     assert answer == [hashlib.md5(expected.encode()).hexdigest(), "False", "False"]

@@ -29,7 +29,7 @@ def training(workplace):
     run(configure, "m4oe")
     results = workplace / segmentation_run("m4oe", SEED)
     shutil.rmtree(results)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'pipeline'}", "PYTHONUNBUFFERED": "1"}
     return Training(workplace, environment, ("stages.segmentation.train", "m4oe", str(SEED)), results, FILES)
 
 
