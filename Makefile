@@ -19,7 +19,8 @@ repro: $(VENV)/.installed    ## install, then run the pipeline and render the re
 test: $(VENV)/.installed-dev    ## install, check style and types, run the tests
 	ruff check .
 	ruff format --check .
-	mypy
+	@if python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then echo mypy; mypy; \
+		else echo "types are not checked: the last stubs of SciPy for Python 3.10 lack some"; fi
 	python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev    ## fix what ruff can fix

@@ -97,7 +97,8 @@ def _pixelate(image: Image, dimension: int, place: int, key: str) -> Image:
     cells = max(1, int(side * CELLS[place]))
     cell_of = np.arange(side) * cells // side
     starts, sizes = np.searchsorted(cell_of, np.arange(cells)), np.bincount(cell_of)
-    sums, count = image.astype(np.int64), np.ones((), np.int64)
+    sums = image.astype(np.int64)
+    count: NDArray[np.int64] = np.ones((), np.int64)
     for axis in range(dimension):
         sums = np.add.reduceat(sums, starts, axis=axis)
         count = np.multiply.outer(count, sizes)

@@ -271,7 +271,7 @@ def _ellipsoid(rng: Generator, look: Look, sizes: list[int]) -> np.ndarray:
     """Return the opacity, 0 to 1 with soft edges, of one ellipsoid of a look."""
     axes = len(sizes)
     radius = look.radius * (1 + look.vary * (2 * rng.random() - 1))
-    distance = np.zeros(())
+    distance: np.ndarray = np.zeros(())
     for axis, (at, stretch) in enumerate(zip(look.at[-axes:], look.axes[-axes:], strict=True)):
         centre = at + look.scatter * (2 * rng.random() - 1)
         offset = (along(axis, sizes) - centre) / (radius * stretch)

@@ -221,7 +221,7 @@ def _paint(
 
 def _inside(space: Space, centre: Sequence[float], axes: Sequence[float]) -> NDArray[np.float64]:
     """Return 1 at an ellipsoid's centre, 0 at its surface, less beyond."""
-    distance = np.zeros(())
+    distance: NDArray[np.float64] = np.zeros(())
     for along, at, half in zip(space, centre, axes, strict=True):
         offset = (along - at) * (1 / half)
         distance = distance + offset * offset
