@@ -59,7 +59,18 @@ def test_counts_are_shares_of_the_cases_and_the_most_frequent_mistake_is_named(i
     assert "AdrenalMNIST3D is the only one of its dimension" in text
 
 
-def test_phantoms_and_random_weights_are_said(inputs):
+@pytest.mark.parametrize(
+    ("taken", "named"),
+    [({"breastmnist": 3, "chestmnist": 9}, "ChestMNIST"), ({"breastmnist": 4, "chestmnist": 4}, "BreastMNIST")],
+)
+def test_of_several_mistakes_the_most_frequent_is_named_and_of_equal_ones_the_first(inputs, taken, named):
+    inputs.datasets = ("retinamnist", "breastmnist", "chestmnist")
+    inputs.held_out = {"retinamnist": taken}
+    inputs.write()
+    assert row(load(inputs), "RetinaMNIST")[-1][0] == named
+
+
+def test_official_data_and_trained_weights_have_no_caveat(inputs):
     inputs.source, inputs.weights = "zenodo", "hub:vit"
     inputs.write()
     assert "Phantoms" not in told(load(inputs))
