@@ -14,13 +14,13 @@ import nibabel
 import numpy as np
 import pytest
 
+from mosaic_pipeline.commands import check_scans as check
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.segmentation.data import nifti
 from mosaic_pipeline.segmentation.data.check import check_folder
 from mosaic_pipeline.segmentation.data.index import build_index
 from mosaic_pipeline.segmentation.data.splits import draw_splits
 from mosaic_pipeline.segmentation.datasets import NAMED
-from stages.segmentation import check
 
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -280,7 +280,7 @@ def test_everything_that_is_wrong_is_listed(folder):
         "imagesTr/liver_7.nii.gz",
         "labelsTr/liver_0.nii.gz",
     ]
-    with pytest.raises(PipelineError, match=r"liver_1\.nii\.gz: .* \(and 1 more; `python -m stages"):
+    with pytest.raises(PipelineError, match=r"liver_1\.nii\.gz: .* \(and 1 more; `mosaic check-scans"):
         index(folder)
 
 

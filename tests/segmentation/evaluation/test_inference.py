@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from mosaic_pipeline.commands import segment as predict
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.segmentation import deployed
 from mosaic_pipeline.segmentation.data.intensity import Intensity
@@ -14,7 +15,6 @@ from mosaic_pipeline.segmentation.data.nifti import read_image
 from mosaic_pipeline.segmentation.datasets import LabelledSet
 from mosaic_pipeline.segmentation.evaluation.inference import keep_largest, segment
 from mosaic_pipeline.segmentation.evaluation.predictions import volumes_ml
-from stages.segmentation import predict
 
 LUMPS = LabelledSet("lumps", "Lumps", "ct", {3: "dim", 7: "bright"})
 WINDOW = Intensity(window=(0.0, 200.0))
