@@ -207,7 +207,14 @@ def test_the_card_says_what_it_is_for_what_it_was_made_from_and_what_not_to_do(f
     assert [each["dataset"]["type"] for each in card["model-index"][0]["results"]] == list(
         read_manifest(folder).datasets
     )
-    for said in ("Not a medical device", "Phantom data", "say nothing about medicine", "95 % CI", "none, generated"):
+    for said in (
+        "Not a medical device",
+        "Phantom data",
+        "say nothing about medicine",
+        "95 % CI",
+        "none, generated",
+        "`normal, benign`",
+    ):
         assert " ".join(said.split()) in " ".join(body.split()), said
 
 

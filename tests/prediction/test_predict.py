@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +287,49 @@ def test_another_table_is_not_overwritten(pngs, predict, tmp_path):
     assert ended.status == 2
     assert "error: out.csv: is there already" in ended.stderr
     assert (tmp_path / "out.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_an_answer_is_of_these_bytes_prepared_in_this_way(pngs, predict, tmp_path, finished):
+    _, before = predict("pngs", "retinamnist")
+    other = images(finished, "retinamnist")[5]
+    Image.fromarray(other).save(pngs / "2.png")  # another image of the same name
+    ended, found = predict("pngs", "retinamnist")
+    assert "7 predicted as retinamnist, 6 of them before" in ended.stdout
+    assert [old["file"] for old, new in zip(before, found, strict=True) if old != new] == ["2.png"]
+    np.testing.assert_allclose(scores(found)[2], scores(before)[5], rtol=0, atol=1e-6)
+    ended, darker = predict("pngs", "retinamnist", "--window=0,400")
+    assert "7 predicted as retinamnist\n" in ended.stdout
+    assert {row["prepared"] for row in darker} == {"28, pad, 0 to 400"}
+    assert (scores(darker) != scores(found)).any()
+
+
+def test_the_table_of_another_folder_is_not_taken_for_this_one(pngs, predict, tmp_path):
+    predict("pngs", "retinamnist")
+    before = (tmp_path / "out.csv").read_text()
+    (tmp_path / "fewer").mkdir()
+    shutil.copy(pngs / "1.png", tmp_path / "fewer/1.png")
+    ended, _ = predict("fewer", "retinamnist")
+    assert ended.status == 2
+    assert "error: out.csv: is there already, with rows of files that are not here, such as 0.png" in ended.stderr
+    assert (tmp_path / "out.csv").read_text() == before
+
+
+def test_what_a_folder_may_hold_beside_images_loses_none_without_a_word(pngs, predict, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(pngs / "0.png", tmp_path / "elsewhere/x.png")
+    (pngs / "linked").symlink_to(tmp_path / "elsewhere")
+    (pngs / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (pngs / "a\rb.png").write_bytes((pngs / "1.png").read_bytes())
+    Path(os.fsdecode(os.fsencode(pngs) + b"/\xff.png")).write_bytes((pngs / "1.png").read_bytes())
+    np.savez(pngs / "none.npz", images=np.zeros((0, 28, 28, 3), np.uint8))
+    ended, found = predict("pngs", "retinamnist")
+    assert ended.status == 2
+    assert {row["file"]: row["error"] for row in found if row["error"]} == {
+        "gone.png": "no such file",
+        "none.npz": "images holds no image",
+    }
+    assert {"a\\rb.png", "\\udcff.png"} < {row["file"] for row in found}
+    assert "1 file passed over, by name no image: linked/" in ended.stdout
 
 
 def test_an_image_that_is_as_stored_already_stays_so_and_others_are_padded_or_cut():

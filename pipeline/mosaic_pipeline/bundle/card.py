@@ -66,19 +66,20 @@ def _summary(manifest: Manifest) -> str:
         f"One model for {n} dataset{'s' * (n != 1)} of medical images: {'a frozen' if model.frozen else 'a trained'} "
         f"`{model.backbone}` with {specialists if routing.sizes else 'no specialists'}, routing `{routing.name}`"
         f"{', mixed by a gate' if routing.gate else ''}, and a linear head for each dataset. An image has to be said "
-        "to be of one of these datasets; the answer is the probability of each of its classes."
+        "to be of one of these datasets (`auto` proposes one, where `recognition.safetensors` is here); the answer is "
+        "the probability of each of its classes."
     )
 
 
 def _use(manifest: Manifest) -> str:
     name, known = next(iter(manifest.datasets.items()))
-    return f"""    pip install mosaic-pipeline      # or from its repository; requirements.txt has the versions
-    mosaic predict . images/ --dataset {name} -o probabilities.csv
+    return f"""    pip install .      # in a checkout of the MOSAIC pipeline, which is on no index
+    mosaic predict BUNDLE images/ --dataset {name} -o probabilities.csv
 
 ```python
 from mosaic_pipeline.bundle import load_bundle
 
-bundle = load_bundle(".")
+bundle = load_bundle("BUNDLE")
 bundle.predict(images, dataset="{name}")   # uint8 {_shape(known)} -> [N, {len(known.class_names)}]
 ```"""
 
@@ -93,10 +94,15 @@ def _datasets(manifest: Manifest) -> str:
     rows = [
         f"| `{name}` | {_cell(known.title)} | {known.preparation.dimension}D, "
         f"{'colour' if known.preparation.channels == 3 else 'grey'}, from {known.preparation.size} "
-        f"{'voxels' if known.preparation.dimension == 3 else 'px'} | {_cell(', '.join(known.class_names))} |"
+        f"{'voxels' if known.preparation.dimension == 3 else 'px'} | {_classes(known)} |"
         for name, known in manifest.datasets.items()
     ]
     return "\n".join(("| name | dataset | images | classes, in the order of the answer |", "|---|---|---|---|", *rows))
+
+
+def _classes(known: Known) -> str:
+    """Return the names of classes, each apart: they may hold commas themselves."""
+    return ", ".join(f"`{_cell(each)}`" for each in known.class_names)
 
 
 def _test(manifest: Manifest) -> str:
@@ -160,12 +166,15 @@ def _licences(manifest: Manifest) -> Iterator[str]:
     if any("NC" in licence for licence in by_licence):
         yield "Some of the data forbid commercial use (NC), and so, as long as nobody knows better, does this model."
     weights = manifest.provenance.weights
+    if weights.get("source") == "random":
+        yield "Backbone: random weights, which are nobody's."
+        return
     yield f"Backbone: weights from {weights.get('source', 'an unnamed source')}, under the terms of whoever made them."
 
 
 def _origin(manifest: Manifest) -> str:
     provenance = manifest.provenance
-    rows = [("code revision", provenance.revision)]
+    rows = [("bundled by the code of revision", provenance.revision)]
     rows += [(f"md5 of the {name}", md5) for name, md5 in provenance.md5.items()]
     rows += [(f"weights, {name}", value) for name, value in provenance.weights.items()]
     rows += [(f"data of {name}, md5", md5) for name, md5 in provenance.data.items()]

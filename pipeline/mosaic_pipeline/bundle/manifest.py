@@ -68,7 +68,10 @@ class Known(_Part):
 
 
 class Provenance(_Part):
-    """What a model was made from, by content: md5s of files (`model`, `config`, `weights`) and of each set's data."""
+    """What a model was made from, by content: md5s of files (`model`, `config`, `weights`) and of each set's data.
+
+    `revision` is that of the code that made the bundle, which may be later than what trained.
+    """
 
     revision: str
     md5: dict[str, Md5]
@@ -113,6 +116,8 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if missing := {"model", "config", "weights"} - set(self.provenance.md5):
+            raise ValueError(f"provenance.md5.{min(missing)}: missing")
         if list(self.datasets) != list(self.resolved.datasets):
             raise ValueError("datasets: not those of the configuration")
         for name, known in self.datasets.items():

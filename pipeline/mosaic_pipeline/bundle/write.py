@@ -49,8 +49,8 @@ from mosaic_pipeline.training.model_file import read_trained
 def write_bundle(variant: str, seed: int, folder: Path) -> Manifest:
     """Write the model that one training deploys, with all that using it takes, as a new folder; return its manifest.
 
-    The same training gives the same bytes. Raises PipelineError if something lies there already, and if a file of the
-    training or of its test is missing, or not of its inputs as they are now.
+    The same training gives the same bytes, by the same revision of the code. Raises PipelineError if something lies
+    there already, and if a file of the training or of its test is missing, or not of its inputs as they are now.
     """
     if folder.exists():
         raise PipelineError(f"{folder}: is there already; remove it, or say another folder with -o")
@@ -158,6 +158,7 @@ def _of_dataset(dataset: Dataset, result: DatasetResult, contributions: np.ndarr
 def _requirements(made_with: Package) -> str:
     return (
         "# What the bundle was made with; its probabilities are the same to rounding with others.\n"
+        "# mosaic-pipeline is on no index: `pip install .` in a checkout.\n"
         f"mosaic-pipeline=={made_with.mosaic_pipeline}\n"
         f"torch=={made_with.torch.partition('+')[0]}\ntimm=={made_with.timm}\n"
     )

@@ -60,10 +60,10 @@ def main() -> None:
     try_places(arguments.out)
     same |= {"model": bundle.manifest.provenance.md5["model"]}
     table = Table(arguments.out, question.columns(bundle), same)
-    done = len(table.rows)
+    table.check_files({place.name for place in places})
     total = sum(count(place, arguments.array) for place in places)
-    with table, tqdm(total=total, initial=done, unit="img", dynamic_ncols=True, disable=not sys.stderr.isatty()) as bar:
-        keys = predict_places(bundle, places, question, table, arguments.batch_size, bar)
+    with table, tqdm(total=total, unit="img", dynamic_ncols=True, disable=not sys.stderr.isatty()) as bar:
+        keys, done = predict_places(bundle, places, question, table, arguments.batch_size, bar)
         table.finish(keys)
     wrong = [key for key in keys if table.rows[key]["error"]]
     said = f"{arguments.out}: {len(keys) - len(wrong):,} predicted as {told}"

@@ -14,12 +14,12 @@ from mosaic_pipeline.bundle.manifest import Preparation
 from mosaic_pipeline.data.own.picture import Picture
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.prediction.places import Place, find_places, read_place
-from mosaic_pipeline.prediction.run import prepare, said
+from mosaic_pipeline.prediction.run import in_words, prepare, said
 from mosaic_pipeline.recognition.recogniser import Proposal
 
 COLUMNS = (
     *("file", "item", "dataset", "distance", "limit"),
-    *("predicted", "probability", "probabilities", "model", "error"),
+    *("predicted", "probability", "probabilities", "input", "prepared", "model", "error"),
 )
 
 # An image as each way of preparing one has it; a way that it cannot take is not there.
@@ -37,6 +37,11 @@ class Auto:
     preparations: dict[str, Preparation]
     array: str | None = None
     dimension: int = field(default=2)
+
+    @property
+    def prepared(self) -> str:
+        """The preparations, each once."""
+        return "; ".join(dict.fromkeys(map(in_words, self.preparations.values())))
 
     def columns(self, bundle: Bundle) -> tuple[str, ...]:
         """Return the table's: classes differ from row to row, so probabilities stand in one, as JSON."""

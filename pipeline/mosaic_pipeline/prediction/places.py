@@ -1,5 +1,6 @@
 """What there is to predict: the images and volumes of a file or a folder, found by name and read one at a time."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from mosaic_pipeline.arrays import open_npz
 from mosaic_pipeline.data.own import dicom, image, nifti
 from mosaic_pipeline.data.own.files import begins_like_dicom, read_picture
 from mosaic_pipeline.data.own.picture import Picture, check_size, whole_span
+from mosaic_pipeline.digest import md5_file, md5_text
 from mosaic_pipeline.errors import PipelineError, few
 
 ARRAYS = (".npz", ".npy")
@@ -27,34 +29,61 @@ class Place:
         """Whether it may hold many images."""
         return self.path.suffix.lower() == ".npz" and self.path.is_file()
 
+    def digest(self) -> str:
+        """Return the md5 of the file, or of the names and md5s of a folder's. Raises OSError."""
+        if not self.path.is_dir():
+            return md5_file(self.path)
+        files = sorted(file for file in self.path.iterdir() if file.is_file())
+        return md5_text("".join(f"{md5_file(file)}  {os.fsencode(file.name)!r}\n" for file in files))
+
 
 def find_places(given: Path, dimension: int) -> tuple[list[Place], list[str]]:
     """Return what a path holds that may be an image (a volume, for `dimension` 3), sorted, and names passed over.
 
     A file is taken as it is. Of a folder and all in it those files are taken that are images by name or by their first
-    bytes; hidden ones are not looked at. A folder with several DICOM files is the series of one volume. Raises
+    bytes; hidden ones are not looked at, and folders that are links are passed over. A folder with several DICOM files
+    is the series of one volume; one that must not be read is taken too, so that it is an error and no loss. Raises
     PipelineError if there is nothing there, or no image.
     """
     if not given.exists():
         raise PipelineError(f"{given}: no such file or folder")
     if given.is_file():
-        return [Place(given, given.name)], []
-    series, files, passed = set(), [], []
-    for file in sorted(path for path in given.rglob("*") if path.is_file()):
-        name = file.relative_to(given)
-        if any(part.startswith(".") for part in name.parts):
-            continue
+        return [Place(given, _shown(given.name))], []
+    places: list[Path] = []
+    passed: list[str] = []
+    dicoms: dict[Path, list[Path]] = {}
+    for file in _below(given, places, passed):
         if _is_dicom(file):
-            (series.add(file.parent) if dimension == 3 and _several(file.parent) else files.append(file))
+            dicoms.setdefault(file.parent, []).append(file)
         elif file.name.lower().endswith(SUFFIXES[dimension]):
-            files.append(file)
+            places.append(file)
         else:
-            passed.append(name.as_posix())
-    places = sorted([*files, *series])
+            passed.append(_shown(file.relative_to(given).as_posix()))
+    for folder, files in dicoms.items():
+        places += [folder] if dimension == 3 and len(files) > 1 else files
     if not places:
         there = f" ({few(passed)} is there)" if passed else ""
         raise PipelineError(f"{given}: no {'image' if dimension == 2 else 'volume'} is in it{there}")
-    return [Place(path, "." if path == given else path.relative_to(given).as_posix()) for path in places], passed
+    named = ((path, "." if path == given else path.relative_to(given).as_posix()) for path in sorted(places))
+    return [Place(path, _shown(name)) for path, name in named], passed
+
+
+def _below(given: Path, unreadable: list[Path], passed: list[str]) -> Iterator[Path]:
+    """Yield the files of a folder and of those in it, in order; hidden ones are left out."""
+
+    def refused(error: OSError) -> None:
+        unreadable.append(Path(error.filename))
+
+    for folder, folders, files in os.walk(given, onerror=refused):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        passed += [_shown(Path(folder, name).relative_to(given).as_posix()) + "/" for name in links]
+        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _shown(name: str) -> str:
+    """Return a name as a table can hold it: what is no character, or ends a line, is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def count(place: Place, array: str | None) -> int:
@@ -81,6 +110,8 @@ def read_place(place: Place, dimension: int, array: str | None) -> Iterator[tupl
         for name in _arrays(npz.names, array):
             header = npz.header(name)
             check_size(header.shape[1:])
+            if not header.shape[0]:
+                raise ValueError(f"{name} holds no image")
             row = 0
             whole = header.fortran_order and len(header.shape) > 1
             for block in [npz.read(name)] if whole else npz.blocks(name, BLOCK_BYTES):
@@ -111,7 +142,3 @@ def _is_dicom(file: Path) -> bool:
         return begins_like_dicom(file)
     except OSError:
         return False
-
-
-def _several(folder: Path) -> bool:
-    return sum(file.is_file() and _is_dicom(file) for file in folder.iterdir()) > 1

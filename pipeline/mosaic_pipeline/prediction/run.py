@@ -34,6 +34,11 @@ class Question(Protocol):
         """Whether images (2) or volumes (3) are asked of."""
         ...
 
+    @property
+    def prepared(self) -> str:
+        """How images are prepared, in words: an answer to another preparation is another answer."""
+        ...
+
     def columns(self, bundle: Bundle) -> tuple[str, ...]:
         """Return those of the table."""
         ...
@@ -64,6 +69,11 @@ class Told:
         """That of the dataset."""
         return self.preparation.dimension
 
+    @property
+    def prepared(self) -> str:
+        """The preparation."""
+        return in_words(self.preparation)
+
     def columns(self, bundle: Bundle) -> tuple[str, ...]:
         """Return the table's, with one for each class."""
         return columns(bundle.known(self.dataset).class_names)
@@ -91,27 +101,46 @@ class Told:
 
 def predict_places(
     bundle: Bundle, places: Sequence[Place], question: Question, table: Table, batch_size: int, bar: tqdm
-) -> list[Key]:
-    """Add a row to the table for every image that has none yet; return the keys of all, in the order of the places."""
+) -> tuple[list[Key], int]:
+    """Add a row to the table for every image that has none yet.
+
+    Returns the keys of all, in the order of the places, and how many of them were there already: of the same bytes,
+    prepared alike.
+    """
     keys: list[Key] = []
-    waiting: list[tuple[Key, Any]] = []
-    for key, read in _images(places, question, table, keys):
+    waiting: list[tuple[Key, str, Any]] = []
+    made = 0
+    for key, given, read in _images(places, question, table, keys, bar):
+        made += 1
         if isinstance(read, str):
-            table.add([_row(bundle, question, key, {"error": read})])
+            table.add([_row(bundle, question, key, {"input": given, "error": read})])
             bar.update()
             continue
-        waiting.append((key, read))
+        waiting.append((key, given, read))
         if len(waiting) == batch_size:
             _answer(bundle, question, table, waiting, bar)
     _answer(bundle, question, table, waiting, bar)
-    return keys
+    return keys, len(keys) - made
 
 
-def _images(places: Sequence[Place], question: Question, table: Table, keys: list[Key]) -> Iterator[tuple[Key, Any]]:
-    """Yield what is to be answered, or why it cannot be; `keys` get all that there is, answered before or not."""
+def _images(
+    places: Sequence[Place], question: Question, table: Table, keys: list[Key], bar: tqdm
+) -> Iterator[tuple[Key, str, Any]]:
+    """Yield what is to be answered, or why it cannot be, with the md5 of what it is from.
+
+    `keys` get all that there is, answered before or not.
+    """
     for place in places:
-        if (place.name, "") in table.rows:
-            keys.append((place.name, ""))
+        whole = (place.name, "")
+        try:
+            given = place.digest()
+        except OSError as error:
+            keys.append(whole)
+            yield whole, "", one_line(reason(error))
+            continue
+        if table.answers(whole, given, question.prepared):
+            keys.append(whole)
+            bar.update()
             continue
         pictures = read_place(place, question.dimension, question.array)
         while True:
@@ -120,19 +149,29 @@ def _images(places: Sequence[Place], question: Question, table: Table, keys: lis
             except StopIteration:
                 break
             except Exception as error:
-                keys.append((place.name, ""))
-                yield keys[-1], one_line(reason(error))
+                keys.append(whole)
+                yield whole, given, one_line(reason(error))
                 break
             key = (place.name, item)
             keys.append(key)
-            if key in table.rows:
+            if table.answers(key, given, question.prepared):
+                bar.update()
                 continue
             try:
                 image = question.prepare(picture)
             except Exception as error:
-                yield key, one_line(reason(error))
+                yield key, given, one_line(reason(error))
             else:
-                yield key, image
+                yield key, given, image
+
+
+def in_words(preparation: Preparation) -> str:
+    """Return what decides how an image is prepared: its size, what becomes of its sides and of its values."""
+    window = preparation.window
+    values = (
+        "all values" if window is None else window if isinstance(window, str) else f"{window[0]:g} to {window[1]:g}"
+    )
+    return f"{preparation.size}, {preparation.fit}, {values}"
 
 
 def prepare(picture: Picture, preparation: Preparation) -> NDArray[np.uint8]:
@@ -147,18 +186,21 @@ def prepare(picture: Picture, preparation: Preparation) -> NDArray[np.uint8]:
     return converted.image
 
 
-def _answer(bundle: Bundle, question: Question, table: Table, waiting: list[tuple[Key, Any]], bar: tqdm) -> None:
+def _answer(bundle: Bundle, question: Question, table: Table, waiting: list[tuple[Key, str, Any]], bar: tqdm) -> None:
     if not waiting:
         return
-    answers = question.answer(bundle, [prepared for _, prepared in waiting])
-    table.add(_row(bundle, question, key, answer) for (key, _), answer in zip(waiting, answers, strict=True))
+    answers = question.answer(bundle, [prepared for _, _, prepared in waiting])
+    table.add(
+        _row(bundle, question, key, {"input": given} | answer)
+        for (key, given, _), answer in zip(waiting, answers, strict=True)
+    )
     bar.update(len(waiting))
     waiting.clear()
 
 
 def _row(bundle: Bundle, question: Question, key: Key, answer: dict[str, str]) -> dict[str, str]:
     file, item = key
-    return question.blank(bundle) | {"file": file, "item": item} | answer
+    return question.blank(bundle) | {"file": file, "item": item, "prepared": question.prepared} | answer
 
 
 def said(bundle: Bundle, dataset: str, scores: NDArray[np.float32]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -12,8 +12,9 @@ from typing_extensions import Self
 from mosaic_pipeline.atomic import write_text
 from mosaic_pipeline.errors import PipelineError
 
-# What each row has; the classes follow, and the md5 of the model and what was wrong are last.
-FIRST, LAST = ("file", "item", "dataset", "predicted", "probability"), ("model", "error")
+# What each row has; the classes follow. Last are the md5 of what was read, how it was prepared, the md5 of the model,
+# and what was wrong.
+FIRST, LAST = ("file", "item", "dataset", "predicted", "probability"), ("input", "prepared", "model", "error")
 
 Row = Mapping[str, str]
 Key = tuple[str, str]
@@ -28,7 +29,7 @@ class Table:
     """Rows by file and item. While it is open each is appended to a hidden file beside `path`, which outlives a kill.
 
     Rows of an earlier run of the same model and dataset are there from the start, but for those with an error, which
-    are to be tried again.
+    are to be tried again. Whether one still answers what is asked now, `answers` says.
     """
 
     def __init__(self, path: Path, header: Sequence[str], same: Mapping[str, str]) -> None:
@@ -43,6 +44,19 @@ class Table:
                 self.rows[row["file"], row["item"]] = row
         self.rows = {key: row for key, row in self.rows.items() if not row["error"]}
         self._stream: TextIO | None = None
+
+    def answers(self, key: Key, given: str, prepared: str) -> bool:
+        """Whether there is a row of these very bytes (by md5), prepared in this way."""
+        row = self.rows.get(key)
+        return row is not None and (row["input"], row["prepared"]) == (given, prepared)
+
+    def check_files(self, names: Collection[str]) -> None:
+        """Raise PipelineError if it has rows of other files: it is the table of another folder."""
+        if others := sorted({file for file, _ in self.rows}.difference(names)):
+            raise PipelineError(
+                f"{self._path}: is there already, with rows of files that are not here, such as {others[0]}; say "
+                "another with -o"
+            )
 
     def __enter__(self) -> Self:
         """Begin to append."""

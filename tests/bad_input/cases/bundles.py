@@ -1,5 +1,6 @@
 """Bundles that are damaged, and what is asked of them that cannot be."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,12 @@ def folder_of_text(project: Path) -> None:
     (project / "texts/a.txt").write_text("no image")
 
 
+def without_md5(project: Path) -> None:
+    tree = json.loads((project / CONFIG).read_text())
+    del tree["provenance"]["md5"]["model"]
+    (project / CONFIG).write_text(json.dumps(tree))
+
+
 def of_another_bundle(project: Path) -> None:
     shutil.copy(project / "runs/shared/42/model.safetensors", project / MODEL)
 
@@ -77,6 +84,7 @@ CASES = [
     of_bundle(
         "a class name too few", set_json(CONFIG, "datasets.retinamnist.class_names", ["a"]), "1 class names for 5"
     ),
+    of_bundle("no md5 of the model", without_md5, "provenance.md5.model: missing"),
     of_bundle("statistics not finite", set_json(CONFIG, "statistics.0.0", float("nan")), CONFIG),
     of_bundle("another architecture", resealed(set_json(CONFIG, "config.model.backbone", "nonsense")), "nonsense"),
     of_bundle("model missing", missing(MODEL), MODEL, "no such file", AGAIN),
