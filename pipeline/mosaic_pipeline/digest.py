@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+MODEL_TAG = "md5.model"  # in MLflow, of a training and of all that tested or analysed its model
+
 
 def md5_file(path: Path) -> str:
     """Return the hex md5 of a file's bytes."""

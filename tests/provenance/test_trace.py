@@ -376,7 +376,7 @@ def test_trace_imports_neither_dvc_nor_mlflow_nor_torch_and_leaves_no_trace(proj
         "from mosaic_pipeline.commands.trace import main\n"
         f"sys.argv = ['mosaic trace', '{ROW}']\n"
         "main()\n"
-        "names = ('dvc', 'mlflow', 'torch', 'pandas', 'rocrate', 'medmnist')\n"
+        "names = ('dvc', 'mlflow', 'torch', 'pandas', 'rocrate', 'medmnist', 'filelock', 'scipy')\n"
         "print('IMPORTED', *[name for name in names if name in sys.modules])"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,8 +7,6 @@ from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 
-from mosaic_pipeline.tracking.revision import NOT_CODE
-
 EXPERIMENTS = "refs/exps"
 COMMITS = 100  # of a file that are looked into, the newest
 # An experiment lies under the commit that it began with; beside those DVC keeps what is none.
@@ -54,6 +52,8 @@ def experiments(root: Path) -> dict[str, str]:
 
 def changed_code(root: Path) -> list[str]:
     """Return the tracked files of code and parameters that differ from the last commit."""
+    from mosaic_pipeline.tracking.revision import NOT_CODE  # its package takes what a trace does without
+
     excluded = (f":(top,exclude){path}" for path in NOT_CODE)
     listed = ask(root, "diff", "--name-only", "HEAD", "--", ":/", *excluded)
     return listed.splitlines()

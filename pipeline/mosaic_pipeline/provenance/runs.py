@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.request import pathname2url
 
+from mosaic_pipeline.digest import MODEL_TAG
 from mosaic_pipeline.redact import redacted
-from mosaic_pipeline.tracking.store import MODEL_TAG
 
 DATABASE = "mlflow.db"
 DELETED = "Deleted_Internal"  # what MLflow leaves of a version

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from mosaic_pipeline.digest import MODEL_TAG
 from mosaic_pipeline.params import Tracking
 from mosaic_pipeline.redact import redacted
 from mosaic_pipeline.tracking.notes import LONGEST_NOTE, NOTE, amended, counted
 from mosaic_pipeline.tracking.revision import git_revision
 from mosaic_pipeline.tracking.run import DATA_TAG, ERROR_TAG, Inputs, Run
-from mosaic_pipeline.tracking.store import MODEL_TAG, Store, open_store, unusable
+from mosaic_pipeline.tracking.store import Store, open_store, unusable
 
 Stage = Literal[
     "recognise",

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mosaic_pipeline.bundle.load import Bundle
 from mosaic_pipeline.bundle.manifest import Manifest
-from mosaic_pipeline.digest import md5_text
+from mosaic_pipeline.digest import MODEL_TAG, md5_text
 from mosaic_pipeline.errors import PipelineError
-from mosaic_pipeline.tracking.run import MODEL_TAG
 from mosaic_pipeline.tracking.store import Store, open_store, unusable
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from mosaic_pipeline.digest import md5_text
+from mosaic_pipeline.digest import MODEL_TAG, md5_text
 from mosaic_pipeline.tracking.delivery import PATIENCE, Delivery
 from mosaic_pipeline.tracking.notes import EXPERIMENT, LONGEST_NOTE, NOTE, amended
-from mosaic_pipeline.tracking.store import MODEL_TAG, Store, passes, reason
+from mosaic_pipeline.tracking.store import Store, passes, reason
 from mosaic_pipeline.tracking.trainings import tell_trainings
 
 if TYPE_CHECKING:

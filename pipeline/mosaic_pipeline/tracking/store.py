@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from mosaic_pipeline.digest import MODEL_TAG
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.layout import root as project_root
 from mosaic_pipeline.present import present
@@ -35,7 +36,6 @@ DEFAULTS = {
 FIRST_CONTACT = 10  # seconds that a server has to answer at all
 LOCK_TIMEOUT = 120  # seconds; creating a database takes one or two
 
-MODEL_TAG = "md5.model"  # of a training and of all that tested or analysed its model
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
