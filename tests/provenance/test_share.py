@@ -2,6 +2,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import pytest
 import yaml
 from project import ACC, DATE, DEVICE, MODEL, TABLE, WIDER, git, item, md5, stages, write
 from rocrate.rocrate import ROCrate
@@ -104,6 +105,46 @@ def test_a_share_is_the_same_bytes_at_another_time_and_place(project, run_comman
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
         assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
         assert archive.namelist() == sorted(archive.namelist())
+
+
+def test_a_presigned_address_is_shared_without_what_signs_it(project, run_command, tmp_path):
+    address = "https://host/x.npz?token=SECRET&X-Amz-Signature=SIGNED"
+    write(project, {"params.yaml": f"model:\n  weights: {address}\nseeds: [42]\n".encode()})
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    lock["stages"]["weights"]["params"]["params.yaml"]["model.weights"] = address
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    run_command("share", "-o", tmp_path / "share.zip")
+    run_command("trace", "weights/backbone.safetensors", "--crate", tmp_path / "crate.zip")
+    for path in (tmp_path / "share.zip", tmp_path / "crate.zip"):
+        everything = b"".join(contents(path).values())
+        assert b"https://host/x.npz?token=" in everything
+        assert b"SECRET" not in everything
+        assert b"SIGNED" not in everything
+    shared = contents(tmp_path / "share.zip")
+    hidden = "https://host/x.npz?token=***&X-Amz-Signature=***"
+    assert yaml.safe_load(shared["params.yaml"])["model"]["weights"] == hidden
+    kept = yaml.safe_load(shared["dvc.lock"])["stages"]["weights"]["params"]["params.yaml"]
+    assert kept["model.weights"] == hidden
+
+
+@pytest.mark.parametrize("command", [("share", "-o"), ("trace", MODEL, "--crate")])
+def test_only_a_zip_is_written_over(project, refused, run_command, command, tmp_path):
+    for name, said in (("notes.md", "its name must end in .zip"), ("notes.zip", "is there already, and is no zip")):
+        (tmp_path / name).write_text("mine")
+        assert said in refused(*command, tmp_path / name)
+        assert (tmp_path / name).read_text() == "mine"
+    assert "is no zip" in refused(*command, tmp_path / "notes.zip")
+    (tmp_path / "notes.zip").unlink()
+    for _ in range(2):  # the second writes over the first
+        assert run_command(*command, tmp_path / "notes.zip")[0] == 0
+
+
+def test_a_user_without_a_home_shares_too(project, run_command, tmp_path, monkeypatch):
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert run_command("share", "-o", tmp_path / "out.zip")[0] == 0
 
 
 def test_an_experiment_is_shared_as_it_was_committed(project, run_command, tmp_path):

@@ -1,6 +1,7 @@
 """Write one zip of an experiment for a colleague: report, results, configuration, parameters, model cards, provenance.
 
-It is an RO-Crate. What params.yaml says of this machine, absolute paths and passwords, is taken out.
+It is an RO-Crate. What params.yaml says of this machine, absolute paths, passwords and the values of addresses'
+queries, is taken out.
 """
 
 import re
@@ -19,6 +20,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from mosaic_pipeline.layout import root
+    from mosaic_pipeline.provenance.archive import check_archive
     from mosaic_pipeline.provenance.find import Finder
     from mosaic_pipeline.provenance.runs import Runs
     from mosaic_pipeline.provenance.share import write_share
@@ -31,6 +33,7 @@ def main() -> None:
         kind = "experiment"
         snapshot = replace(snapshot, commit=Finder(snapshot, runs, Path.cwd()).commit(arguments.experiment))
     path = arguments.out or Path(f"mosaic-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}.zip")
+    check_archive(path)
     node = of_snapshot(snapshot, runs, kind, name)
     files = write_share(node, snapshot, path, name)
     print(f"{path}: {len(files)} files, {path.stat().st_size / 1e6:,.1f} MB; an RO-Crate, provenance.json has the tree")

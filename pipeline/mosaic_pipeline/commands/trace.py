@@ -30,6 +30,10 @@ def main() -> None:
     from mosaic_pipeline.provenance.show import as_json, as_text
     from mosaic_pipeline.provenance.snapshot import Snapshot
 
+    if arguments.crate:
+        from mosaic_pipeline.provenance.archive import check_archive
+
+        check_archive(arguments.crate)
     snapshot = Snapshot(root())
     node = Finder(snapshot, Runs(snapshot.root), Path.cwd()).trace(arguments.thing)
     print(as_json(node) if arguments.json else as_text(node))

@@ -5,9 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mosaic_pipeline.atomic import atomic
+from mosaic_pipeline.errors import PipelineError
 
 DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can have
 MODE = 0o100644 << 16
+
+
+def check_archive(path: Path) -> None:
+    """Raise PipelineError if a zip of this name would take the place of something else."""
+    if path.suffix.lower() != ".zip":
+        raise PipelineError(f"{path}: its name must end in .zip, for that is what is written")
+    if path.exists() and not (path.is_file() and zipfile.is_zipfile(path)):
+        raise PipelineError(f"{path}: is there already, and is no zip; name another file, or move it away")
 
 
 def write_archive(path: Path, files: Mapping[str, bytes]) -> None:

@@ -1,7 +1,8 @@
-"""What must not leave the machine in a file that is passed on: passwords in addresses, and absolute paths."""
+"""What must not leave the machine in a file that is passed on: what opens an address, and absolute paths."""
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class Private:
     def __init__(self, snapshot: Snapshot) -> None:
         """Collect the absolute paths that stand in params.yaml and dvc.lock, the root and the home folder."""
         named = {value for value in _texts(snapshot) if ABSOLUTE.fullmatch(value)}
-        places = {str(snapshot.root), str(Path.home())} - {"/"}
+        places = {str(snapshot.root), *_home()} - {"/"}
         # The longest first: another may be the beginning of it.
         self._paths = sorted(named | places, key=len, reverse=True)
 
@@ -35,6 +36,11 @@ class Private:
             # Not within an address, whose path may have the same parts.
             text = re.sub(rf"(?<![\w.]){re.escape(path)}", last, text)  # no backslash is in it
         return redacted(text).encode("utf-8")
+
+
+def _home() -> Iterator[str]:
+    with suppress(RuntimeError):  # a user whom the system does not know has none
+        yield str(Path.home())
 
 
 def _texts(snapshot: Snapshot) -> Iterator[str]:
