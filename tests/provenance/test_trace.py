@@ -2,11 +2,15 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from project import ACC, AGAIN, DEVICE, FIRST, MODEL, REPORT, TABLE, TEST, WIDER, git, item, md5, stages, write
+from project import ACC, AGAIN, DEVICE, FIRST, LOW, MODEL, REPORT, TABLE, TEST, WIDER, git, item, md5, stages, write
+
+from mosaic_pipeline.commands import trace
+from mosaic_pipeline.provenance.snapshot import Snapshot
 
 ROW = f"{TABLE}:2"  # mosaic, 42, pathmnist
 
@@ -88,6 +92,86 @@ def test_a_number_that_the_evaluation_does_not_have_is_found(project, traced, tm
     assert (found.status, found.tree["state"]) == (1, "differs")
     assert found.tree["why"] == f"acc is 0.95 in the row, {ACC} in the evaluation"
     assert str(tmp_path) not in json.dumps(found.tree)
+
+
+FIRST_ROW = {"specialist": "A", "source": "phantom", "official": "no", "n": "96", "acc": str(ACC), "acc_low": str(LOW)}
+
+
+def mailed(project: Path, tmp_path: Path, **changed: str) -> str:
+    """The table in another folder, with other cells in its first row: that row."""
+    header, first, *others = (project / TABLE).read_text().splitlines()
+    cells = dict(zip(header.split(","), first.split(","), strict=True)) | changed
+    (tmp_path / "mailed.csv").write_text("\n".join([header, ",".join(cells.values()), *others]) + "\n")
+    return f"{tmp_path / 'mailed.csv'}:2"
+
+
+@pytest.mark.parametrize(
+    ("column", "forged", "where"),
+    [
+        ("source", "zenodo", "the evaluation"),
+        ("official", "yes", "the evaluation"),
+        ("specialist", "B", "the evaluation"),
+        ("n", "97", "the evaluation"),
+        ("acc", "abc", "the evaluation"),
+        ("acc", "nan", "the evaluation"),
+        ("acc_low", "0.4", TABLE),
+    ],
+)
+def test_a_forged_cell_is_found(project, traced, tmp_path, column, forged, where):
+    found = traced(mailed(project, tmp_path, **{column: forged}))
+    assert (found.status, found.tree["state"]) == (1, "differs")
+    assert found.tree["why"] == f"{column} is {forged} in the row, {FIRST_ROW[column]} in {where}"
+
+
+def test_a_row_is_verified_only_if_every_cell_was_compared(project, traced, tmp_path):
+    row = mailed(project, tmp_path)
+    found = traced(row)
+    assert (found.tree["state"], found.tree["why"]) == (
+        "verified",
+        f"as in the evaluation; acc_low, revision as in {TABLE}",
+    )
+    again = traced(mailed(project, tmp_path, revision=git(project, "rev-parse", "HEAD")))
+    assert (again.tree["state"], again.tree["why"]) == (
+        "recorded",
+        f"as in the evaluation; acc_low as in {TABLE}; not compared: revision",
+    )
+    mailed(project, tmp_path)
+    (project / TABLE).unlink()
+    alone = traced(row)
+    assert (alone.status, alone.tree["state"]) == (0, "recorded")
+    assert alone.tree["why"] == "as in the evaluation; not compared: acc_low, revision"
+
+
+@pytest.mark.parametrize("cut", [2, 31])
+def test_an_md5_of_a_record_is_whole_or_none(project, traced, tmp_path, cut):
+    beginning = md5(b"model")[:cut]
+    found = traced(mailed(project, tmp_path, md5_model=beginning))
+    assert found.tree["state"] == "recorded"
+    assert not found.node(MODEL)
+    node = found.node(beginning, "model")
+    assert (node["state"], node["why"]) == ("missing", "no md5: that has 32 digits from 0 to f")
+    bundled = traced(bundle(project, tmp_path / "given", beginning))
+    assert not bundled.node(MODEL)
+    assert bundled.node(beginning, "model")["state"] == "missing"
+
+
+def test_a_row_of_a_case_is_held_against_its_organ(project, traced, tmp_path):
+    organ = {"organ": "liver", "status": "hit", "dsc": 0.5, "nsd": None}
+    case = {"case": "c1", "patient": "p1", "block": 4, "organs": [organ], "ceiling": {"liver": 1.0}}
+    said = {"variant": "dense", "seed": 42, "datasets": {"flare22": {"source": "own", "cases": [case]}}}
+    place, table = "segmentation/results/dense/42/evaluation.json", "reports/segmentation/results.csv"
+    header = "variant,seed,dataset,source,case,patient,organ,status,dsc,dsc_ceiling"
+    write(project, {place: json.dumps(said).encode()})
+    write(project, {table: f'{header}\ndense,42,flare22,"own, by slices",c1,p1,liver,hit,0.5,1.0\n'.encode()})
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    lock["stages"]["seg_evaluate@dense-42"] = {"cmd": "python", "outs": [item(project, place)]}
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    found = traced(f"{table}:2")
+    assert (found.tree["state"], found.tree["why"]) == ("verified", "as in the evaluation")
+    for one, other in (("p1", "p2"), ("hit", "absent"), ("own, by slices", "own"), (",1.0", ",0.9")):
+        forged = tmp_path / "forged.csv"
+        forged.write_text((project / table).read_text().replace(one, other))
+        assert traced(f"{forged}:2").tree["state"] == "differs", other
 
 
 def test_a_row_of_a_model_that_was_replaced_leads_to_that_model(project, traced, tmp_path):
@@ -260,6 +344,7 @@ def test_what_several_files_may_be_is_asked_for(project, refused):
         (f"{TABLE}:99", "line 99 is no row of it"),
         ("models:/mosaic/4", "models:/mosaic/4: no such registered model; registered are: mosaic"),
         ("models:/mosaic/2", "models:/mosaic/2: no such registered model"),  # deleted
+        (f"models:/mosaic/{10**20 - 1}", "no such registered model; registered are: mosaic"),
         ("mosaic@nobody", "models:/mosaic@nobody: no such registered model"),
         ("dvc.yaml", "nothing here goes by that name"),
     ],
@@ -336,18 +421,59 @@ def test_an_experiment_and_a_revision_are_traced_as_they_were_committed(project,
     )
 
 
-def test_a_bundle_is_its_files_and_the_model_that_it_is_of(project, traced, tmp_path):
-    of = {"revision": git(project, "rev-parse", "HEAD~1"), "md5": {"model": md5(b"model")}, "data": {}, "weights": {}}
+def bundle(project: Path, folder: Path, model: str) -> Path:
+    of = {"revision": git(project, "rev-parse", "HEAD~1"), "md5": {"model": model}, "data": {}, "weights": {}}
     config = json.dumps({"variant": "mosaic", "seed": 42, "provenance": of}).encode()
-    files = {"config.json": config, "model.safetensors": b"deployed"}
+    files = {"config.json": config, "model.safetensors": b"deployed", "README.md": b"# The card\n"}
     listed = "".join(f"{md5(data)}  {name}\n" for name, data in files.items())
-    write(tmp_path / "given", files | {"md5sums.txt": listed.encode()})
-    found = traced(tmp_path / "given")
+    write(folder, files | {"md5sums.txt": listed.encode()})
+    return folder
+
+
+def test_a_bundle_is_its_files_and_the_model_that_it_is_of(project, traced, tmp_path):
+    found = traced(bundle(project, tmp_path / "given", md5(b"model")))
     assert (found.status, found.tree["kind"], found.tree["name"]) == (0, "bundle", "given")
     assert found.node(MODEL)["state"] == found.node("model.safetensors")["state"] == "verified"
-    assert found.node(of["revision"])["state"] == "verified"
+    assert found.node(git(project, "rev-parse", "HEAD~1"))["state"] == "verified"
     (tmp_path / "given/model.safetensors").write_bytes(b"depl0yed")
     assert traced(tmp_path / "given").status == 1
+
+
+def test_a_card_of_a_bundle_may_be_edited(project, traced, tmp_path):
+    folder = bundle(project, tmp_path / "given", md5(b"model"))
+    (folder / "README.md").write_text("# The card, with a word of mine\n")
+    found = traced(folder)
+    assert (found.status, found.node("README.md")["state"]) == (0, "recorded")
+    assert found.node("README.md")["why"] == "it was edited, as a card may be"
+
+
+def test_how_to_mend_a_bundle_is_not_how_to_mend_a_checkout(project, traced, tmp_path, monkeypatch, capsys):
+    folder = bundle(project, tmp_path / "given", md5(b"model"))
+    (folder / "model.safetensors").write_bytes(b"depl0yed")
+    assert mend_of(folder, monkeypatch, capsys) == (
+        "1 not as recorded; get the bundle again from where it was made (`mosaic bundle`)"
+    )
+    (project / "configs/mosaic.yaml").write_text("edited")
+    mend = mend_of(folder, monkeypatch, capsys)
+    assert "get the bundle again" in mend
+    assert "`dvc checkout`" in mend
+
+
+def mend_of(thing: Path, monkeypatch, capsys) -> str:
+    monkeypatch.setattr(sys, "argv", ["mosaic trace", str(thing)])
+    with pytest.raises(SystemExit):
+        trace.main()
+    return capsys.readouterr().err.strip()
+
+
+def test_what_a_commit_has_in_place_of_what_is_recorded_is_not_taken_for_it(project):
+    head = git(project, "rev-parse", "HEAD")
+    then = Snapshot(project, head)
+    recorded = then.lock.stages["report"].out(TABLE)
+    text = (project / TABLE).read_bytes()
+    (project / TABLE).unlink()
+    assert then.read(recorded) == text
+    assert then.read(replace(recorded, md5="0" * 32)) is None
 
 
 def test_train_json_of_another_model_is_found(project, traced):

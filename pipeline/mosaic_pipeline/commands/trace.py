@@ -44,8 +44,9 @@ def main() -> None:
         print(f"{arguments.crate}: the tree, and its small files", file=sys.stderr)
     if wrong := node.differing():
         if not arguments.json:
-            mend = "`dvc checkout` brings back what DVC's cache has, `dvc repro` makes the rest anew"
-            print(f"{len(wrong)} not as recorded; {mend}", file=sys.stderr)
+            from mosaic_pipeline.provenance.show import how_to_mend
+
+            print(f"{len(wrong)} not as recorded; {how_to_mend(wrong)}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -12,7 +12,7 @@ from mosaic_pipeline.provenance.bundle import is_bundle
 from mosaic_pipeline.provenance.kinds import kind_of
 from mosaic_pipeline.provenance.node import Node, State
 from mosaic_pipeline.provenance.records import recorded
-from mosaic_pipeline.provenance.rows import find_row, read_row
+from mosaic_pipeline.provenance.rows import SEGMENTATION_TABLE, TABLE, find_row, read_row
 from mosaic_pipeline.provenance.runs import Runs
 from mosaic_pipeline.provenance.snapshot import Snapshot
 from mosaic_pipeline.provenance.tree import Tree
@@ -22,7 +22,6 @@ LEGAL = (
     "results.csv:<line>, <variant>/<seed>[/<dataset>], a DVC experiment, a git revision and a bundle"
 )
 SHORTEST = 6  # digits of an md5 or a run's id
-TABLES = ("reports/results.csv", "reports/segmentation/results.csv")
 ROW = r"(?P<file>.+\.csv):(?P<line>[0-9]+)"
 REGISTERED = (
     r"models:/(?P<model>[^/@]+)(?:/(?P<number>[0-9]+)|@(?P<alias>[^/@]+))|(?P<name>[^/@\s]+)@(?P<called>[^/@\s]+)"
@@ -89,7 +88,7 @@ class Finder:
             paths = (f"{folder}/{variant}/{seed}/model.safetensors" for folder in ("runs", "segmentation/results"))
             found = next((path for path in paths if self.snapshot.lock.maker(path)), None)
             return Tree(self.snapshot, self.runs).of_path(found) if found else None
-        for table in TABLES:
+        for table in (TABLE, SEGMENTATION_TABLE):
             data = self.snapshot.here(table)
             if data and (row := find_row(data, table, variant, seed, dataset)):
                 return things.of_row(self.snapshot, self.runs, row)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.provenance.said import same, shown
 from mosaic_pipeline.reading import read_table
 
+TABLE, SEGMENTATION_TABLE = "reports/results.csv", "reports/segmentation/results.csv"
 KEYS = ("variant", "seed", "dataset")
 MEND = "get the file again from whoever made it"
 # What a row says of itself, in the tree: its keys, then what was measured.
@@ -39,11 +41,20 @@ class Row:
         """What it says."""
         return {key: self.cells[key] for key in SHOWN if self.cells.get(key)}
 
-    def differing(self, result: Mapping[str, Any]) -> str | None:
-        """Return the first number that an evaluation's result of the dataset, or of the case, has otherwise."""
+    @property
+    def table(self) -> str:
+        """Where this project has the table that it is of."""
+        return SEGMENTATION_TABLE if "case" in self.cells else TABLE
+
+    def beside(self, said: Mapping[str, Any]) -> list[str]:
+        """Return the columns of its cells of which nothing is said; empty cells say nothing themselves."""
+        return [key for key, text in self.cells.items() if text and key not in said]
+
+    def differing(self, said: Mapping[str, Any], where: str) -> str | None:
+        """Return the first cell of which something else is said, and what."""
         for key, text in self.cells.items():
-            if key in result and isinstance(result[key], float | int) and text and float(text) != float(result[key]):
-                return f"{key} is {text} in the row, {result[key]} in the evaluation"
+            if text and key in said and not same(text, said[key]):
+                return f"{key} is {text} in the row, {shown(said[key]) or 'nothing'} in {where}"
         return None
 
 
@@ -65,6 +76,15 @@ def find_row(data: bytes, name: str, variant: str, seed: str, dataset: str) -> R
     for cells in _whole(reader):
         if tuple(cells.get(key) for key in KEYS) == (variant, seed, dataset):
             return Row(name, reader.line_num, cells)
+    return None
+
+
+def find_same(data: bytes, row: Row) -> dict[str, str] | None:
+    """Return the cells of a table's row of the same training, dataset, case, organ and model."""
+    keys = [key for key in (*KEYS, "case", "organ", "md5_model") if key in row.cells]
+    for cells in _whole(csv.DictReader(io.StringIO(data.decode("utf-8", errors="replace"), newline=""))):
+        if all(cells.get(key) == row.cells[key] for key in keys):
+            return cells
     return None
 
 

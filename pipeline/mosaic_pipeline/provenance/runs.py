@@ -13,6 +13,7 @@ from mosaic_pipeline.digest import MODEL_TAG
 from mosaic_pipeline.redact import redacted
 
 DATABASE = "mlflow.db"
+LARGEST = 2**63 - 1  # of whole numbers in SQLite
 DELETED = "Deleted_Internal"  # what MLflow leaves of a version
 TRAININGS = ("train", "seg_train")
 
@@ -87,7 +88,7 @@ class Runs:
                 "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?", model, alias
             )
             number = str(rows[0][0]) if rows else None
-        if number is None or not number.isdigit():
+        if number is None or not number.isdigit() or int(number) > LARGEST:
             return None
         rows = self._select(
             "SELECT run_id FROM model_versions WHERE name = ? AND version = ? AND current_stage != ?",

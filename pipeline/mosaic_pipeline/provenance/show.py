@@ -1,8 +1,9 @@
 """A tree for a terminal: the state of each node in front, to be searched for, and what is the matter with it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from mosaic_pipeline.provenance.bundle import FILE, MEND
 from mosaic_pipeline.provenance.node import Node, State
 
 SHORT = 10  # digits of an md5 that are shown
@@ -18,6 +19,15 @@ def as_text(node: Node) -> str:
 def as_json(node: Node) -> str:
     """Return a tree as JSON."""
     return json.dumps({"states": node.count(), "tree": node.tree()}, indent=2, ensure_ascii=False)
+
+
+def how_to_mend(wrong: Sequence[Node]) -> str:
+    """Say what brings back the recorded bytes: those of a bundle are not in this checkout."""
+    bundled = [node.kind == FILE for node in wrong]
+    ways = [MEND] if any(bundled) else []
+    if not all(bundled):
+        ways.append("`dvc checkout` brings back what DVC's cache has, `dvc repro` makes the rest anew")
+    return "; ".join(ways)
 
 
 def _lines(node: Node, depth: int) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """A state of the project: the workspace, or a commit of it, with what its dvc.lock records and where its bytes are."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -74,7 +75,19 @@ class Snapshot:
         path = cached_file(self.cache, item.md5)
         if path.is_file() and self.hasher.md5(path) == item.md5:
             return path.read_bytes()
-        return self.committed(item.path)
+        data = self.committed(item.path)
+        return data if data is not None and hashlib.md5(data).hexdigest() == item.md5 else None
+
+    def recorded(self, name: str) -> bytes | None:
+        """Return the bytes of a file that a stage wrote, or that lies in a folder of it, as recorded; else None."""
+        stage = self.lock.maker(name)
+        if stage is None:
+            return None
+        if item := stage.out(name):
+            return self.read(item)
+        (folder,) = (out for out in stage.outs if name.startswith(f"{out.path}/"))
+        path = self.root / folder.path
+        return self.here(name) if path.is_dir() and self.hasher.md5(path) == folder.md5 else None
 
     def read_json(self, item: Item) -> dict[str, Any]:
         """Return a JSON file's content as recorded; nothing if its bytes are nowhere, or are no JSON."""

@@ -1,18 +1,21 @@
 """The trees of things that dvc.lock does not know by themselves: rows, bundles, models by md5, runs, revisions."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mosaic_pipeline.provenance import bundle
 from mosaic_pipeline.provenance.kinds import kind_of
 from mosaic_pipeline.provenance.lock import Item
 from mosaic_pipeline.provenance.node import Node, State, differs
 from mosaic_pipeline.provenance.records import Recorded, recorded
-from mosaic_pipeline.provenance.rows import Row
+from mosaic_pipeline.provenance.rows import Row, find_same
 from mosaic_pipeline.provenance.runs import Runs, TrackedRun
+from mosaic_pipeline.provenance.said import Said, said_of
 from mosaic_pipeline.provenance.snapshot import Snapshot
 from mosaic_pipeline.provenance.tree import Tree
+
+MD5 = r"[0-9a-f]{32}"
 
 
 def of_recorded(found: Recorded, runs: Runs) -> Node:
@@ -26,7 +29,12 @@ def of_recorded(found: Recorded, runs: Runs) -> Node:
 
 
 def of_model(snapshot: Snapshot, runs: Runs, md5: str) -> Node:
-    """Return the tree of a model by its md5; where no record here has it, the runs of MLflow that know it."""
+    """Return the tree of a model by its md5; where no record here has it, the runs of MLflow that know it.
+
+    The md5 is what a record says (a row, a bundle, a tag), so that a part of one is none.
+    """
+    if not re.fullmatch(MD5, md5):
+        return Node("model", md5, State.MISSING, why="no md5: that has 32 digits from 0 to f")
     models = [found for found in recorded(snapshot, md5) if kind_of(found.item.path) == "model"]
     if models:
         return of_recorded(models[0], runs)
@@ -76,15 +84,32 @@ def of_row(snapshot: Snapshot, runs: Runs, row: Row) -> Node:
     evaluation = _evaluation(snapshot, row)
     if evaluation:
         parts.append(tree.of_item(evaluation))
-        if said := _said(snapshot, evaluation, row):
-            wrong = row.differing(said)
-            node = differs(node, wrong) if wrong else replace(node, state=State.VERIFIED, why="as in the evaluation")
+        if said := said_of(snapshot.read_json(evaluation), row.cells):
+            node = _compared(snapshot, node, row, said)
     elif row.model:
         node = replace(node, why="no evaluation of its model is recorded here")
         parts.append(of_model(snapshot, runs, row.model))
     else:
         node = replace(node, why="it does not say of which model it is, and no evaluation here is of it")
     return replace(node, parts=(*parts, tree.revision(row.cells.get("revision") or None)))
+
+
+def _compared(snapshot: Snapshot, node: Node, row: Row, said: Said) -> Node:
+    """Return a row's node held against its evaluation and, of what that does not say, the table as it is recorded."""
+    data = snapshot.recorded(row.table)
+    recorded_row = find_same(data, row) if data else None
+    rest = row.beside(said)
+    # A table that was rendered anew, from the same evaluation, has another revision.
+    again = {key: text for key, text in (recorded_row or {}).items() if key in rest}
+    if again.get("revision") != row.cells.get("revision"):
+        again.pop("revision", None)
+    if wrong := row.differing(said, "the evaluation") or row.differing(again, row.table):
+        return differs(node, wrong)
+    left = [key for key in rest if key not in again]
+    why = ["as in the evaluation"]
+    why += [f"{', '.join(again)} as in {row.table}"] if again else []
+    why += [f"not compared: {', '.join(left)}"] if left else []
+    return replace(node, state=State.RECORDED if left else State.VERIFIED, why="; ".join(why))
 
 
 def _table(snapshot: Snapshot, name: str) -> Node | None:
@@ -101,24 +126,13 @@ def _evaluation(snapshot: Snapshot, row: Row) -> Item | None:
     """Return the evaluation of a row's training and dataset, if it is of the model that the row names."""
     variant, seed, dataset = (row.cells[key] for key in ("variant", "seed", "dataset"))
     folder = f"segmentation/results/{variant}/{seed}" if "case" in row.cells else f"evaluation/{variant}/{seed}"
-    names = [row.cells["specialist"]] if row.cells.get("specialist") else []
+    named = f"{folder}/{row.cells.get('specialist')}.json"
     found = [out for out in snapshot.lock.below(folder) if kind_of(out.path) == "evaluation"]
-    for item in (item for item in found if item.path.endswith(".json")):
-        if names and item.path not in [f"{folder}/{name}.json" for name in names]:
-            continue
+    # First that of the specialist which the row names: without its bytes nothing says which datasets it has.
+    for item in sorted((item for item in found if item.path.endswith(".json")), key=lambda item: item.path != named):
         stage = snapshot.lock.maker(item.path)
         models = [dep.md5 for dep in stage.deps if kind_of(dep.path) == "model"] if stage else []
         said = snapshot.read_json(item)
         if row.model in (None, *models) and (not said or dataset in said.get("datasets", {})):
             return item
     return None
-
-
-def _said(snapshot: Snapshot, evaluation: Item, row: Row) -> dict[str, Any] | None:
-    """Return what an evaluation says of a row's dataset, or of its case and organ; None if it says nothing."""
-    said = snapshot.read_json(evaluation).get("datasets", {}).get(row.cells["dataset"])
-    if said is None or "case" not in row.cells:
-        return said
-    wanted = (row.cells["case"], row.cells.get("organ"))
-    organs = ((case, organ) for case in said.get("cases", ()) for organ in case.get("organs", ()))
-    return next((organ for case, organ in organs if (case.get("case"), organ.get("organ")) == wanted), None)
