@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from project import ACC, AGAIN, DEVICE, FIRST, LOW, MODEL, REPORT, TABLE, TEST, WIDER, git, item, md5, stages, write
+from rocrate.rocrate import ROCrate
 
 from mosaic_pipeline.commands import trace
 from mosaic_pipeline.provenance.snapshot import Snapshot
@@ -508,3 +509,60 @@ def test_trace_imports_neither_dvc_nor_mlflow_nor_torch_and_leaves_no_trace(proj
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert printed.stdout.splitlines()[-1] == "IMPORTED"
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*") if ".git/" not in str(path)} == before
+
+
+def uses(found) -> dict[str, dict]:
+    return {node["name"]: node for node in found.tree.get("made_from_it", ())}
+
+
+def test_of_a_model_it_is_told_what_was_made_of_it(project, traced, tmp_path):
+    copy = tmp_path / "copy.bin"
+    copy.write_bytes(b"model")
+    given = bundle(project, tmp_path / "given", md5(b"model"))
+    for thing in (MODEL, md5(b"model"), md5(b"model")[:8], "mosaic/42", "mosaic@champion", copy, given):
+        found = traced(thing)
+        made = uses(found)
+        assert set(made) == {"evaluation/mosaic/42/A.json", "evaluation/mosaic/42/B.json", TABLE}, thing
+        assert {node["state"] for node in made.values()} == {"verified"}
+        assert (made[TABLE]["kind"], made[TABLE]["facts"]) == ("rows", {"lines": "2 to 4"})
+        heading = next(index for index, line in enumerate(found.lines) if line.strip() == "made from it")
+        assert any("evaluation/mosaic/42/B.json" in line for line in found.lines[heading:])
+        assert f"rows {TABLE}" in found.lines[-3]
+    for thing in (ROW, "configs/mosaic.yaml", "evaluation/mosaic/42/A.json", "."):
+        assert not uses(traced(thing)), thing
+
+
+def test_rows_of_another_model_are_not_told(project, traced):
+    lines = (project / TABLE).read_text().splitlines()
+    lines[2] = lines[2].replace(md5(b"model"), "0" * 32)
+    (project / TABLE).write_text("\n".join([*lines, lines[1]]) + "\n")
+    found = traced(MODEL)
+    rows = uses(found)[TABLE]
+    assert rows["facts"]["lines"] == "2, 4 to 5"
+    assert (found.status, rows["state"]) == (1, "differs")  # from the recorded table
+
+
+def test_a_table_that_names_no_model_is_told_by_the_training(project, traced):
+    header, *lines = (project / TABLE).read_text().splitlines()
+    cut = [",".join(line.split(",")[:-1]) for line in (header, *lines)]
+    other = cut[1].replace("mosaic,42", "mosaic,43")
+    (project / TABLE).write_text("\n".join([cut[0], other, *cut[1:]]) + "\n")
+    assert uses(traced(MODEL))[TABLE]["facts"]["lines"] == "3 to 5"
+
+
+def test_what_was_made_of_a_model_that_was_replaced_is_in_dvcs_run_cache(project, traced):
+    lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    runs = {f"runs/ab/abc/{name}": yaml.safe_dump(lock[name]).encode() for name in ("train@mosaic-42",)}
+    runs["runs/ab/abc/evaluate"] = yaml.safe_dump(lock["evaluate@mosaic-42-A"]).encode()
+    write(project / ".dvc/cache", runs)
+    retrain(project, b"newer")
+    assert set(uses(traced(md5(b"model")))) == {"evaluation/mosaic/42/A.json", TABLE}
+    assert set(uses(traced(MODEL))) == {"evaluation/mosaic/42/A.json", "evaluation/mosaic/42/B.json"}
+
+
+def test_a_crate_of_a_model_has_what_was_made_of_it(project, run_command, tmp_path):
+    run_command("trace", MODEL, "--crate", tmp_path / "out.zip")
+    crate = ROCrate(tmp_path / "out.zip")
+    made = {action["result"].id: action["object"] for action in crate.get_by_type("CreateAction")}
+    assert MODEL in {each.id for each in made["evaluation/mosaic/42/B.json"]}
+    assert MODEL not in {each.id for each in made[MODEL]}

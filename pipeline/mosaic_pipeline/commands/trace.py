@@ -1,5 +1,7 @@
 """Print what a thing was made from, down to raw files, weights, code and runs, and what of it is still as recorded.
 
+Of a model it is also told what was made from it.
+
 Each line begins with how sure it is: verified (its bytes were hashed again), recorded (its bytes are not here), missing
 (nothing here knows it), or differs (other bytes than recorded), with which the exit status is 1.
 """

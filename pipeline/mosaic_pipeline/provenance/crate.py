@@ -101,10 +101,18 @@ class _Entities:
             self._known[identifier] = entity
         entity = self._known[identifier]
         if node.parts:
-            made_from = [self.add(part) for part in node.parts]
-            action = {"@type": "CreateAction", "name": f"{node.kind} {node.name} was made", "result": entity}
-            self._crate.add(ContextEntity(self._crate, f"{_fragment(identifier)}-made", action))["object"] = made_from
+            self._made(node, entity, [self.add(part) for part in node.parts])
+        for use in node.uses:
+            self._made(use, self.add(use), [entity])
         return entity
+
+    def _made(self, node: Node, entity: Any, made_from: list[Any]) -> None:
+        """Add the action that made an entity, the node's, from others."""
+        from rocrate.model.contextentity import ContextEntity
+
+        action = {"@type": "CreateAction", "name": f"{node.kind} {node.name} was made", "result": entity}
+        identifier = f"{_fragment(_identifier(node, self._files))}-made"
+        self._crate.add(ContextEntity(self._crate, identifier, action))["object"] = made_from
 
 
 def _identifier(node: Node, files: Mapping[str, bytes]) -> str:

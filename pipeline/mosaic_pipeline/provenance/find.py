@@ -16,6 +16,7 @@ from mosaic_pipeline.provenance.rows import SEGMENTATION_TABLE, TABLE, find_row,
 from mosaic_pipeline.provenance.runs import Runs
 from mosaic_pipeline.provenance.snapshot import Snapshot
 from mosaic_pipeline.provenance.tree import Tree
+from mosaic_pipeline.provenance.uses import with_uses
 
 LEGAL = (
     "what can be traced is a file, an md5, an MLflow run, models:/<name>/<version>, <name>@<alias>, "
@@ -41,7 +42,13 @@ class Finder:
     here: Path
 
     def trace(self, thing: str) -> Node:
-        """Return the tree of a thing. Raises PipelineError if it is nothing that is known, or several things."""
+        """Return the tree of a thing, of a model also what was made from it.
+
+        Raises PipelineError if it is nothing that is known, or several things.
+        """
+        return with_uses(self._find(thing), self.snapshot)
+
+    def _find(self, thing: str) -> Node:
         found = self._by_form(thing) or self._by_path(thing)
         if found is not None:
             return found

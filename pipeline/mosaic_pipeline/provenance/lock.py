@@ -55,6 +55,12 @@ class Lock:
         folders = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
         return next((self._makers[folder] for folder in folders if folder in self._makers), None)
 
+    def holder(self, path: str) -> Item | None:
+        """Return what a stage wrote under this path, or the folder that holds it."""
+        stage = self.maker(path)
+        outs = stage.outs if stage else ()
+        return next((out for out in outs if path == out.path or path.startswith(f"{out.path}/")), None)
+
     def below(self, folder: str) -> list[Item]:
         """Return what stages wrote below a folder, sorted by path."""
         prefix = "" if folder in (".", "") else f"{folder.rstrip('/')}/"

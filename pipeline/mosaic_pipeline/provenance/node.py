@@ -18,7 +18,10 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class Node:
-    """A thing by kind and name; `why` says what its state does not, `repeated` that its parts stand elsewhere."""
+    """A thing by kind and name; `why` says what its state does not, `repeated` that its parts stand elsewhere.
+
+    `parts` are what it was made from, `uses` what was made from it.
+    """
 
     kind: str
     name: str
@@ -29,11 +32,12 @@ class Node:
     why: str = ""
     parts: tuple["Node", ...] = ()
     repeated: bool = False
+    uses: tuple["Node", ...] = ()
 
     def walk(self) -> Iterator["Node"]:
-        """Yield this node and all below it, each as often as it stands there."""
+        """Yield this node and all below it, each as often as it stands there; then what was made from it."""
         yield self
-        for part in self.parts:
+        for part in (*self.parts, *self.uses):
             yield from part.walk()
 
     def tree(self) -> dict[str, Any]:
@@ -43,6 +47,7 @@ class Node:
             own["size"] = self.size
         more: dict[str, Any] = {"md5": self.md5, "facts": dict(self.facts), "why": self.why, "repeated": self.repeated}
         more["parts"] = [part.tree() for part in self.parts]
+        more["made_from_it"] = [use.tree() for use in self.uses]
         return own | {key: value for key, value in more.items() if value}
 
     def count(self) -> dict[str, int]:

@@ -79,6 +79,17 @@ def find_row(data: bytes, name: str, variant: str, seed: str, dataset: str) -> R
     return None
 
 
+def lines_of(data: bytes, md5: str, training: tuple[str, str] | None) -> list[int]:
+    """Return the lines of a table's rows of a model; in a table that names none, those of a training, if any."""
+    reader = csv.DictReader(io.StringIO(data.decode("utf-8", errors="replace"), newline=""))
+    named = "md5_model" in (reader.fieldnames or ())
+    return [
+        reader.line_num
+        for cells in _whole(reader)
+        if (cells["md5_model"] == md5 if named else (cells.get("variant"), cells.get("seed")) == training)
+    ]
+
+
 def find_same(data: bytes, row: Row) -> dict[str, str] | None:
     """Return the cells of a table's row of the same training, dataset, case, organ and model."""
     keys = [key for key in (*KEYS, "case", "organ", "md5_model") if key in row.cells]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from mosaic_pipeline.provenance.bundle import FILE, MEND
 from mosaic_pipeline.provenance.node import Node, State
 
+MADE = "made from it"
 SHORT = 10  # digits of an md5 that are shown
 WIDTH = max(len(state.value) for state in State)
 
@@ -40,6 +41,10 @@ def _lines(node: Node, depth: int) -> Iterator[str]:
         # Data are named again where they are read again; what they were declared and made by is told once.
         if not (part.repeated and part.kind in ("code", "declaration", "parameters")):
             yield from _lines(part, depth + 1)
+    if node.uses:
+        yield f"{'':<{WIDTH}}  {'  ' * depth}{MADE}"
+    for use in node.uses:
+        yield from _lines(use, depth + 1)
 
 
 def _value(value: object) -> str:

@@ -80,14 +80,11 @@ class Snapshot:
 
     def recorded(self, name: str) -> bytes | None:
         """Return the bytes of a file that a stage wrote, or that lies in a folder of it, as recorded; else None."""
-        stage = self.lock.maker(name)
-        if stage is None:
-            return None
-        if item := stage.out(name):
-            return self.read(item)
-        (folder,) = (out for out in stage.outs if name.startswith(f"{out.path}/"))
-        path = self.root / folder.path
-        return self.here(name) if path.is_dir() and self.hasher.md5(path) == folder.md5 else None
+        item = self.lock.holder(name)
+        if item is None or item.path == name:
+            return self.read(item) if item else None
+        folder = self.root / item.path
+        return self.here(name) if folder.is_dir() and self.hasher.md5(folder) == item.md5 else None
 
     def read_json(self, item: Item) -> dict[str, Any]:
         """Return a JSON file's content as recorded; nothing if its bytes are nowhere, or are no JSON."""

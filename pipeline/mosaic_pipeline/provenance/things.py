@@ -114,10 +114,9 @@ def _compared(snapshot: Snapshot, node: Node, row: Row, said: Said) -> Node:
 
 def _table(snapshot: Snapshot, name: str) -> Node | None:
     """Return the node of the table itself, without what it was made from; None if no stage wrote it."""
-    stage = snapshot.lock.maker(name)
-    if stage is None:
+    item = snapshot.lock.holder(name)
+    if item is None:
         return None
-    item = next(out for out in stage.outs if out.path == name or name.startswith(f"{out.path}/"))
     state, why = snapshot.verify(item)
     return Node("report", item.path, state, item.md5, item.size, why=why)
 
