@@ -5,9 +5,10 @@ import threading
 from types import SimpleNamespace
 
 import httpx
+import nibabel
 import numpy as np
 import pytest
-from sent import nifti, npy, picture
+from sent import in_base64, nifti, npy, picture
 from sent import test_images as images_of
 
 from mosaic_pipeline.datasets import MEDMNIST
@@ -56,6 +57,17 @@ def test_a_file_of_the_same_values_has_the_same_answer(client, finished, dataset
     assert as_files == ask(client, dataset, images.tolist())
     mixed = ask(client, dataset, [written(images[0]), images[1].tolist()])
     assert mixed == as_files
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_scan_may_have_extensions_in_either_form_and_order_of_bytes(client, finished, kind, order):
+    volume = images_of(finished, "nodulemnist3d")[0]
+    header = kind.header_class(endianness=order)
+    header.set_data_dtype(np.uint8)
+    header.extensions += [nibabel.nifti1.Nifti1Extension("comment", b"word" * size) for size in (3, 30)]
+    content = kind(volume.transpose(2, 1, 0), np.eye(4), header).to_bytes()
+    assert ask(client, "nodulemnist3d", [in_base64(content)]) == ask(client, "nodulemnist3d", [nifti(volume)])
 
 
 def test_files_are_fitted_and_windowed_as_is_asked(client):

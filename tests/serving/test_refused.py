@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import nibabel
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -54,6 +55,17 @@ def nifti_that_says(*shape: int) -> str:
     content = bytearray(base64.b64decode(nifti(np.zeros((4, 4, 4), np.uint8), compressed=False)))
     content[40:48] = struct.pack("<4h", 3, *shape)
     return in_base64(gzip.compress(bytes(content)))
+
+
+def nifti_before(kind: type, offset: int, extension: int, said: int | None = None) -> str:
+    """Return a scan whose voxels begin at `offset`, before which lies an extension, which may say another size."""
+    content = kind(np.zeros((4, 4, 4), np.uint8), np.eye(4)).to_bytes()
+    header = kind.header_class.sizeof_hdr
+    written = bytearray(content[:header] + b"\1\0\0\0")
+    place, form = (108, "<f") if header == 348 else (168, "<q")
+    written[place : place + struct.calcsize(form)] = struct.pack(form, offset)
+    written += struct.pack("<2i", extension if said is None else said, 6) + bytes(extension - 8) + bytes(64)
+    return in_base64(gzip.compress(bytes(written)))
 
 
 def frames() -> str:
@@ -141,12 +153,25 @@ BODIES: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: asked(in_base64(b"\x93NUMPY" + MARK.encode() * 9)),
         "images[0]: not an intact",
     ),
-    "a gzip file": (lambda: asked(in_base64(gzip.compress(MARK.encode() * 99))), "images[0]: cannot be read"),
+    "a gzip file": (lambda: asked(in_base64(gzip.compress(MARK.encode() * 99))), "images[0]: holds no NIfTI"),
     "a scan for an image": (lambda: asked(nifti(np.zeros((4, 4, 4), np.uint8))), "images[0]: a volume, but"),
     "a scan that says more": (
         lambda: asked(nifti_that_says(3000, 3000, 3000), dataset="nodulemnist3d"),
         "images[0]: the files of a request have more than",
     ),
+    **{
+        f"{what}, {kind.__name__}": (
+            lambda kind=kind, sizes=sizes: asked(nifti_before(kind, *sizes), dataset="nodulemnist3d"),
+            f"images[0]: {says}",
+        )
+        for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image)
+        for what, sizes, says in (
+            ("voxels far behind the header", (20_000_000 + 1024, 20_000_000), "its voxels begin beyond 1 MB"),
+            ("extensions without end", (0, 20_000_000), "its extensions go beyond where its voxels begin"),
+            ("an extension beyond the voxels", (1024, 20_000_000), "its extensions go beyond where its voxels"),
+            ("an extension of less than nothing", (1024, 20_000_000, -8), "its extensions go beyond where"),
+        )
+    },
     "half a scan": (
         lambda: asked(in_base64(base64.b64decode(nifti(COLOUR))[:300]), dataset="nodulemnist3d"),
         "images[0]: cannot be read, or is damaged (nii.gz)",

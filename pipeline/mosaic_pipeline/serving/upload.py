@@ -10,7 +10,6 @@ import tempfile
 import warnings
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,10 @@ from numpy.typing import NDArray
 from mosaic_pipeline.arrays import map_array
 from mosaic_pipeline.bundle.inputs import MOST, InputError
 from mosaic_pipeline.bundle.manifest import Preparation
-from mosaic_pipeline.data.own.extra import needs
 from mosaic_pipeline.data.own.files import read_picture
 from mosaic_pipeline.prediction.run import prepare
 from mosaic_pipeline.reading import reason
+from mosaic_pipeline.serving.nifti_header import nifti_shape
 
 # Pixels or voxels of all files of a request together, once they are unpacked: a volume of 512 a side.
 MOST_PIXELS = MOST[3] ** 3
@@ -85,11 +84,7 @@ def _size(file: Path, suffix: str) -> tuple[int, ...]:
     if suffix == ".npy":
         return map_array(file).shape
     if suffix in (".nii", ".nii.gz"):
-        with needs("nibabel", "NIfTI files"):
-            import nibabel
-        header: Any = nibabel.load(file).header
-        # In eight bytes a voxel, which most become.
-        return (*header.get_data_shape(), max(1, header.get_data_dtype().itemsize // 8))
+        return nifti_shape(file)
     from PIL import Image
 
     with warnings.catch_warnings():
