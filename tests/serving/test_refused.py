@@ -245,6 +245,72 @@ def test_a_body_over_the_limit_is_not_read(bundle, caplog, said, most_taken):
     assert len(taken) <= most_taken
 
 
+def test_bodies_that_do_not_end_hold_up_nobody_and_are_answered_after_a_while(bundle, caplog, monkeypatch):
+    """More of them than requests may wait send a byte now and then; meanwhile others are answered."""
+    ended = asyncio.Event()
+
+    async def drops():
+        while not ended.is_set():
+            yield b" "
+            await asyncio.sleep(0.001)
+
+    async def ask() -> tuple[httpx.Response, list[httpx.Response]]:
+        transport = httpx.ASGITransport(build_app(bundle, 1_000_000))
+        headers = {"content-type": "application/json"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            slow = [
+                asyncio.create_task(client.post("/predict", content=drops(), headers=headers))
+                for _ in range(serving.MOST_WAITING + 1)
+            ]
+            await asyncio.sleep(0.05)
+            between = await client.post("/predict", content=asked(GREY.tolist()), headers=headers)
+            try:
+                return between, await asyncio.wait_for(asyncio.gather(*slow), 30)
+            finally:
+                ended.set()
+
+    monkeypatch.setattr(serving, "BODY_SECONDS", 1)
+    between, slow = asyncio.run(ask())
+    assert between.status_code == 200, between.text
+    for answered in slow:
+        assert "the body did not end within 1 s" in sentence_of(answered, 408, caplog)
+        assert answered.headers["connection"] == "close"
+
+
+def test_bodies_together_take_no_more_memory_than_those_that_may_wait(bundle, caplog, monkeypatch):
+    """Ten bodies are held but for their last byte where there is room for two; what they held is free afterwards."""
+    may_end = asyncio.Event()
+    body = asked(GREY.tolist())
+
+    async def all_but_the_last():
+        yield body[:-1]
+        await may_end.wait()
+        yield body[-1:]
+
+    async def ask() -> tuple[list[httpx.Response], list[httpx.Response]]:
+        transport = httpx.ASGITransport(build_app(bundle, len(body)))
+        headers = {"content-type": "application/json"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            held = [
+                asyncio.create_task(client.post("/predict", content=all_but_the_last(), headers=headers))
+                for _ in range(10)
+            ]
+            turned_away, held = await asyncio.wait(held, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+            while len(turned_away) < 8:
+                more, held = await asyncio.wait(held, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+                turned_away |= more
+            may_end.set()
+            answered = await asyncio.gather(*held)
+            again = [await client.post("/predict", content=body, headers=headers) for _ in range(3)]
+            return [task.result() for task in turned_away], answered + again
+
+    monkeypatch.setattr(serving, "MOST_WAITING", 2)
+    turned_away, answered = asyncio.run(asyncio.wait_for(ask(), 60))
+    assert [each.status_code for each in answered] == [200] * 5
+    for each in turned_away:
+        assert "take up all memory for bodies" in sentence_of(each, 503, caplog)
+
+
 def test_a_path_or_method_that_is_none(client, caplog):
     caplog.set_level("INFO", "mosaic.serve")
     for answered, status in (

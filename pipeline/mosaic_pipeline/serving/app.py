@@ -3,7 +3,8 @@
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
 
@@ -23,12 +24,31 @@ from mosaic_pipeline.serving.answer import answer
 from mosaic_pipeline.serving.images import MOST_IMAGES
 from mosaic_pipeline.serving.question import Question, read_question
 
-MOST_WAITING = 16  # requests whose bodies are held, the one that is answered included
+MOST_WAITING = 16  # requests that are there in full, the one that is answered included
+BODY_SECONDS = 60  # in which a body must have come
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 PATHS = ("GET /health", "GET /model", "POST /predict")
 DEFECT = "a defect of the server, which its log names; the request may be right"
 
 _log = logging.getLogger("mosaic.serve")
+
+
+class Held:
+    """The bytes of all bodies, which may be those of as many as may wait; how many are still to come does not count."""
+
+    def __init__(self, most: int) -> None:
+        """None are held yet."""
+        self._left = most
+
+    def take(self, size: int) -> None:
+        """Hold some more. Raises Refused if there is no room."""
+        if size > self._left:
+            raise Refused(503, "other requests take up all memory for bodies; ask again later")
+        self._left -= size
+
+    def give_back(self, size: int) -> None:
+        """Hold them no more."""
+        self._left += size
 
 
 class Refused(Exception):
@@ -49,7 +69,7 @@ def build_app(bundle: Bundle, most_bytes: int, hosts: Collection[str] = LOCAL) -
     # Pages of documentation would load scripts from elsewhere; /openapi.json says the same.
     app = FastAPI(title="MOSAIC", version=__version__, docs_url=None, redoc_url=None)
     one_at_a_time = CapacityLimiter(1)  # predictions would only share the cores
-    waiting = CapacityLimiter(MOST_WAITING)
+    waiting, held = CapacityLimiter(MOST_WAITING), Held(MOST_WAITING * most_bytes)
     model = describe(bundle) | {"most_bytes": most_bytes, "most_images": MOST_IMAGES}
 
     @app.get("/health", summary="Whether it answers")
@@ -63,15 +83,17 @@ def build_app(bundle: Bundle, most_bytes: int, hosts: Collection[str] = LOCAL) -
     @app.post("/predict", summary="Class probabilities of images", openapi_extra=_request_schema())
     async def predict(request: Request) -> Response:
         _check_type(request)
-        try:
-            waiting.acquire_nowait()
-        except anyio.WouldBlock:
-            raise Refused(503, f"{MOST_WAITING} requests are waiting already; ask again later") from None
-        try:
-            body = await _read_body(request, most_bytes)
-            said = await anyio.to_thread.run_sync(lambda: answer(bundle, read_question(body)), limiter=one_at_a_time)
-        finally:
-            waiting.release()
+        async with _reading(request, most_bytes, held) as body:
+            try:
+                waiting.acquire_nowait()
+            except anyio.WouldBlock:
+                raise Refused(503, f"{MOST_WAITING} requests are waiting already; ask again later") from None
+            try:
+                said = await anyio.to_thread.run_sync(
+                    lambda: answer(bundle, read_question(body)), limiter=one_at_a_time
+                )
+            finally:
+                waiting.release()
         request.state.images = f"{len(said['predicted'])} of {said['dataset']}"
         return JSONResponse(said)
 
@@ -90,19 +112,30 @@ def build_app(bundle: Bundle, most_bytes: int, hosts: Collection[str] = LOCAL) -
     return app
 
 
-async def _read_body(request: Request, most: int) -> bytes:
-    """Return the body. Raises Refused for one that says to be larger than allowed, or goes on beyond that."""
+@asynccontextmanager
+async def _reading(request: Request, most: int, held: Held) -> AsyncIterator[bytes]:
+    """Yield the body, whose bytes are held for as long.
+
+    Raises Refused for one that says to be larger than allowed, or goes on beyond that, or does not end in time.
+    """
     too_large = Refused(413, f"the body is larger than {most / 1e6:g} MB; send fewer images at a time")
     said = request.headers.get("content-length", "0")
     if not said.isdecimal() or int(said) > most:
         raise too_large
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise too_large
-        parts.append(part)
-    return b"".join(parts)
+    try:
+        with anyio.move_on_after(BODY_SECONDS) as time_limit:
+            async for part in request.stream():
+                if size + len(part) > most:
+                    raise too_large
+                held.take(len(part))
+                size += len(part)
+                parts.append(part)
+        if time_limit.cancelled_caught:
+            raise Refused(408, f"the body did not end within {BODY_SECONDS:g} s; send fewer images at a time")
+        yield b"".join(parts)
+    finally:
+        held.give_back(size)
 
 
 def _check_type(request: Request) -> None:
@@ -150,7 +183,7 @@ async def _of_framework(request: Request, error: Exception) -> Response:
 
 def _sentence(status: int, said: str) -> Response:
     # A body that is not read would be taken for the next request.
-    return JSONResponse({"error": said}, status, {"connection": "close"} if status == 413 else None)
+    return JSONResponse({"error": said}, status, {"connection": "close"} if status in (408, 413, 503) else None)
 
 
 def _log_answer(request: Request, status: int, seconds: float) -> None:
