@@ -15,7 +15,7 @@ from sent import test_images as images_of
 
 from mosaic_pipeline.bundle import load_bundle
 from mosaic_pipeline.bundle.load import Bundle
-from mosaic_pipeline.bundle.manifest import Manifest
+from mosaic_pipeline.bundle.manifest import MD5S, Manifest
 from mosaic_pipeline.tracking import register as registering
 from mosaic_pipeline.tracking.register import register
 
@@ -27,6 +27,10 @@ def bundles(finished: Path, tmp_path_factory) -> dict[str, Bundle]:
     folder = tmp_path_factory.mktemp("bundles")
     ended = run_stage(finished, f"mosaic bundle shared 42 -o {folder / 'shared-42'}")
     assert ended.status == 0, ended.stderr
+    # What somebody left there, which is nobody else's.
+    (folder / "shared-42/out.csv").write_text("patient\n")
+    (folder / "shared-42/onnx").mkdir()
+    (folder / "shared-42/onnx/A.onnx").write_bytes(b"graph")
     places = {"mosaic": finished / "bundles/mosaic-42", "shared": folder / "shared-42"}
     return {name: load_bundle(place, "cpu") for name, place in places.items()}
 
@@ -91,15 +95,32 @@ def test_evaluations_go_on_finding_the_entry_of_the_training(client, bundles):
     assert [model.tags.get("mlflow.model.isExternal") for model in found] == ["true"]
 
 
-def test_what_is_logged_is_the_bundle_and_no_code(client, bundles):
-    version = client.get_model_version("mosaic", "1")
-    folder = Path(
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_is_logged_is_the_bundle_and_neither_code_nor_what_lies_beside(client, bundles, name):
+    folder = bundles[name].folder
+    if name == "shared":
+        assert (folder / "out.csv").is_file()
+        assert (folder / "onnx").is_dir()
+    version = client.get_model_version("mosaic", str(1 + VARIANTS.index(name)))
+    logged = Path(
         client.get_logged_model(version.source.removeprefix("models:/")).artifact_location.removeprefix("file://")
     )
-    logged = {path.name: path.read_bytes() for path in (folder / "data/mosaic-42").iterdir()}
-    assert logged == {path.name: path.read_bytes() for path in bundles["mosaic"].folder.iterdir()}
-    assert not [path for path in folder.rglob("*") if path.suffix in (".py", ".pkl", ".pickle")]
-    assert "loader_module: mosaic_pipeline.serving.pyfunc" in (folder / "MLmodel").read_text()
+    files = {path.name: path.read_bytes() for path in (logged / "data" / folder.name).iterdir()}
+    assert files == {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in ("out.csv", "onnx")}
+    assert not [path for path in logged.rglob("*") if path.suffix in (".py", ".pkl", ".pickle", ".csv", ".onnx")]
+    assert "loader_module: mosaic_pipeline.serving.pyfunc" in (logged / "MLmodel").read_text()
+
+
+@pytest.mark.parametrize(("line", "says"), [("../mlflow.db", "names a file outside"), ("none.txt", "none.txt: ")])
+def test_a_list_that_names_what_is_no_file_of_the_bundle_registers_nothing(project, bundles, tmp_path, line, says):
+    folder = shutil.copytree(bundles["shared"].folder, tmp_path / "shared-42")
+    with (folder / MD5S).open("a") as listed:
+        listed.write(f"{'0' * 32}  {line}\n")
+    refused = run_stage(project, f"mosaic register {folder} --name listed")
+    assert refused.status == 2
+    (error,) = [line for line in refused.stderr.splitlines() if not line.startswith("warning: ")]
+    assert says in error
+    assert "MLflow" not in error
 
 
 def test_the_same_model_is_registered_once(client, bundles, project):
@@ -122,7 +143,7 @@ def changed(bundle: Bundle, md5: str, **changes) -> Bundle:
 
 
 def test_the_champion_is_the_best_of_the_same_data_and_metric(client, bundles, monkeypatch):
-    monkeypatch.setattr(registering, "_save", lambda path, bundle: path.mkdir())
+    monkeypatch.setattr(registering, "_save", lambda path, bundle, files: path.mkdir())
     first = changed(bundles["mosaic"], "a", validation=0.5)
     other_data = first.manifest.provenance.data | {"breastmnist": "0" * 32}
     auc = first.config.model_copy(update={"train": first.config.train.model_copy(update={"monitor": "auc"})})

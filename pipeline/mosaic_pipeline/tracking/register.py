@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mosaic_pipeline.bundle.load import Bundle
-from mosaic_pipeline.bundle.manifest import Manifest
+from mosaic_pipeline.bundle.manifest import MD5S, MEND, Manifest
 from mosaic_pipeline.digest import MODEL_TAG, md5_text
 from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.reading import read_text, reading
 from mosaic_pipeline.tracking.store import Store, open_store, unusable
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def _create(store: Store, name: str, bundle: Bundle) -> "ModelVersion":
     tags = {"variant": manifest.variant, "seed": str(manifest.seed), "revision": manifest.provenance.revision}
     with tempfile.TemporaryDirectory(prefix="mosaic-") as folder, _default_store(store):
         path = Path(folder) / "model"
-        _save(path, bundle)
+        _save(path, bundle, _copy_files(bundle.folder, Path(folder) / "bundle"))
         model = client.create_logged_model(store.experiment_id, f"bundle-{manifest.variant}", run, tags=tags)
         try:
             client.log_model_artifacts(model.model_id, str(path))
@@ -105,8 +107,25 @@ def _of_version(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _save(path: Path, bundle: Bundle) -> None:
-    """Write the folder that MLflow loads: the bundle as it is, and what MLflow wants to know of it."""
+def _copy_files(bundle: Path, parent: Path) -> Path:
+    """Copy the files that md5sums.txt names, and that one, into a folder of the same name; return it.
+
+    Whoever used the bundle may have left images and answers in its folder, which are nobody else's.
+    """
+    listed = bundle / MD5S
+    names = [line.split("  ", 1)[1] for line in read_text(listed, MEND).splitlines()]
+    if any(Path(name).name != name for name in names):
+        raise PipelineError(f"{listed}: names a file outside of the bundle; {MEND}")
+    copy = parent / bundle.resolve().name
+    copy.mkdir(parents=True)
+    for name in (*names, MD5S):
+        with reading(bundle / name, MEND):
+            shutil.copyfile(bundle / name, copy / name)
+    return copy
+
+
+def _save(path: Path, bundle: Bundle, files: Path) -> None:
+    """Write the folder that MLflow loads: the bundle's files as they are, and what MLflow wants to know of it."""
     import mlflow.pyfunc
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # on what it would guess, were it not told
@@ -114,7 +133,7 @@ def _save(path: Path, bundle: Bundle) -> None:
     mlflow.pyfunc.save_model(
         str(path),
         loader_module=LOADER,
-        data_path=str(bundle.folder),
+        data_path=str(files),
         signature=_signature(),
         input_example=_example(bundle),
         pip_requirements=[
