@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -15,6 +16,26 @@ from mosaic_pipeline.explain import USER_ERROR
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pipeline/mosaic_pipeline"
 HEAVY = ("torch", "torchvision", "timm", "mlflow", "dvc", "pandas", "scipy", "matplotlib", "fastapi", "onnx")
+# What neither the library's dependencies nor what these bring have.
+BEYOND = (
+    "ruamel",
+    "filelock",
+    "nibabel",
+    "mlflow",
+    "dvc",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "medmnist",
+    "pooch",
+    "rocrate",
+    "fastapi",
+    "uvicorn",
+    "psutil",
+    "jinja2",
+    "onnx",
+)
 # Runs the command as the console script does, then names what it imported that takes long.
 SCRIPT = f"""
 import sys, atexit
@@ -39,6 +60,51 @@ def test_help_needs_no_checkout_and_imports_nothing_that_takes_long(tmp_path, co
     if command is None:
         listed = [line.split()[0] for line in printed if line.startswith("  ")]
         assert listed == list(COMMANDS)
+
+
+def test_help_needs_no_more_than_what_is_installed_without_a_checkout(tmp_path):
+    """All in one process, with a finder that knows nothing of what `pip install mosaic-pipeline` does not bring."""
+    code = f"""
+import contextlib, io, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {BEYOND!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+from mosaic_pipeline.cli import main
+for command in sys.argv[1:]:
+    sys.argv = ["mosaic", command, "--help"]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        main()
+    print(printed.getvalue().partition(" [")[0])
+"""
+    helped = mosaic(*COMMANDS, folder=tmp_path, code=code)
+    assert helped.returncode == 0, helped.stderr
+    assert [line.split()[:3] for line in helped.stdout.splitlines()] == [
+        ["usage:", "mosaic", name] for name in COMMANDS
+    ]
+
+
+def test_the_extra_of_the_pipeline_is_what_requirements_have_beyond_the_dependencies():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    needed, extra = (
+        {
+            re.split("[>=<]", name)[0]
+            for name in re.findall(r'"([^"]+)"', re.search(rf"^{key} = \[(.+?)\]", text, re.M | re.S)[1])
+        }
+        for key in ("dependencies", "pipeline")
+    )
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {re.split("[=; ]", line)[0] for line in lines if line and not line.startswith("#")}
+    assert extra == pinned - needed
+    assert needed <= pinned
+
+
+def test_each_requirement_is_named_once_for_each_version_of_python():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    named = [line.partition("#")[0].strip() for line in lines if not line.startswith("#")]
+    assert len(named) == len(set(named))
 
 
 def test_every_command_is_listed_and_is_a_module_with_a_main():

@@ -138,7 +138,7 @@ def test_a_signal_during_the_imports_ends_a_command_without_a_word(tmp_path, sig
 def test_an_import_that_fails_is_one_line(tmp_path):
     ended = import_of_check(tmp_path, "import no_such_package")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("error: No module named 'no_such_package'; activate the environment")
+    assert ended.stderr.startswith("error: No module named 'no_such_package'; in a checkout: activate the environment")
     assert ended.stderr.count("\n") == 1
     ended = import_of_check(tmp_path, "1 / 0")
     assert ended.returncode == 70

@@ -80,11 +80,14 @@ def test_a_file_that_an_unforeseen_error_names_is_named():
     assert explain(error, "check")[1].startswith("check: SyntaxError: bad (params.yaml) in params.yaml; ")
 
 
-def test_a_missing_package_is_an_environment_that_is_not_active():
+def test_a_missing_package_is_named_with_what_installs_it_in_a_checkout_and_elsewhere():
     with pytest.raises(ModuleNotFoundError) as error:
         import no_such_package  # noqa: F401
     status, line = explain(error.value, "check")
-    assert (status, line.partition("; ")[0]) == (USER_ERROR, "No module named 'no_such_package'")
+    said, in_checkout, elsewhere = line.split("; ")
+    assert (status, said) == (USER_ERROR, "No module named 'no_such_package'")
+    assert in_checkout.startswith("in a checkout: activate the environment (`source .venv/bin/activate`)")
+    assert elsewhere == "elsewhere: pip install 'mosaic-pipeline[pipeline]'"
     assert explain(ModuleNotFoundError("no", name="mosaic_pipeline.none"), "check")[0] == DEFECT
 
 

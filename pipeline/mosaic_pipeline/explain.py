@@ -39,6 +39,10 @@ NO_MEMORY = re.compile(
     "out of memory|can't allocate memory|not enough memory|bad_alloc|ALLOC_FAILED|failed to (allocate|map segment)",
     re.IGNORECASE,
 )
+NO_MODULE = (
+    "in a checkout: activate the environment (`source .venv/bin/activate`), which `make repro` installs; "
+    "elsewhere: pip install 'mosaic-pipeline[pipeline]'"
+)
 NO_THREAD = re.compile("can't start new thread|Thread creation failed", re.IGNORECASE)
 
 
@@ -73,7 +77,7 @@ def _foreseen(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return _of_the_system(error)
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith(("mosaic_pipeline", "stages")):
-        return f"{error}; activate the environment (`source .venv/bin/activate`), which `make repro` installs"
+        return f"{error}; {NO_MODULE}"
     return None
 
 

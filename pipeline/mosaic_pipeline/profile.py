@@ -2,14 +2,15 @@
 
 import io
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML, YAMLError
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from typing import TYPE_CHECKING, Any
 
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.params import PARAMS_FILE, parse_params
 from mosaic_pipeline.reading import read_text
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 PROFILES = Path("profiles")
 
@@ -38,6 +39,9 @@ def overlay(params: str, profile: str, where: str) -> str:
     A mapping is laid over the mapping, anything else replaces what was there. `where` is what errors call the
     profile. Raises PipelineError if the profile is no mapping or the result is not legal (unknown key, bad value).
     """
+    from ruamel.yaml import YAMLError
+    from ruamel.yaml.comments import CommentedMap
+
     yaml = _round_trip()
     try:
         target = yaml.load(params)
@@ -56,14 +60,18 @@ def overlay(params: str, profile: str, where: str) -> str:
     return stream.getvalue()
 
 
-def _round_trip() -> YAML:
+def _round_trip() -> "YAML":
     """Return a YAML with the settings of DVC, whose `-S` rewrites params.yaml: both have to leave the same form."""
+    from ruamel.yaml import YAML
+
     yaml = YAML()
     yaml.default_flow_style = False
     return yaml
 
 
-def _lay(target: CommentedMap, values: CommentedMap) -> None:
+def _lay(target: "CommentedMap", values: "CommentedMap") -> None:
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
     for key, value in values.items():
         old = target.get(key)
         if isinstance(old, CommentedMap) and isinstance(value, CommentedMap):
@@ -76,7 +84,7 @@ def _lay(target: CommentedMap, values: CommentedMap) -> None:
             target[key] = _in_blocks(value)
 
 
-def _replace_items(old: CommentedSeq, new: CommentedSeq) -> None:
+def _replace_items(old: "CommentedSeq", new: "CommentedSeq") -> None:
     """Put other items in place, so that the style of the list stays, and what stands below it."""
     below = old.ca.items.get(len(old) - 1)
     old[:] = list(new)
@@ -87,6 +95,8 @@ def _replace_items(old: CommentedSeq, new: CommentedSeq) -> None:
 
 def _in_blocks(value: Any) -> Any:
     """Return a value as DVC writes it: an item a line, unless it is empty."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
     if isinstance(value, CommentedMap | CommentedSeq):
         if value:
             value.fa.set_block_style()

@@ -9,7 +9,6 @@ from mosaic_pipeline.command import run_command
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.layout import root
 from mosaic_pipeline.redact import redacted
-from mosaic_pipeline.tracking.anchor import follow
 
 HOST = "127.0.0.1"
 
@@ -27,6 +26,8 @@ def main() -> None:
         database = root() / "mlflow.db"
         if not database.exists():
             raise PipelineError(f"{database}: no runs yet; `dvc repro` makes some")
+        from mosaic_pipeline.tracking.anchor import follow
+
         follow(root(), timeout=10)
         store = f"sqlite:///{database.as_posix()}"
     _check_free(port)
