@@ -34,10 +34,14 @@ def test_version_and_licence_are_those_of_the_package():
     assert CITATION["license"] == re.search(r'^license = "(.+)"$', read("pyproject.toml"), re.MULTILINE)[1]
 
 
-def test_the_newest_version_of_the_changelog_is_this_one():
+def test_the_newest_version_of_the_changelog_is_this_one_or_the_one_before():
+    """Between two versions the package has the next one's number, `.dev0`, and what is new stands under Unreleased."""
     versions = re.findall(r"^## \[(.+?)\](.*)$", read("CHANGELOG.md"), re.MULTILINE)
     assert versions[0] == ("Unreleased", "")
-    assert versions[1][0] == __version__
+    newest, ours = (tuple(map(int, each.removesuffix(".dev0").split("."))) for each in (versions[1][0], __version__))
+    assert ours > newest if __version__.endswith(".dev0") else ours == newest
+    unreleased = re.search(r"^## \[Unreleased\]\n(.*?)^## ", read("CHANGELOG.md"), re.MULTILINE | re.DOTALL)[1]
+    assert __version__.endswith(".dev0") or not unreleased.strip()
     assert all(re.fullmatch(r" - \d{4}-\d\d-\d\d", day) for _, day in versions[1:])
 
 
