@@ -12,7 +12,8 @@ from sent import in_base64, nifti, npy, picture
 from sent import test_images as images_of
 
 from mosaic_pipeline.datasets import MEDMNIST
-from mosaic_pipeline.serving.answer import decide
+from mosaic_pipeline.prediction.run import said
+from mosaic_pipeline.serving.answer import predicted_of
 from mosaic_pipeline.serving.app import MOST_WAITING, build_app
 
 EACH = (("A", "retinamnist"), ("B", "breastmnist"), ("C", "nodulemnist3d"))
@@ -90,11 +91,13 @@ def test_a_batch_is_one_forward_pass(client, finished, bundle, dataset):
     assert passes == [65]
 
 
-def test_of_several_labels_those_are_predicted_that_are_more_likely_than_not():
+def test_of_several_labels_those_of_one_half_or_more_are_predicted_here_and_in_files():
     known = SimpleNamespace(class_names=["mass", "nodule", "oedema"])
     bundle = SimpleNamespace(known=lambda name: known, datasets={"chestmnist": MEDMNIST["chestmnist"]})
-    assert decide(bundle, "chestmnist", np.array([0.9, 0.2, 0.5], np.float32)) == ["mass", "oedema"]
-    assert decide(bundle, "chestmnist", np.array([0.1, 0.2, 0.3], np.float32)) == []
+    for probabilities, predicted in (([0.9, 0.2, 0.5], ["mass", "oedema"]), ([0.1, 0.49, 0.3], [])):
+        given = np.array(probabilities, np.float32)
+        assert predicted_of(bundle, "chestmnist", given) == predicted
+        assert said(bundle, "chestmnist", given)["predicted"] == "; ".join(predicted)
 
 
 def test_health_and_model_say_what_is_served(client, bundle):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosaic_pipeline.bundle.load import Bundle
-from mosaic_pipeline.prediction.run import DECIDED
+from mosaic_pipeline.prediction.decide import decide
 from mosaic_pipeline.serving.images import known_dataset, read_images
 from mosaic_pipeline.serving.question import Question
 
@@ -22,14 +22,13 @@ def answer(bundle: Bundle, question: Question) -> dict[str, Any]:
         "dataset": dataset.name,
         "classes": bundle.known(dataset.name).class_names,
         "probabilities": probabilities.tolist(),
-        "predicted": [decide(bundle, dataset.name, each) for each in probabilities],
+        "predicted": [predicted_of(bundle, dataset.name, each) for each in probabilities],
         "model": bundle.manifest.provenance.md5["model"],
     }
 
 
-def decide(bundle: Bundle, dataset: str, probabilities: NDArray[np.float32]) -> str | list[str]:
-    """Return the class of an image; where it may have several labels, those that are more likely than not."""
-    names = bundle.known(dataset).class_names
-    if bundle.datasets[dataset].multi_label:
-        return [name for name, value in zip(names, probabilities, strict=True) if value >= DECIDED]
-    return names[int(probabilities.argmax())]
+def predicted_of(bundle: Bundle, dataset: str, probabilities: NDArray[np.float32]) -> str | list[str]:
+    """Return the class of an image; where it may have several labels, those of a probability of 0.5 or more."""
+    multi_label = bundle.datasets[dataset].multi_label
+    decided = decide(probabilities, bundle.known(dataset).class_names, multi_label)
+    return decided if multi_label else decided[0]

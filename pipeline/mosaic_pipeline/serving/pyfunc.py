@@ -15,7 +15,7 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mosaic_pipeline.bundle.inputs import InputError
 from mosaic_pipeline.bundle.load import Bundle, load_bundle
 from mosaic_pipeline.explain import place_of
-from mosaic_pipeline.serving.answer import decide
+from mosaic_pipeline.serving.answer import predicted_of
 from mosaic_pipeline.serving.images import known_dataset, read_images
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class ServedBundle:
             given = read_images(asked_of, dataset, known.preparation)
             answers = self._bundle.predict(given, dataset.name, batch_size=len(given))
             for number, answer in zip(places, answers, strict=True):
-                said = decide(self._bundle, dataset.name, answer)
+                said = predicted_of(self._bundle, dataset.name, answer)
                 yield number, {"predicted": said, "classes": known.class_names, "probabilities": answer.tolist()}
 
 
