@@ -14,11 +14,10 @@ from mosaic_pipeline.data.own.convert import convert
 from mosaic_pipeline.data.own.notes import Notes
 from mosaic_pipeline.data.own.picture import Picture
 from mosaic_pipeline.errors import one_line
+from mosaic_pipeline.prediction.decide import decide
 from mosaic_pipeline.prediction.places import Place, read_place
 from mosaic_pipeline.prediction.table import Key, Table, columns
 from mosaic_pipeline.reading import reason
-
-DECIDED = 0.5  # from which probability on a label is said to be there, where an image may have several
 
 
 class Question(Protocol):
@@ -205,8 +204,7 @@ def _row(bundle: Bundle, question: Question, key: Key, answer: dict[str, str]) -
 
 def said(bundle: Bundle, dataset: str, scores: NDArray[np.float32]) -> dict[str, str]:
     """Return the answer in words: the class and its probability, of several labels those that are there."""
-    names = bundle.known(dataset).class_names
-    if bundle.datasets[dataset].multi_label:
-        return {"predicted": "; ".join(name for name, value in zip(names, scores, strict=True) if value >= DECIDED)}
-    best = int(scores.argmax())
-    return {"predicted": names[best], "probability": f"{scores[best]:.9g}"}
+    multi_label = bundle.datasets[dataset].multi_label
+    decided = decide(scores, bundle.known(dataset).class_names, multi_label)
+    probability = {} if multi_label else {"probability": f"{scores.max():.9g}"}
+    return {"predicted": "; ".join(decided)} | probability
