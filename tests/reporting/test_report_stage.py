@@ -34,6 +34,9 @@ class Run:
     def log_trainings(self, models):
         self.models |= models
 
+    def point_from_experiment(self, what, file):
+        self.pointed = what, file
+
 
 @pytest.fixture
 def run(monkeypatch):
@@ -41,7 +44,7 @@ def run(monkeypatch):
     run = Run()
 
     @contextmanager
-    def tracked_run(stage, name, tracking, *, params, tags):
+    def tracked_run(stage, name, tracking, *, params, tags, note):
         assert stage == "report"
         yield run
 
@@ -74,6 +77,7 @@ def test_the_stage_writes_files_that_agree_and_logs_them(workspace, run):
     means = json.loads((workspace / "reports/summary.json").read_text(encoding="utf-8"))
     assert {name: means.pop(name) for name in ("revision", "md5_model_42")} == ORIGIN
     assert run.models == {("mosaic", 42): MODEL}
+    assert run.pointed == ("Report", "index.html")
     assert means == run.metrics
     with open(workspace / "reports/results.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -83,10 +83,15 @@ ARGUMENTS = [
         ("weights", "vit.npz", "an argument too many", ("unrecognized arguments: vit.npz", USAGE)),
         ("report", "mosaic", "an argument too many", ("unrecognized arguments: mosaic", USAGE)),
         ("check", "params.yaml", "an argument too many", ("unrecognized arguments: params.yaml", USAGE)),
-        ("profile", "papr", "an unknown profile", ("papr: no such profile",)),
-        ("describe", "--profile papr", "an unknown profile", ("papr: no such profile",)),
-        ("describe", "--prof paper", "an option cut short", ("unrecognized arguments: --prof paper", USAGE)),
-        ("describe", "--variant msaic", "an unknown variant", ("variants.msaic: no such variant", "mosaic")),
+        ("mosaic profile", "papr", "an unknown profile", ("papr: no such profile",)),
+        ("mosaic describe", "--profile papr", "an unknown profile", ("papr: no such profile",)),
+        (
+            "mosaic describe",
+            "--prof paper",
+            "an option cut short",
+            ("unrecognized arguments: --prof paper", "; usage: mosaic describe "),
+        ),
+        ("mosaic describe", "--variant msaic", "an unknown variant", ("variants.msaic: no such variant", "mosaic")),
         *(
             (command.split()[0], command.partition(" ")[2].replace("mosaic", name, 1).replace("shared", name, 1), *told)
             for command in (TRAIN, TUNE, EVALUATE, ANALYSE, "configure mosaic")

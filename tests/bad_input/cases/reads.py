@@ -595,7 +595,7 @@ CASES = [
     *(
         Case(
             f"a profile {kind}",
-            "profile own",
+            "mosaic profile own",
             damage("profiles/own.yaml"),
             says=("profiles/own.yaml", "correct or remove"),
         )

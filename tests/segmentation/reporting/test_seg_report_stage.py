@@ -38,6 +38,9 @@ class Logged:
     def log_trainings(self, models):
         self.models |= models
 
+    def point_from_experiment(self, what, file):
+        self.pointed = what, file
+
 
 @pytest.fixture
 def logged(monkeypatch):
@@ -45,7 +48,7 @@ def logged(monkeypatch):
     logged = Logged()
 
     @contextmanager
-    def tracked_run(stage, name, tracking, *, params, tags):
+    def tracked_run(stage, name, tracking, *, params, tags, note):
         assert stage == "seg_report"
         logged.begun += 1
         yield logged
@@ -114,6 +117,7 @@ def test_the_stage_writes_files_that_agree_and_logs_them_from_what_dvc_knows_tha
     means = json.loads((SEG_REPORTS / "summary.json").read_text(encoding="utf-8"))
     assert (means.pop("revision"), means.pop("md5_model_42")) == ("abc123", "md5 of m4oe 42")
     assert logged.models == {(variant, 42): f"md5 of {variant} 42" for variant in ("m4oe", "dense")}
+    assert logged.pointed == ("Report of segmentation", "index.html")
     assert {name: value for name, value in means.items() if value is not None} == logged.metrics
     with open(SEG_REPORTS / "results.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
