@@ -566,3 +566,26 @@ def test_a_crate_of_a_model_has_what_was_made_of_it(project, run_command, tmp_pa
     made = {action["result"].id: action["object"] for action in crate.get_by_type("CreateAction")}
     assert MODEL in {each.id for each in made["evaluation/mosaic/42/B.json"]}
     assert MODEL not in {each.id for each in made[MODEL]}
+
+
+def test_what_was_made_of_a_model_of_the_past_is_in_the_dvc_lock_of_then(project, traced):
+    retrain(project, b"newer")
+    write(project, {TABLE: (project / TABLE).read_bytes().replace(md5(b"model").encode(), md5(b"newer").encode())})
+    found = traced(md5(b"model"))
+    assert found.tree["kind"] == "git revision"
+    assert set(uses(found)) == {"evaluation/mosaic/42/A.json", "evaluation/mosaic/42/B.json", TABLE}
+
+
+def test_a_copy_of_an_evaluation_is_no_model(project, traced, tmp_path):
+    shutil.copy(project / "evaluation/mosaic/42/A.json", tmp_path / "copy.json")
+    assert not uses(traced(tmp_path / "copy.json"))
+
+
+def test_a_table_that_names_no_model_is_of_the_present_one(project, traced):
+    entry = yaml.safe_load((project / "dvc.lock").read_text())["stages"]["train@mosaic-42"]
+    write(project / ".dvc/cache", {"runs/ab/abc/def": yaml.safe_dump(entry).encode()})
+    retrain(project, b"newer")
+    rows = [line.rpartition(",")[0] for line in (project / TABLE).read_text().splitlines()]
+    (project / TABLE).write_text("\n".join(rows) + "\n")
+    assert uses(traced(MODEL))[TABLE]["facts"]["lines"] == "2 to 4"
+    assert not uses(traced(md5(b"model")))
