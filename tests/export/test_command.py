@@ -56,7 +56,9 @@ def bundle(make_config, tmp_path) -> Path:
         validation=None,
         datasets={"breastmnist": known},
         config=config_tree(config),
-        provenance=manifest.Provenance(revision="0", md5={"model": "0" * 32}, data={}, weights={}),
+        provenance=manifest.Provenance(
+            revision="0", md5=dict.fromkeys(("model", "config", "weights"), "0" * 32), data={}, weights={}
+        ),
     )
     (folder / "config.json").write_text(written.model_dump_json())
     md5s = "".join(f"{md5_file(file)}  {file.name}\n" for file in folder.iterdir())
