@@ -87,7 +87,7 @@ def test_a_missing_package_is_named_with_what_installs_it_in_a_checkout_and_else
     said, in_checkout, elsewhere = line.split("; ")
     assert (status, said) == (USER_ERROR, "No module named 'no_such_package'")
     assert in_checkout.startswith("in a checkout: activate the environment (`source .venv/bin/activate`)")
-    assert elsewhere == "elsewhere: pip install 'mosaic-pipeline[pipeline]'"
+    assert elsewhere.startswith("elsewhere: `pip install '.[pipeline]'` in a checkout")
     assert explain(ModuleNotFoundError("no", name="mosaic_pipeline.none"), "check")[0] == DEFECT
 
 

@@ -17,6 +17,11 @@ def few(names: Iterable[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
+def install(extra: str) -> str:
+    """Say how an extra of this package is installed. By its name alone an index would give somebody else's package."""
+    return f"`pip install '.[{extra}]'` in a checkout of this package, which is on no index"
+
+
 class PipelineError(Exception):
     """Bad input or a bad environment; the message is one line that names the thing and the way out."""
 

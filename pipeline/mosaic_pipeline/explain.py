@@ -6,7 +6,7 @@ import re
 import traceback
 from pathlib import Path
 
-from mosaic_pipeline.errors import PipelineError, one_line
+from mosaic_pipeline.errors import PipelineError, install, one_line
 
 USER_ERROR = 2
 DEFECT = 70  # EX_SOFTWARE of sysexits.h
@@ -41,7 +41,7 @@ NO_MEMORY = re.compile(
 )
 NO_MODULE = (
     "in a checkout: activate the environment (`source .venv/bin/activate`), which `make repro` installs; "
-    "elsewhere: pip install 'mosaic-pipeline[pipeline]'"
+    f"elsewhere: {install('pipeline')}"
 )
 NO_THREAD = re.compile("can't start new thread|Thread creation failed", re.IGNORECASE)
 

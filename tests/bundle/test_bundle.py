@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from mosaic_pipeline.bundle import InputError, load_bundle
 from mosaic_pipeline.bundle.card import model_card
-from mosaic_pipeline.bundle.manifest import BACKBONE, CARD, CONFIG, MD5S, MODEL, RECOGNITION, read_manifest
+from mosaic_pipeline.bundle.manifest import read_manifest
+from mosaic_pipeline.bundle_files import BACKBONE, CARD, CONFIG, MD5S, MODEL, RECOGNITION
 from mosaic_pipeline.digest import md5_file
 from mosaic_pipeline.errors import PipelineError
 
@@ -242,6 +243,14 @@ def test_a_flipped_bit_is_found(copy, name):
         load_bundle(copy, "cpu")
 
 
+@pytest.mark.parametrize("name", [BACKBONE, RECOGNITION])
+def test_a_file_that_predicting_would_read_unlisted_is_refused(copy, name):
+    lines = (copy / MD5S).read_text().splitlines(keepends=True)
+    (copy / MD5S).write_text("".join(line for line in lines if not line.endswith(f"  {name}\n")))
+    with pytest.raises(PipelineError, match=f"says nothing of {re.escape(name)}"):
+        load_bundle(copy, "cpu")
+
+
 @pytest.mark.parametrize("name", [CONFIG, MODEL, BACKBONE, MD5S])
 def test_a_missing_file_is_named(copy, name):
     (copy / name).unlink()
@@ -252,7 +261,7 @@ def test_a_missing_file_is_named(copy, name):
 def test_a_bundle_of_a_later_version_says_what_to_do(copy):
     config = json.loads((copy / CONFIG).read_text())
     (copy / CONFIG).write_text(json.dumps(config | {"format": 2, "unheard": "of"}))
-    with pytest.raises(PipelineError, match="format 2, and this version reads 1; pip install -U mosaic-pipeline"):
+    with pytest.raises(PipelineError, match="format 2, and this version reads 1; take a later one"):
         load_bundle(copy, "cpu")
 
 

@@ -254,13 +254,15 @@ def test_code_that_was_not_committed_is_dirty_and_not_the_one_that_ran(project, 
     found = traced(MODEL)
     assert found.status == 0
     code = found.node("code/train.txt")
-    assert (code["state"], code["why"]) == ("recorded", "the code here is another: stages/train.py")
+    assert (code["state"], code["why"]) == ("recorded", "dirty, the code here is another: stages/train.py")
     assert found.node("code/weights.txt")["state"] == "verified"
     workspace = traced("stages/train.py")
     assert (workspace.tree["state"], workspace.tree["why"]) == ("recorded", "dirty: it was changed since")
     node = workspace.node("", "code of the workspace")
     assert node["name"].endswith("-dirty")
     assert node["why"] == "dirty: not committed are stages/train.py"
+    git(project, "commit", "-qam", "more")
+    assert traced(MODEL).node("code/train.txt")["why"] == "the code here is another: stages/train.py"
 
 
 @pytest.mark.parametrize("damaged", [False, True])

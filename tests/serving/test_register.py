@@ -15,7 +15,8 @@ from sent import test_images as images_of
 
 from mosaic_pipeline.bundle import load_bundle
 from mosaic_pipeline.bundle.load import Bundle
-from mosaic_pipeline.bundle.manifest import MD5S, Manifest
+from mosaic_pipeline.bundle.manifest import Manifest
+from mosaic_pipeline.bundle_files import MD5S
 from mosaic_pipeline.tracking import register as registering
 from mosaic_pipeline.tracking.register import register
 

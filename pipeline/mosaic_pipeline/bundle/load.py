@@ -11,17 +11,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from mosaic_pipeline.bundle.inputs import InputError, check_images, describe_form, find_alike, find_dataset
-from mosaic_pipeline.bundle.manifest import (
-    BACKBONE,
-    CONFIG,
-    MD5S,
-    MEND,
-    MODEL,
-    RECOGNITION,
-    Known,
-    Manifest,
-    read_manifest,
-)
+from mosaic_pipeline.bundle.manifest import Known, Manifest, read_manifest
+from mosaic_pipeline.bundle_files import BACKBONE, LOADED, MEND, MODEL, RECOGNITION, read_md5s
 from mosaic_pipeline.compute import find_device
 from mosaic_pipeline.config import Config
 from mosaic_pipeline.data.batches import consecutive
@@ -32,7 +23,7 @@ from mosaic_pipeline.evaluation.predict import score
 from mosaic_pipeline.model.backbone import build_backbone
 from mosaic_pipeline.model.mosaic import Mosaic, build_mosaic
 from mosaic_pipeline.model.vit import VisionTransformer
-from mosaic_pipeline.reading import read_text, reading
+from mosaic_pipeline.reading import reading
 from mosaic_pipeline.recognition.file import read_recogniser
 from mosaic_pipeline.recognition.recogniser import Proposal, Recogniser
 from mosaic_pipeline.weights.load import read_tensors
@@ -166,13 +157,8 @@ def check_md5s(folder: Path) -> None:
 
     The model card is left out: whoever shares a bundle may add to it.
     """
-    path = folder / MD5S
-    text = read_text(path, MEND)
-    with reading(path, MEND):
-        listed = {name: md5 for md5, name in (line.split("  ", 1) for line in text.splitlines())}
-        if missing := {CONFIG, MODEL} - set(listed):
-            raise ValueError(f"says nothing of {sorted(missing)[0]}")
-    for name in (each for each in listed if each.endswith((".json", ".safetensors")) and Path(each).name == each):
+    listed = read_md5s(folder)
+    for name in (each for each in LOADED if each in listed):
         with reading(folder / name, MEND):
             found = md5_file(folder / name)
         if found != listed[name]:

@@ -7,20 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from typing_extensions import Self
 
+from mosaic_pipeline.bundle_files import CONFIG, MEND
 from mosaic_pipeline.config import Config, parse_config
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.reading import read_record, read_tree
 
 FORMAT: Literal[1] = 1
-CONFIG, MODEL, BACKBONE, RECOGNITION, CARD, MD5S = (
-    "config.json",
-    "model.safetensors",
-    "backbone.safetensors",
-    "recognition.safetensors",
-    "README.md",
-    "md5sums.txt",
-)
-MEND = "get the bundle again from where it was made (`mosaic bundle`)"
 
 Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -137,5 +129,5 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise PipelineError(f"{folder}: no bundle, {CONFIG} is not in it; `mosaic bundle <variant>` makes one")
     if (found := read_tree(path, _Format, MEND)["format"]) > FORMAT:
-        raise PipelineError(f"{path}: format {found}, and this version reads {FORMAT}; pip install -U mosaic-pipeline")
+        raise PipelineError(f"{path}: format {found}, and this version reads {FORMAT}; take a later one")
     return read_record(path, Manifest, MEND)

@@ -13,21 +13,8 @@ from torch import Tensor
 from mosaic_pipeline import __version__
 from mosaic_pipeline.atomic import appearing
 from mosaic_pipeline.bundle.card import model_card
-from mosaic_pipeline.bundle.manifest import (
-    BACKBONE,
-    CARD,
-    CONFIG,
-    FORMAT,
-    MD5S,
-    MODEL,
-    RECOGNITION,
-    Known,
-    Manifest,
-    Package,
-    Preparation,
-    Provenance,
-    Tested,
-)
+from mosaic_pipeline.bundle.manifest import FORMAT, Known, Manifest, Package, Preparation, Provenance, Tested
+from mosaic_pipeline.bundle_files import BACKBONE, CARD, CONFIG, MODEL, RECOGNITION, REQUIREMENTS, write_md5s
 from mosaic_pipeline.config import Config, config_tree, load_config
 from mosaic_pipeline.datasets import Dataset
 from mosaic_pipeline.declared import read_about, read_source
@@ -77,10 +64,8 @@ def write_bundle(variant: str, seed: int, folder: Path) -> Manifest:
         _write_recogniser(partial, config, model.backbone.embed_dim)
         (partial / CONFIG).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8", newline="\n")
         (partial / CARD).write_text(model_card(manifest), encoding="utf-8", newline="\n")
-        (partial / "requirements.txt").write_text(_requirements(manifest.made_with), encoding="utf-8", newline="\n")
-        listed = sorted(partial.iterdir())
-        md5s = "".join(f"{md5_file(file)}  {file.name}\n" for file in listed)
-        (partial / MD5S).write_text(md5s, encoding="utf-8", newline="\n")
+        (partial / REQUIREMENTS).write_text(_requirements(manifest.made_with), encoding="utf-8", newline="\n")
+        write_md5s(partial)
     return manifest
 
 

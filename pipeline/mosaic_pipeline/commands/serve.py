@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mosaic_pipeline.arguments import CommandParser
 from mosaic_pipeline.command import run_command
-from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.errors import PipelineError, install
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -28,7 +28,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "uvicorn"):
             raise
-        raise PipelineError(f"serving needs {error.name}: `pip install 'mosaic-pipeline[serve]'`") from None
+        raise PipelineError(f"serving needs {error.name}: {install('serve')}") from None
     opened = open_socket(arguments.host, arguments.port)
 
     from mosaic_pipeline.bundle import load_bundle

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.errors import PipelineError, install
 from mosaic_pipeline.export.graphs import Graph, Group, group_datasets, plain_copy
 from mosaic_pipeline.model.mosaic import Mosaic
 
@@ -42,10 +42,7 @@ class Exported:
 def check_installed() -> None:
     """Raise PipelineError if a package is missing that exporting takes."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise PipelineError(
-            f"export to ONNX needs {', '.join(missing)}, not installed here; "
-            "`pip install 'mosaic-pipeline[onnx]'`, in a checkout `pip install -e '.[onnx]'`"
-        )
+        raise PipelineError(f"export to ONNX needs {', '.join(missing)}, not installed here; {install('onnx')}")
 
 
 def export_graphs(

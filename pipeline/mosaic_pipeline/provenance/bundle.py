@@ -4,19 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.bundle_files import CARD, CONFIG, MEND, read_md5s
 from mosaic_pipeline.provenance.hashing import Hasher
 from mosaic_pipeline.provenance.node import Node, State
 from mosaic_pipeline.reading import read_text, reading
 
-CONFIG, MD5S, CARD = "config.json", "md5sums.txt", "README.md"
 FILE = "file of the bundle"
-MEND = "get the bundle again from where it was made (`mosaic bundle`)"
-
-
-def is_bundle(folder: Path) -> bool:
-    """Whether a folder is a bundle."""
-    return (folder / CONFIG).is_file() and (folder / MD5S).is_file()
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
@@ -33,13 +26,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 
 def own_files(folder: Path, hasher: Hasher) -> list[Node]:
     """Return the files that md5sums.txt lists, each hashed again."""
-    path = folder / MD5S
-    text = read_text(path, MEND)
-    with reading(path, MEND):
-        listed = {name: md5 for md5, name in (line.split("  ", 1) for line in text.splitlines())}
-    if any(Path(name).name != name for name in listed):
-        raise PipelineError(f"{path}: names a file outside of the bundle; {MEND}")
-    return [_file(folder / name, md5, hasher) for name, md5 in sorted(listed.items())]
+    return [_file(folder / name, md5, hasher) for name, md5 in sorted(read_md5s(folder).items())]
 
 
 def _file(path: Path, md5: str, hasher: Hasher) -> Node:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from mosaic_pipeline.bundle_files import is_bundle
 from mosaic_pipeline.errors import PipelineError, few
 from mosaic_pipeline.provenance import git, things
-from mosaic_pipeline.provenance.bundle import is_bundle
 from mosaic_pipeline.provenance.kinds import kind_of
 from mosaic_pipeline.provenance.node import Node, State
 from mosaic_pipeline.provenance.records import recorded

@@ -1,10 +1,10 @@
 """Bytes hashed again: files, and folders as DVC hashes them. On a terminal a large file has a progress bar."""
 
-import hashlib
 import json
 import sys
 from pathlib import Path
 
+from mosaic_pipeline.digest import md5_file, md5_text
 from mosaic_pipeline.provenance.lock import FOLDER
 
 LARGE = 64 << 20  # bytes from which a file has a bar: a second or less without
@@ -32,7 +32,7 @@ class Hasher:
             if file.is_file() and not _passed_over(file.relative_to(folder))
         ]
         listed.sort(key=lambda entry: entry["relpath"])
-        return hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest() + FOLDER
+        return md5_text(json.dumps(listed, sort_keys=True)) + FOLDER
 
 
 def _passed_over(path: Path) -> bool:
@@ -41,16 +41,10 @@ def _passed_over(path: Path) -> bool:
 
 
 def _file(path: Path) -> str:
-    digest, size = hashlib.md5(), path.stat().st_size
-    with open(path, "rb") as file:
-        if size < LARGE or not sys.stderr.isatty():
-            while block := file.read(1 << 20):
-                digest.update(block)
-            return digest.hexdigest()
-        from tqdm import tqdm
+    size = path.stat().st_size
+    if size < LARGE or not sys.stderr.isatty():
+        return md5_file(path)
+    from tqdm import tqdm
 
-        with tqdm(total=size, unit="B", unit_scale=True, desc=path.name, leave=False) as bar:
-            while block := file.read(1 << 20):
-                digest.update(block)
-                bar.update(len(block))
-    return digest.hexdigest()
+    with tqdm(total=size, unit="B", unit_scale=True, desc=path.name, leave=False) as bar:
+        return md5_file(path, bar.update)

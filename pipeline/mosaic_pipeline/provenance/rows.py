@@ -72,32 +72,30 @@ def read_row(path: Path, name: str, line: int) -> Row:
 
 def find_row(data: bytes, name: str, variant: str, seed: str, dataset: str) -> Row | None:
     """Return the first row of a table that is of this training and dataset."""
-    reader = csv.DictReader(io.StringIO(data.decode("utf-8", errors="replace"), newline=""))
-    for cells in _whole(reader):
-        if tuple(cells.get(key) for key in KEYS) == (variant, seed, dataset):
-            return Row(name, reader.line_num, cells)
-    return None
+    wanted = (variant, seed, dataset)
+    return next((Row(name, n, cells) for n, cells in _rows(data) if tuple(map(cells.get, KEYS)) == wanted), None)
 
 
 def lines_of(data: bytes, md5: str, training: tuple[str, str] | None) -> list[int]:
     """Return the lines of a table's rows of a model; in a table that names none, those of a training, if any."""
-    reader = csv.DictReader(io.StringIO(data.decode("utf-8", errors="replace"), newline=""))
-    named = "md5_model" in (reader.fieldnames or ())
-    return [
-        reader.line_num
-        for cells in _whole(reader)
-        if (cells["md5_model"] == md5 if named else (cells.get("variant"), cells.get("seed")) == training)
-    ]
+
+    def is_of(cells: Mapping[str, str]) -> bool:
+        named = cells.get("md5_model")
+        return named == md5 if named is not None else (cells.get("variant"), cells.get("seed")) == training
+
+    return [line for line, cells in _rows(data) if is_of(cells)]
 
 
 def find_same(data: bytes, row: Row) -> dict[str, str] | None:
     """Return the cells of a table's row of the same training, dataset, case, organ and model."""
     keys = [key for key in (*KEYS, "case", "organ", "md5_model") if key in row.cells]
-    for cells in _whole(csv.DictReader(io.StringIO(data.decode("utf-8", errors="replace"), newline=""))):
-        if all(cells.get(key) == row.cells[key] for key in keys):
-            return cells
-    return None
+    alike = (cells for _, cells in _rows(data) if all(cells.get(key) == row.cells[key] for key in keys))
+    return next(alike, None)
 
 
-def _whole(reader: csv.DictReader) -> Iterator[dict[str, str]]:
-    yield from (cells for cells in reader if None not in cells and None not in cells.values())
+def _rows(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the whole rows of a table by line, whatever became of the others."""
+    reader = csv.DictReader(io.StringIO(data.decode("utf-8", errors="replace"), newline=""))
+    for cells in reader:
+        if None not in cells and None not in cells.values():
+            yield reader.line_num, cells

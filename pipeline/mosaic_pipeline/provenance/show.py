@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from mosaic_pipeline.provenance.bundle import FILE, MEND
+from mosaic_pipeline.bundle_files import MEND
+from mosaic_pipeline.provenance.bundle import FILE
 from mosaic_pipeline.provenance.node import Node, State
 
 MADE = "made from it"

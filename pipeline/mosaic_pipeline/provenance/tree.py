@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -171,12 +172,15 @@ class Tree:
             return replace(node, state=state, why=why)
         recorded = (self.snapshot.read(item) or b"").decode(errors="replace")
         other = sorted(_modules(recorded).items() ^ _modules(here).items()) if recorded else []
-        names = few(dict.fromkeys(name for name, _ in other)) if other else ""
-        return replace(
-            node,
-            state=State.RECORDED,
-            why=f"the code here is another{f': {names}' if names else ''}",
-        )
+        modules = list(dict.fromkeys(name for name, _ in other))
+        dirty = "dirty, " if not self._uncommitted.isdisjoint(modules) else ""
+        names = f": {few(modules)}" if modules else ""
+        return replace(node, state=State.RECORDED, why=f"{dirty}the code here is another{names}")
+
+    @cached_property
+    def _uncommitted(self) -> frozenset[str]:
+        """Files of code and parameters that differ from the last commit."""
+        return frozenset(git.changed_code(self.snapshot.root))
 
     def _parameters(self, node: Node) -> Node:
         """Return parameters that are not those of the workspace as verified, if some commit has them."""

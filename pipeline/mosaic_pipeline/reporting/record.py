@@ -1,5 +1,6 @@
 """What all records that a report reads have in common, and how one is held against where it lies."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -28,9 +29,9 @@ class AnalysisRecord(Record):
     """What an analysis of one training came to."""
 
     @property
+    @abstractmethod
     def datasets(self) -> set[str]:
         """The datasets that it is of."""
-        raise NotImplementedError
 
 
 class Weights(Record):

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mosaic_pipeline.bundle.load import Bundle
-from mosaic_pipeline.bundle.manifest import MD5S, MEND, Manifest
+from mosaic_pipeline.bundle.manifest import Manifest
+from mosaic_pipeline.bundle_files import MD5S, MEND, read_md5s
 from mosaic_pipeline.digest import MODEL_TAG, md5_text
 from mosaic_pipeline.errors import PipelineError
-from mosaic_pipeline.reading import read_text, reading
+from mosaic_pipeline.reading import reading
 from mosaic_pipeline.tracking.store import Store, open_store, unusable
 
 if TYPE_CHECKING:
@@ -112,13 +113,9 @@ def _copy_files(bundle: Path, parent: Path) -> Path:
 
     Whoever used the bundle may have left images and answers in its folder, which are nobody else's.
     """
-    listed = bundle / MD5S
-    names = [line.split("  ", 1)[1] for line in read_text(listed, MEND).splitlines()]
-    if any(Path(name).name != name for name in names):
-        raise PipelineError(f"{listed}: names a file outside of the bundle; {MEND}")
     copy = parent / bundle.resolve().name
     copy.mkdir(parents=True)
-    for name in (*names, MD5S):
+    for name in (*read_md5s(bundle), MD5S):
         with reading(bundle / name, MEND):
             shutil.copyfile(bundle / name, copy / name)
     return copy

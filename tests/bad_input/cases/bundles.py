@@ -78,7 +78,7 @@ CASES = [
     of_bundle("config half", truncated(CONFIG), CONFIG, AGAIN),
     of_bundle("config garbage", garbage(CONFIG), CONFIG, AGAIN),
     of_bundle("config edited", replaced(CONFIG, "RetinaMNIST", "RetinaMIST"), CONFIG, "was changed", AGAIN),
-    of_bundle("config of a later format", set_json(CONFIG, "format", 2), "format 2", "pip install -U"),
+    of_bundle("config of a later format", set_json(CONFIG, "format", 2), "format 2", "take a later one"),
     of_bundle("config of no format", set_json(CONFIG, "format", "x"), CONFIG, "format"),
     of_bundle("config with a key too many", set_json(CONFIG, "extra", 1), CONFIG, "extra"),
     of_bundle(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mosaic_pipeline.data.own.axes import to_canonical
 from mosaic_pipeline.data.own.extra import needs
 from mosaic_pipeline.data.own.picture import Picture, check_size
+from mosaic_pipeline.errors import install
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -118,9 +119,7 @@ class _Frame:
             if "missing dependencies" not in str(error):
                 raise
             name = self._dataset.file_meta.TransferSyntaxUID.name
-            raise ValueError(
-                f"compressed ({name}), for which a reader is missing; `pip install -r requirements-volumes.txt`"
-            ) from None
+            raise ValueError(f"compressed ({name}), for which a reader is missing; {install('volumes')}") from None
         stored = stored if self._index is None else stored[self._index]
         if self._table:
             from pydicom.pixels import apply_modality_lut

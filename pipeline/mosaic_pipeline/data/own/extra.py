@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mosaic_pipeline.errors import install
+
 
 @contextmanager
 def needs(library: str, files: str) -> Iterator[None]:
@@ -10,5 +12,4 @@ def needs(library: str, files: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        way_out = "`pip install 'mosaic-pipeline[volumes]'`, in a checkout `pip install -r requirements-volumes.txt`"
-        raise ValueError(f"{files} are read by {library}, which is not there ({error}); {way_out}") from None
+        raise ValueError(f"{files} are read by {library}, which is not there ({error}); {install('volumes')}") from None
