@@ -66,7 +66,7 @@ def open_store(experiment: str) -> Store:
     current directory. Raises PipelineError if the store cannot be opened or the experiment was deleted there.
     """
     root = project_root()
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
+    uri = tracking_uri(root)
     name = redacted(uri)
     for key, value in DEFAULTS.items():
         os.environ.setdefault(key, value)
@@ -82,6 +82,11 @@ def open_store(experiment: str) -> Store:
         raise
     except Exception as error:
         raise unusable(name, error) from error
+
+
+def tracking_uri(root: Path) -> str:
+    """Return the URI of the store that a checkout at `root` uses, credentials included."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
 
 
 def unusable(name: str, error: Exception) -> PipelineError:
