@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mosaic_pipeline.command import TERMINATING, GracefulStop, Terminated, _raise_terminated, run_command
+from mosaic_pipeline import command
+from mosaic_pipeline.command import TERMINATING, GracefulStop, Terminated, run_command, terminating
 from mosaic_pipeline.errors import PipelineError
 
 
@@ -159,7 +160,7 @@ def test_a_command_that_is_over_handles_no_signal_any_more(handled):
 @pytest.fixture
 def handled():
     """Handlers as in a stage at a terminal: a test run in the background inherits ignored signals."""
-    handlers = dict.fromkeys(TERMINATING, _raise_terminated) | {signal.SIGINT: signal.default_int_handler}
+    handlers = dict.fromkeys(TERMINATING, terminating()) | {signal.SIGINT: signal.default_int_handler}
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
     for number, handler in previous.items():
@@ -170,7 +171,8 @@ def handled():
     ("signum", "expected"),
     [(signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated), (signal.SIGINT, KeyboardInterrupt)],
 )
-def test_the_first_signal_is_a_request_and_the_second_ends_at_once(handled, signum, expected):
+def test_the_first_signal_is_a_request_and_the_second_ends_at_once(handled, monkeypatch, signum, expected):
+    monkeypatch.setattr(command, "SAME_REQUEST", 0)
     with GracefulStop() as stop:
         assert not stop.requested
         os.kill(os.getpid(), signum)
@@ -178,6 +180,18 @@ def test_the_first_signal_is_a_request_and_the_second_ends_at_once(handled, sign
         assert isinstance(stop.exception, expected)
         with pytest.raises(expected):
             os.kill(os.getpid(), signum)
+
+
+@pytest.mark.parametrize("signum", TERMINATING)
+def test_a_signal_that_a_cluster_sends_and_a_script_passes_on_is_one_request(handled, signum):
+    with GracefulStop() as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), signum)
+        assert stop.requested
+    handler = terminating()
+    with pytest.raises(Terminated):
+        handler(signum, None)
+    handler(signum, None)  # while files and runs are closed
 
 
 def test_a_requested_stop_ends_with_the_status_of_its_signal(handled):

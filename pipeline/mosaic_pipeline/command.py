@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,10 @@ BROKEN_PIPE = 141  # what a shell reports for SIGPIPE
 TERMINATING = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 
 
+# A cluster signals all processes of a job, and the job's script passes it on: within so many seconds it is one request.
+SAME_REQUEST = 2.0
+
+
 class Terminated(SystemExit):
     """SIGTERM or SIGHUP arrived; raised as an exception so that files and runs are closed on the way out."""
 
@@ -34,12 +39,14 @@ class Terminated(SystemExit):
 class GracefulStop:
     """Inside this context the first SIGTERM, SIGHUP or Ctrl-C is a request; a second one ends the process at once.
 
-    A signal that was ignored before (`nohup`, a script's `&`) stays ignored.
+    A SIGTERM that comes again within SAME_REQUEST seconds is the same request. A signal that was ignored before
+    (`nohup`, a script's `&`) stays ignored.
     """
 
     def __init__(self) -> None:
         """Nothing is requested yet."""
         self._signal: int | None = None
+        self._is_new = _Requests()
         self._previous: dict[int, Any] = {}
 
     @property
@@ -66,16 +73,40 @@ class GracefulStop:
         self._restore()
 
     def _request(self, signum: int, frame: FrameType | None) -> None:
-        self._signal = signum
-        self._restore()
+        if not self._is_new(signum):
+            return
+        if self._signal is None:
+            self._signal = signum
+        else:
+            self._restore()
+            signal.raise_signal(signum)
 
     def _restore(self) -> None:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
 
 
-def _raise_terminated(signum: int, frame: FrameType | None) -> None:
-    raise Terminated(signum)
+class _Requests:
+    """Tells a signal that is a request of its own from the same one that comes again."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def __call__(self, signum: int) -> bool:
+        """Return whether the signal that has come now is a request of its own; Ctrl-C always is one."""
+        before, self._last = self._last, time.monotonic()
+        return signum == signal.SIGINT or before is None or self._last - before >= SAME_REQUEST
+
+
+def terminating() -> Callable[[int, FrameType | None], None]:
+    """Return a handler that raises Terminated, once for a request."""
+    is_new = _Requests()
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        if is_new(signum):
+            raise Terminated(signum)
+
+    return terminate
 
 
 def before_imports() -> None:
@@ -96,10 +127,11 @@ def run_command(main: Callable[[], None]) -> None:
     traceback stands before the line.
     """
     previous = {}
+    terminate = terminating()
     try:
         for signum in TERMINATING:
             if signal.getsignal(signum) != signal.SIG_IGN:
-                previous[signum] = signal.signal(signum, _raise_terminated)
+                previous[signum] = signal.signal(signum, terminate)
         if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # see stages/__init__.py
             previous[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
