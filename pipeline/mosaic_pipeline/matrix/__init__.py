@@ -1,0 +1,1 @@
+"""An ablation's trainings as cells that any number of processes, machines or jobs of a cluster work on."""

@@ -1,0 +1,115 @@
+"""What `python -m stages.matrix` does, by the name of each of its commands."""
+
+import os
+import sys
+from argparse import Namespace
+
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.matrix import slurm
+from mosaic_pipeline.matrix.assemble import assemble as assembled
+from mosaic_pipeline.matrix.assemble import take_home
+from mosaic_pipeline.matrix.clones import sweep
+from mosaic_pipeline.matrix.local import devices, run_local, share
+from mosaic_pipeline.matrix.plan import Plan, plan_here
+from mosaic_pipeline.matrix.prepare import prepare
+from mosaic_pipeline.matrix.records import SLURM
+from mosaic_pipeline.matrix.status import counted, standings
+from mosaic_pipeline.matrix.work import run_cell
+from mosaic_pipeline.tracking.hosts import check_several_hosts
+
+
+def submit(arguments: Namespace) -> None:
+    """Prepare, and queue the cells that are neither done nor queued, and the job that assembles the report."""
+    plan = plan_here()
+    check_several_hosts(plan.root)
+    tasks = slurm.queued(plan)  # before the work of preparing: is there a Slurm?
+    prepare(plan)
+    sweep(plan)
+    found = standings(plan, tasks)
+    wanted = [each.number for each in found if each.state in ("failed", "missing")]
+    print(counted(found))
+    if not wanted and not [each for each in found if each.state != "done"]:
+        print("all cells are done; `python -m stages.matrix assemble` renders the report")
+        return
+    where = [f"--{key}={value}" for key, value in (("partition", arguments.partition),) if value]
+    limits = [f"--time={arguments.time}"] if arguments.time else []
+    own = [*where, *limits, *slurm.gpus(_gpus(plan, arguments.gpus)), *arguments.slurm]
+    cells = plan.parts.cells
+    jobs, after = sorted({task.job for task in tasks if task.number is not None}), ""
+    for part in ([n for n in wanted if cells[n].tunes], [n for n in wanted if not cells[n].tunes]):
+        if part:
+            after = slurm.submit_cells(plan, part, own, arguments.at_once, after)
+            jobs.append(after)
+            print(f"{len(part)} submitted as array {after}")
+    slurm.cancel(task.job for task in tasks if task.number is None)  # a report that would not wait for these
+    print(f"the report is job {slurm.submit_assembly(plan, jobs, where)}; logs are in {plan.folder / 'logs'}")
+
+
+def status(arguments: Namespace) -> None:
+    """Print how each cell stands, and how many stand how."""
+    plan = plan_here(begins=False)
+    found = standings(plan, _tasks(plan))
+    width = max(len(each.cell) for each in found)
+    for each in found:
+        print(f"{each.number:>4}  {each.cell:<{width}}  {each.state:<7}  {each.said}".rstrip())
+    print(counted(found))
+
+
+def assemble(arguments: Namespace) -> None:
+    """Render the report, and put it and dvc.lock into the main checkout if that is still at this commit."""
+    _assemble(plan_here(begins=False))
+
+
+def cell(arguments: Namespace) -> None:
+    """Run one cell."""
+    plan = plan_here()
+    if any(name in os.environ for name in SLURM):  # else nobody knows of other hosts
+        check_several_hosts(plan.root)
+    prepare(plan)
+    run_cell(plan, plan.parts.cell(arguments.number))
+
+
+def local(arguments: Namespace) -> None:
+    """Prepare, run the cells that are not done, and assemble."""
+    plan = plan_here()
+    prepare(plan)
+    sweep(plan)
+    found = standings(plan, [])
+    print(counted(found))
+    wanted = [each.number for each in found if each.state in ("failed", "missing")]
+    if wanted:
+        run_local(plan, wanted, _shares(plan, arguments.workers))
+    _assemble(plan)
+
+
+def _assemble(plan: Plan) -> None:
+    made = assembled(plan)
+    if take_home(plan, made):
+        print(f"report: {plan.root / 'reports' / 'index.html'}; `dvc checkout` brings models and evaluations here too")
+    else:
+        print(
+            f"report: {made / 'reports' / 'index.html'}; {plan.root} has other code or parameters by now, so its own "
+            "dvc.lock and reports stay as they are"
+        )
+
+
+def _tasks(plan: Plan) -> list[slurm.Task]:
+    """Return what Slurm has in its queue; nothing where there is none, which is said if cells were submitted to it."""
+    try:
+        return slurm.queued(plan)
+    except PipelineError as error:
+        if (plan.folder / slurm.CELLS).exists():
+            print(f"warning: which cells are queued is not known: {error}", file=sys.stderr)
+        return []
+
+
+def _gpus(plan: Plan, asked: int | None) -> int:
+    if asked is not None:
+        return asked
+    compute = plan.params.compute
+    return 0 if compute.device in ("cpu", "mps") else compute.processes
+
+
+def _shares(plan: Plan, workers: int | None) -> list[str | None]:
+    compute = plan.params.compute
+    return share([] if compute.device in ("cpu", "mps") else devices(), workers, compute.processes)
