@@ -13,7 +13,6 @@ from mosaic_pipeline.errors import PipelineError, few
 from mosaic_pipeline.matrix.clones import run_stages, sweep, throwaway
 from mosaic_pipeline.matrix.definitions import read_definitions
 from mosaic_pipeline.matrix.lockfile import write_lock
-from mosaic_pipeline.matrix.order import execution_order
 from mosaic_pipeline.matrix.plan import LOCK, Plan, parse_lock, read_lock
 from mosaic_pipeline.matrix.results import FOLDER, Entry
 from mosaic_pipeline.provenance.cache import cached_file
@@ -78,7 +77,7 @@ def _files(folder: Path) -> list[Path]:
 def _ordered(plan: Plan, entries: Mapping[str, Entry]) -> dict[str, Entry]:
     """Return entries in the order in which `dvc repro` leaves them: where those of the commit stood, new ones last."""
     committed = parse_lock(file_at(plan.prepared, plan.commit, LOCK) or b"", f"{plan.commit[:12]}:{LOCK}")
-    names = dict.fromkeys([*committed, *execution_order(read_definitions(plan.prepared))])
+    names = dict.fromkeys([*committed, *read_definitions(plan.prepared)])
     return {name: entries.get(name, committed.get(name, {})) for name in names if name in entries or name in committed}
 
 

@@ -3,6 +3,7 @@
 They use the main checkout's DVC cache, through which results travel.
 """
 
+import configparser
 import os
 import shutil
 import subprocess
@@ -23,11 +24,18 @@ def clone(plan: Plan, source: Path, folder: Path) -> None:
     """Clone the commit from a checkout into `folder`, with the main checkout's DVC cache and configuration."""
     _checked(["git", "clone", "--quiet", "--shared", "--no-tags", "--no-checkout", str(source), str(folder)])
     _checked(["git", "-C", str(folder), "checkout", "--quiet", "--detach", plan.commit])
-    local = plan.root / ".dvc" / "config.local"
-    if local.exists():
-        (folder / ".dvc" / "config.local").write_bytes(local.read_bytes())
-    dvc = [sys.executable, "-m", "dvc", "cache", "dir", "--local", str(plan.cache)]
-    _checked(dvc, cwd=folder, env=plan.environment())
+    _configure(plan, folder)
+
+
+def _configure(plan: Plan, folder: Path) -> None:
+    """Give a clone the main checkout's local configuration of DVC, and its cache."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(plan.root / ".dvc" / "config.local", encoding="utf-8")
+    if not parser.has_section("cache"):
+        parser.add_section("cache")
+    parser["cache"]["dir"] = str(plan.cache)
+    with open(folder / ".dvc" / "config.local", "w", encoding="utf-8") as file:
+        parser.write(file)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Definition:
 
 
 def read_definitions(folder: Path) -> dict[str, Definition]:
-    """Return all stages of a checkout by name, in the order of its dvc.yaml.
+    """Return all stages of a checkout by name, in the order of its dvc.yaml, which is that in which DVC runs them.
 
     Raises PipelineError if dvc.yaml or params.yaml is missing or not such a file.
     """
