@@ -121,7 +121,7 @@ def rules(results: Results, metric: str) -> dict[str, float]:
     """Two-sided p of the difference of the first two variants' means, by rule."""
     names, pair = results.datasets, results.variants[:2]
     found = estimate(results, pair, metric, names, (-1.0, 1.0))
-    covariance = cast("np.ndarray", sum(results.covariance(name, metric) for name in names)) / len(names) ** 2
+    covariance = cast("np.ndarray", sum(results.covariance(pair, name, metric) for name in names)) / len(names) ** 2
     # Redrawing the cases of all trainings at once: what a bootstrap of paired means sees.
     means = covariance[:2, :, :2].mean(axis=(1, 3))
     resampled = math.sqrt(means[0, 0] + means[1, 1] - 2 * means[0, 1])
@@ -186,7 +186,7 @@ def simulate(
                 scores = np.stack([1 - positive, positive], axis=1)
                 found = contributions(DATASET, truth[:, None], scores)
                 acc, auc = found.mean(axis=0).tolist()
-                runs[variant, seed].contributions[name] = found
+                cast("dict[str, np.ndarray]", runs[variant, seed].contributions)[name] = found
                 data = SimpleNamespace(title=name, specialist=MOSAIC_ROUTING[name])
                 tested = SimpleNamespace(acc=acc, auc=auc, data=data)
                 runs[variant, seed].results[name] = cast("DatasetResult", tested)

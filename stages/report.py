@@ -1,6 +1,7 @@
 """Stage `report`: evaluations, histories and analyses -> reports/.
 
-index.html, specialists/<specialist>.html, ablation.md, ablation.tex, results.csv and summary.json.
+index.html, specialists/<specialist>.html, ablation.md, ablation.tex, results.csv and summary.json; where the variants
+do not fit on a page also specialists/variants-<n>.html.
 """
 
 from mosaic_pipeline.arguments import read_arguments
@@ -21,7 +22,7 @@ def main() -> None:
     from mosaic_pipeline.reporting.ablation import render_markdown
     from mosaic_pipeline.reporting.latex import render_latex
     from mosaic_pipeline.reporting.means import summary
-    from mosaic_pipeline.reporting.page import render_page, render_specialists
+    from mosaic_pipeline.reporting.page import render_further, render_page, render_specialists
     from mosaic_pipeline.reporting.results import load_results
     from mosaic_pipeline.reporting.results_csv import results_csv
     from mosaic_pipeline.reporting.sections.published import shown_sentence
@@ -59,10 +60,11 @@ def main() -> None:
             "summary.json": json.dumps(means | origin, indent=2) + "\n",
         }
         pages = {f"specialists/{name}.html": page for name, page in render_specialists(results, revision).items()}
+        pages |= {f"specialists/{name}": page for name, page in render_further(results, revision)}
         # DVC leaves the last report where it is (`persist`), so that a failure costs nothing: all files or none.
         write_texts(REPORTS, texts | pages)
         for path in REPORTS.glob("specialists/*.html"):
-            if path.relative_to(REPORTS).as_posix() not in pages:  # of a specialist that has no dataset any more
+            if path.relative_to(REPORTS).as_posix() not in pages:  # of what is there no more
                 path.unlink()
         for name in texts:
             run.log_artifact(REPORTS / name)

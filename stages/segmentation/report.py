@@ -1,7 +1,7 @@
 """Stage `seg_report`: segmentation/results/ -> reports/segmentation/.
 
-index.html, <dataset>.html, ablation.md, ablation.tex, results.csv and summary.json; without any variant, index.html
-says that there is none.
+index.html, <dataset>.html, ablation.md, ablation.tex, results.csv and summary.json; where the variants do not fit on a
+page also variants-<n>.html. Without any variant, index.html says that there is none.
 """
 
 from mosaic_pipeline.arguments import read_arguments
@@ -24,7 +24,7 @@ def main() -> None:
     from mosaic_pipeline.segmentation.reporting.ablation import render_markdown
     from mosaic_pipeline.segmentation.reporting.latex import render_latex
     from mosaic_pipeline.segmentation.reporting.means import flat
-    from mosaic_pipeline.segmentation.reporting.page import render_datasets, render_nothing, render_page
+    from mosaic_pipeline.segmentation.reporting.page import render_datasets, render_further, render_nothing, render_page
     from mosaic_pipeline.segmentation.reporting.results import load_results
     from mosaic_pipeline.segmentation.reporting.results_csv import results_csv
     from mosaic_pipeline.tracking import git_revision, tracked_run
@@ -47,6 +47,7 @@ def main() -> None:
         texts = {
             "index.html": render_page(results, revision),
             **{f"{name}.html": page for name, page in render_datasets(results, revision).items()},
+            **dict(render_further(results, revision)),
             "ablation.md": render_markdown(results, revision),
             "ablation.tex": render_latex(results),
             "results.csv": results_csv(results, revision),

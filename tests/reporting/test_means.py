@@ -84,7 +84,7 @@ def test_with_several_trainings_the_interval_is_over_them_as_well(inputs):
     results = _results(inputs, {("mosaic", dataset): values for dataset in inputs.datasets})
     over_trainings = 4.302653 * 0.03 / np.sqrt(3)
     low, high = special.logit(mean_over(results, "mosaic", "acc", results.datasets).interval)
-    covariance = sum(results.covariance(name, "acc")[0, 0, 0, 1] for name in results.datasets) / 4
+    covariance = sum(results.covariance(("mosaic",), name, "acc")[0, 0, 0, 1] for name in results.datasets) / 4
     reach = np.hypot(over_trainings, 1.959964 * np.sqrt(covariance))
     assert reach > over_trainings
     assert (low + high) / 2 == pytest.approx(special.logit(0.53))

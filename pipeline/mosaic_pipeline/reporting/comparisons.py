@@ -16,7 +16,7 @@ from mosaic_pipeline.evaluation.verdict import ALPHA, DIGITS, Verdict, least_sig
 from mosaic_pipeline.model.routing import SHARED
 from mosaic_pipeline.present import all_present, present
 from mosaic_pipeline.reporting.means import Mean, defined, estimate, mean_over
-from mosaic_pipeline.reporting.results import Results
+from mosaic_pipeline.reporting.results import Results, once
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def planned(results: Results) -> str | None:
     return next((other for other, it in routings.items() if it.name == SHARED and it.kind == main.kind), None)
 
 
+@once
 def compare_all(results: Results, metric: str) -> dict[str, Comparison]:
     """Compare every other variant with the main one, by name; empty if no dataset has the metric."""
     names = defined(results, metric, results.datasets)
@@ -167,14 +168,21 @@ def on_dataset(results: Results, variant: str, reference: str, metric: str, data
     found = estimate(results, (variant, reference), metric, (dataset,), (1.0, -1.0))
     p = found.p
     if metric == "acc":
-        rows = [results.contributions(name, dataset, metric).mean(axis=0) for name in (variant, reference)]
-        # Shares of labels are stored in single precision; a whole answer is never less than this apart.
-        over_cases = np.round(rows[0] - rows[1], 6)
-        agrees = np.sign(over_cases).sum() * found.value > 0
-        p = float(np.maximum(p, sign_test(over_cases) if agrees else 1.0))
+        above, below = _answers(results, variant, reference, dataset)
+        agrees = (above - below) * found.value > 0
+        p = float(np.maximum(p, sign_test(np.repeat([1, -1], (above, below))) if agrees else 1.0))
     return Difference(found.value, found.interval, p)
 
 
+def _answers(results: Results, variant: str, reference: str, dataset: str) -> tuple[int, int]:
+    """On how many cases the variant's accuracy, mean over trainings, is above and below the reference's."""
+    if variant == results.main:
+        below, above = results.cases(reference, variant).answers[dataset]
+        return above, below
+    return results.cases(variant, reference).answers[dataset]
+
+
+@once
 def on_every_dataset(results: Results, metric: str) -> dict[tuple[str, str], Difference]:
     """Every other variant minus the main one on every dataset, by (variant, dataset), p adjusted by Holm over all."""
     found = {

@@ -12,7 +12,7 @@ from mosaic_pipeline.evaluation.inference import Estimate, contrast, wilson
 from mosaic_pipeline.evaluation.undefined import mean_of_defined
 from mosaic_pipeline.present import all_present
 from mosaic_pipeline.reporting.records import DatasetResult
-from mosaic_pipeline.reporting.results import METRICS, Results, Run
+from mosaic_pipeline.reporting.results import METRICS, Results, Run, once
 
 CHANCE_AUC = 0.5
 # Equal counts of right answers can differ in the last bit after averaging.
@@ -44,11 +44,7 @@ def groups(results: Results) -> dict[str, tuple[str, ...]]:
 
 def defined(results: Results, metric: str, datasets: tuple[str, ...]) -> tuple[str, ...]:
     """Datasets for which every variant and seed has the metric: a mean over others would compare unlike things."""
-    return tuple(
-        name
-        for name in datasets
-        if all(value is not None for variant in results.variants for value in results.values(variant, name, metric))
-    )
+    return tuple(name for name in datasets if name in results.everywhere[metric])
 
 
 def estimate(
@@ -62,12 +58,11 @@ def estimate(
         ],
         dtype=np.float64,
     )
-    places = [results.variants.index(variant) for variant in variants]
-    summed = cast("np.ndarray", sum(results.covariance(name, metric) for name in datasets))
-    covariance = summed / len(datasets) ** 2
-    return contrast(values, covariance[places][:, :, places], weights)
+    summed = cast("np.ndarray", sum(results.covariance(variants, name, metric) for name in datasets))
+    return contrast(values, summed / len(datasets) ** 2, weights)
 
 
+@once
 def mean_over(results: Results, variant: str, metric: str, datasets: tuple[str, ...]) -> Mean:
     """Mean of a metric of one variant over the datasets for which it is defined."""
     used = defined(results, metric, datasets)
@@ -79,7 +74,7 @@ def mean_over(results: Results, variant: str, metric: str, datasets: tuple[str, 
     if len(used) > 1 or found.repeated:
         interval = (found if found.repeated else found.of_these_models).share_interval
     else:
-        interval = model_interval(metric, value, results.contributions(variant, used[0], metric)[0])
+        interval = case_interval(results, variant, results.seeds[0], used[0], metric)
     return Mean(value, std, used, interval)
 
 
@@ -94,8 +89,19 @@ def model_interval(metric: str, value: float, contributions: np.ndarray) -> tupl
     Of AUC None where no case varies. The ACC of several labels is that of as many independent answers as have its
     variance.
     """
-    cases = len(contributions)
-    variance = float(np.var(contributions)) / cases
+    return _interval(metric, value, float(np.var(contributions)), len(contributions))
+
+
+def case_interval(results: Results, variant: str, seed: int, dataset: str, metric: str) -> tuple[float, float] | None:
+    """Return `model_interval` of one training on one dataset; None where the metric is undefined."""
+    result, place = results.runs[variant, seed].results[dataset], results.seeds.index(seed)
+    variance = results.cases(variant, results.main).variance[dataset, metric][place]
+    value = getattr(result, metric)
+    return None if value is None else _interval(metric, value, float(variance), result.n)
+
+
+def _interval(metric: str, value: float, variance: float, cases: int) -> tuple[float, float] | None:
+    variance = variance / cases
     if metric == "acc":
         answers = value * (1 - value)
         return wilson(value, answers / variance if answers and variance else cases)

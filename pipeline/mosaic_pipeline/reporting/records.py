@@ -125,6 +125,11 @@ class DatasetResult(Record):
             raise ValueError("reliability: a bin with cases, but without their confidence and accuracy")
         return self
 
+    def reduced(self, main: "DatasetResult") -> "DatasetResult":
+        """Return what is shown of another variant than the main one; what data they are of stands there once."""
+        data = main.data if main.data == self.data else self.data
+        return self.model_copy(update={"confusion": [], "reliability": [], "data": data})
+
     @property
     def multi_label(self) -> bool:
         """Whether `confusion` holds one table per label."""

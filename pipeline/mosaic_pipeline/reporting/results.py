@@ -1,16 +1,16 @@
 """What the report is made from: configurations, tuning, trainings, evaluations and analyses, read and checked."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, wraps
 from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from mosaic_pipeline.config import Config, load_config
 from mosaic_pipeline.datasets import Dataset
 from mosaic_pipeline.errors import PipelineError
-from mosaic_pipeline.evaluation.inference import covariance_of_means
 from mosaic_pipeline.layout import (
     analysis_file,
     config_file,
@@ -22,28 +22,36 @@ from mosaic_pipeline.layout import (
     tuning_file,
 )
 from mosaic_pipeline.reporting import files, outside
-from mosaic_pipeline.reporting.files import METRICS, Sample
+from mosaic_pipeline.reporting.cases import Cases, Contributions, StoredContributions, compare_cases, in_memory
+from mosaic_pipeline.reporting.files import METRICS, History, Sample
+from mosaic_pipeline.reporting.gradients import Gradients
 from mosaic_pipeline.reporting.literature import Published, read_published
 from mosaic_pipeline.reporting.outside import Corrupted, Transfer
 from mosaic_pipeline.reporting.recognised import Recognised, read_recognised
-from mosaic_pipeline.reporting.records import Analysis, Conflicts, DataOrigin, DatasetResult, Training, Tuning
+from mosaic_pipeline.reporting.records import Analysis, DataOrigin, DatasetResult, Training, Tuning
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Run:
     """One variant trained with one seed, and its test results by dataset.
 
-    `history` has a list with one value per round for each column; nan where a value is undefined. `contributions`
-    [N, 2] are those of the test cases to ACC and AUC; row n is the same case in every variant and seed.
+    `history` has one value per round for each column, nan where it is undefined; columns of single datasets are kept of
+    the main variant alone. `lost` is by dataset the accuracy that its visit had and the end of the round has not, mean
+    over rounds. `contributions` [N, 2] are those of the test cases to ACC and AUC; row n is the same case in every
+    variant and seed.
     """
 
     variant: str
     seed: int
     training: Training
-    history: dict[str, list[float]]
+    history: History
     results: dict[str, DatasetResult]
-    contributions: dict[str, np.ndarray]
+    contributions: Contributions
     md5: dict[str, str]
+    lost: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,8 @@ class Results:
     `conflicts` those whose gradients were compared while they trained. `margin` is the fraction by which the main
     variant may be below another and still count as no worse; None asks no such question. By variant and seed,
     `corrupted` holds the tests on each kind of corrupted images, `transfers` those on each external dataset.
-    `recognised` is which dataset test cases are proposed to be of; None asks no such question.
+    `recognised` is which dataset test cases are proposed to be of; None asks no such question. `shown` are the variants
+    that one of several pages is of; tests and sentences are of all, whatever is shown.
     """
 
     variants: tuple[str, ...]
@@ -69,10 +78,11 @@ class Results:
     analyses: Mapping[str, tuple[Analysis, ...]] = field(default_factory=dict)
     margin: float | None = None
     tuning: Mapping[str, Tuning] = field(default_factory=dict)
-    conflicts: Mapping[str, tuple[Conflicts, ...]] = field(default_factory=dict)
+    conflicts: Mapping[str, tuple[Gradients, ...]] = field(default_factory=dict)
     corrupted: Mapping[str, Mapping[tuple[str, int], Corrupted]] = field(default_factory=dict)
     transfers: Mapping[str, Mapping[tuple[str, int], Transfer]] = field(default_factory=dict)
     recognised: Recognised | None = None
+    shown: tuple[str, ...] | None = None
 
     @property
     def main(self) -> str:
@@ -140,20 +150,94 @@ class Results:
         rows = [self.runs[variant, seed].contributions[dataset][:, column] for seed in self.seeds]
         return np.array(rows, dtype=np.float64)
 
-    def covariance(self, dataset: str, metric: str) -> np.ndarray:
-        """Covariance [V, S, V, S] of a metric of all trainings over other test cases of a dataset."""
-        return self._covariances[dataset, metric]
+    def cases(self, variant: str, reference: str) -> Cases:
+        """What the test cases say of a variant beside another one."""
+        if (variant, reference) not in self._cases:
+            beside = self._of_main if reference == self.main else self._contributions(reference)
+            self._cases[variant, reference] = compare_cases(self._contributions(variant), beside, self.datasets)
+        return self._cases[variant, reference]
+
+    def covariance(self, variants: Sequence[str], dataset: str, metric: str) -> np.ndarray:
+        """Covariance [K, S, K, S] of a metric of the trainings of one or two variants over other cases of a dataset."""
+        if len(variants) == 1:
+            return self.cases(variants[0], self.main).own[dataset, metric][None, :, None, :]
+        first, second = variants
+        # The main variant's own are read once, and kept; so it is the reference wherever it is one of the two.
+        turned = first == self.main
+        between = self.cases(second, first) if turned else self.cases(first, second)
+        both = between.common[dataset, metric]
+        own = {each: self.covariance((each,), dataset, metric)[0, :, 0] for each in variants}
+        blocks = [[own[first], both.T if turned else both], [both if turned else both.T, own[second]]]
+        return np.array(blocks).transpose(0, 2, 1, 3)
 
     @cached_property
-    def _covariances(self) -> dict[tuple[str, str], np.ndarray]:
-        shape = (len(self.variants), len(self.seeds))
+    def everywhere(self) -> dict[str, frozenset[str]]:
+        """By metric, the datasets for which every variant and seed has it."""
         return {
-            (dataset, metric): covariance_of_means(
-                np.concatenate([self.contributions(variant, dataset, metric) for variant in self.variants])
-            ).reshape(shape * 2)
-            for dataset in self.datasets
+            metric: frozenset(
+                name
+                for name in self.datasets
+                if all(getattr(run.results[name], metric) is not None for run in self.runs_of_variants())
+            )
             for metric in METRICS
         }
+
+    def runs_of_variants(self) -> list[Run]:
+        """Return the runs of the variants, seed by seed."""
+        return [self.runs[variant, seed] for variant in self.variants for seed in self.seeds]
+
+    @property
+    def on_page(self) -> tuple[str, ...]:
+        """The variants that the page is of."""
+        return self.variants if self.shown is None else self.shown
+
+    @property
+    def others_on_page(self) -> tuple[str, ...]:
+        """Those of them that the main one is compared with."""
+        return tuple(variant for variant in self.on_page if variant != self.main)
+
+    @property
+    def beside_main(self) -> tuple[str, ...]:
+        """The main one, with which all are compared, and those that the page is of."""
+        return (self.main, *self.others_on_page)
+
+    def showing(self, variants: Sequence[str]) -> "Results":
+        """Return the same for a page of these variants, with all that is computed once."""
+        page = replace(self, shown=tuple(variants))
+        kept = ("remembered", "everywhere", "_cases", "_of_main")
+        page.__dict__.update({name: getattr(self, name) for name in kept})
+        return page
+
+    @cached_property
+    def remembered(self) -> dict[tuple[Any, ...], Any]:
+        """What functions decorated with `once` returned for these results, of whatever page."""
+        return {}
+
+    @cached_property
+    def _cases(self) -> dict[tuple[str, str], Cases]:
+        return {}
+
+    @cached_property
+    def _of_main(self) -> list[Contributions]:
+        # All others are compared with it.
+        return self._contributions(self.main)
+
+    def _contributions(self, variant: str) -> list[Contributions]:
+        """Of each training of a variant, which are read anew."""
+        return [in_memory(self.runs[variant, seed].contributions) for seed in self.seeds]
+
+
+def once(function: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate[Results, P], T]:
+    """Let a function of results and of what can be a key compute each of its values once."""
+
+    @wraps(function)
+    def remembering(results: Results, /, *arguments: P.args, **named: P.kwargs) -> T:
+        key = (function.__module__, function.__qualname__, arguments, *named.items())
+        if key not in results.remembered:
+            results.remembered[key] = function(results, *arguments, **named)
+        return results.remembered[key]
+
+    return remembering
 
 
 def load_results(
@@ -178,11 +262,11 @@ def load_results(
     Raises PipelineError naming a file that is missing, is not what its stage writes, or lacks a dataset.
     """
     configs = {variant: load_config(root / config_file(variant)) for variant in variants}
-    runs = {
-        (variant, seed): load_run(root, variant, seed, specialists, configs[variant].datasets)
-        for variant in variants
-        for seed in seeds
-    }
+    runs: dict[tuple[str, int], Run] = {}
+    for variant in variants:
+        for seed in seeds:
+            run = load_run(root, variant, seed, specialists, configs[variant].datasets)
+            runs[variant, seed] = run if variant == variants[0] else reduced(run, runs[variants[0], seeds[0]])
     main, datasets = runs[variants[0], seeds[0]], configs[variants[0]].datasets
     samples: dict[str, list[Sample]] = {}
     hardest: dict[str, list[Sample]] = {}
@@ -235,13 +319,15 @@ def load_run(root: Path, variant: str, seed: int, specialists: Sequence[str], da
     folder = root / run_folder(variant, seed)
     results: dict[str, DatasetResult] = {}
     md5: dict[str, str] = {}
-    contributions: dict[str, np.ndarray] = {}
+    stored: dict[str, tuple[Path, int]] = {}
     for specialist in specialists:
         place = (variant, seed, specialist)
         evaluation = files.read_evaluation(root / evaluation_file(*place, "json"), *place, datasets)
         results |= evaluation.datasets
         md5 |= evaluation.md5
-        contributions |= files.read_contributions(root / evaluation_file(*place, "npz"), evaluation.datasets)
+        cases = root / evaluation_file(*place, "npz")
+        files.read_contributions(cases, evaluation.datasets)  # to be held against the metrics, and let go
+        stored |= {name: (cases, result.n) for name, result in evaluation.datasets.items()}
     if missing := [name for name in datasets if name not in results]:
         file = root / evaluation_file(variant, seed, specialists[0], "json")
         raise PipelineError(
@@ -250,7 +336,15 @@ def load_run(root: Path, variant: str, seed: int, specialists: Sequence[str], da
         )
     training = files.read_training(folder / "train.json", variant, seed, datasets)
     history = files.read_history(folder / "history.csv", training.rounds, datasets)
-    return Run(variant, seed, training, history, results, contributions, md5)
+    lost = files.lost_after_visits(history, datasets)
+    return Run(variant, seed, training, history, results, StoredContributions(stored), md5, lost)
+
+
+def reduced(run: Run, main: Run) -> Run:
+    """Return a run without what a report shows of the main variant's alone; what both are told the same, they share."""
+    results = {name: result.reduced(main.results[name]) for name, result in run.results.items()}
+    history = {column: values for column, values in run.history.items() if "/" not in column}
+    return replace(run, results=results, history=history)
 
 
 def _load_transfers(root: Path, dataset: str, runs: Mapping[tuple[str, int], Run]) -> dict[tuple[str, int], Transfer]:
@@ -262,7 +356,7 @@ def _load_transfers(root: Path, dataset: str, runs: Mapping[tuple[str, int], Run
     return found
 
 
-def _load_conflicts(root: Path, variant: str, seeds: Sequence[int], config: Config) -> tuple[Conflicts, ...]:
+def _load_conflicts(root: Path, variant: str, seeds: Sequence[int], config: Config) -> tuple[Gradients, ...]:
     found = [
         files.read_conflicts(root / run_folder(variant, seed) / "conflicts.json", variant, seed, config.datasets)
         for seed in seeds

@@ -3,9 +3,7 @@
 import csv
 import io
 
-import numpy as np
-
-from mosaic_pipeline.reporting.means import model_interval
+from mosaic_pipeline.reporting.means import case_interval
 from mosaic_pipeline.reporting.results import METRICS, Results
 from mosaic_pipeline.reporting.tracing import COLUMNS as KEYS
 
@@ -33,9 +31,8 @@ def results_csv(results: Results, revision: str) -> str:
         for name in results.datasets:
             result = run.results[name]
             bounds: list[float | None] = []
-            for column, metric in enumerate(METRICS):
-                value, cases = getattr(result, metric), run.contributions[name][:, column].astype(np.float64)
-                found = model_interval(metric, value, cases) if value is not None else None
+            for metric in METRICS:
+                found = case_interval(results, variant, seed, name, metric)
                 # Fewer digits than those in which ways of summing differ.
                 bounds += [round(bound, 9) for bound in found] if found else [None, None]
             values = [getattr(result, key) for key in VALUES]

@@ -184,7 +184,7 @@ def comparison_sentences(results: Results) -> list[tuple[str, list[str]]]:
     by_metric = [compare_all(results, metric) for metric in METRICS]
     return [
         (other, [comparison_sentence(table[other]) for table in by_metric if other in table])
-        for other in results.others
+        for other in results.others_on_page
     ]
 
 

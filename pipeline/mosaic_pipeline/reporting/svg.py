@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sized
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -49,7 +50,7 @@ STYLE = {
 styled = style.context(["default", STYLE])
 
 
-def dots(rounds: list[float]) -> dict[str, Any]:
+def dots(rounds: Sized) -> dict[str, Any]:
     """Markers for rounds that are few."""
     return {"marker": "o", "markersize": 2.5} if len(rounds) <= MARKED_ROUNDS else {}
 

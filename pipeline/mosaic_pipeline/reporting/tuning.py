@@ -34,7 +34,7 @@ def tuning_table(results: Results) -> Table | None:
     if not keys:
         return None
     rows = []
-    for variant in results.variants:
+    for variant in results.on_page:
         chosen = results.tuning[variant].chosen
         for index, trial in enumerate(results.tuning[variant].candidates):
             best = index == chosen
@@ -45,6 +45,8 @@ def tuning_table(results: Results) -> Table | None:
                 measured = [Cell(percent(trial.score), best), Cell(percent(trial.acc)), Cell(percent(trial.auc))]
                 measured.append(Cell(str(trial.best_round)))
             rows.append([Cell(variant), *values, *measured])
+    if not rows:
+        return None
     seeds = {present(record.seed) for record in results.tuning.values() if record.candidates}
     return Table(
         name="tuning",

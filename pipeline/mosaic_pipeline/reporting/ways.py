@@ -15,7 +15,7 @@ from mosaic_pipeline.reporting.comparisons import ALPHA, DIGITS, Difference, on_
 from mosaic_pipeline.reporting.means import Mean, mean_over
 from mosaic_pipeline.reporting.outside import HeadResult, TransferFile
 from mosaic_pipeline.reporting.records import DatasetResult
-from mosaic_pipeline.reporting.results import METRICS, Results
+from mosaic_pipeline.reporting.results import METRICS, Results, once
 
 Key = tuple[str, str]  # external dataset, variant
 
@@ -66,6 +66,7 @@ def lifted(difference: Difference) -> int:
     return int(np.sign(difference.value))
 
 
+@once
 def all_ways(results: Results) -> tuple[dict[Key, list[Way]], dict[Key, Choice]]:
     """Return the ways of every external dataset through every variant, and what validation would choose of them.
 

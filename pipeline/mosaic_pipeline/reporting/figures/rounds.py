@@ -6,6 +6,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mosaic_pipeline.reporting.figures.thinned import thinned
 from mosaic_pipeline.reporting.results import METRICS, Results
 from mosaic_pipeline.reporting.svg import DASHES, SERIES, dots, inline_svg, styled
 
@@ -19,8 +20,8 @@ def dataset_curves(results: Results, dataset: str) -> Markup:
     for run in (results.runs[results.main, seed] for seed in results.seeds):
         rounds = run.history["round"]
         for index, metric in enumerate(METRICS):
-            values = [100 * value for value in run.history[f"{dataset}/{run.training.deployed_on(dataset)}_{metric}"]]
-            axes.plot(rounds, values, color=SERIES[index], linestyle=DASHES[index], **dots(rounds))
+            values = 100 * run.history[f"{dataset}/{run.training.deployed_on(dataset)}_{metric}"]
+            axes.plot(*thinned(rounds, values), color=SERIES[index], linestyle=DASHES[index], **dots(rounds))
             ends.append(
                 f"{metric.upper()} undefined."
                 if all(map(math.isnan, values))

@@ -19,11 +19,12 @@ def scatter_plot(results: Results, metric: str) -> Markup | None:
 
     Intervals of all would cover each other, for variants are often of one size; they are in the text alternative.
     """
-    means = {variant: mean_over(results, variant, metric, results.datasets) for variant in results.variants}
+    means = {variant: mean_over(results, variant, metric, results.datasets) for variant in results.beside_main}
     if any(mean.value is None for mean in means.values()):
         return None
     trainable = {
-        variant: results.runs[variant, results.seeds[0]].training.parameters.trainable for variant in results.variants
+        variant: results.runs[variant, results.seeds[0]].training.parameters.trainable
+        for variant in results.beside_main
     }
     figure = Figure(figsize=(5.2, 3.4 + 0.12 * max(0, len(means) - 6)), layout="constrained")
     axes = figure.subplots()
@@ -44,7 +45,7 @@ def scatter_plot(results: Results, metric: str) -> Markup | None:
         label += f"; band: 95 % interval of {results.main} over {over(results)}"
     axes.set_xlabel(label)
     axes.set_ylabel(f"mean test {TITLES[metric]}, %")
-    points = [(variant, trainable[variant], 100 * present(means[variant].value)) for variant in results.variants]
+    points = [(variant, trainable[variant], 100 * present(means[variant].value)) for variant in means]
     label_points(axes, points, INK)
     described = "; ".join(
         f"{name} {short(trainable[name])}, {percent(mean.value)} % ({range_percent(mean.interval)})"

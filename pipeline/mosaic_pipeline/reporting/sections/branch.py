@@ -6,19 +6,15 @@ import numpy as np
 from markupsafe import Markup
 
 from mosaic_pipeline.reporting.figures.layers import by_group, group_lines, highest, layer_plot
-from mosaic_pipeline.reporting.results import Results
+from mosaic_pipeline.reporting.results import Results, once
 from mosaic_pipeline.reporting.trainings import analysed_cases, mean_of, on_average
 from mosaic_pipeline.reporting.wording import listing
 
 
 def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentence, what was looked at, figure) for each variant with specialists."""
-    table = {
-        variant: by_group(results, mean_of([analysis.branch_ratio for analysis in analyses]))
-        for variant, analyses in results.analyses.items()
-        if analyses[0].branch_ratio
-    }
-    if not table:
+    table = _ratios(results)
+    if not any(variant in results.on_page for variant in table):
         return None
     top = highest(table.values())
     return {
@@ -30,7 +26,18 @@ def build(results: Results) -> dict[str, Any] | None:
                 _figure(variant, groups, index, top),
             )
             for index, (variant, groups) in enumerate(table.items())
+            if variant in results.on_page
         ]
+    }
+
+
+@once
+def _ratios(results: Results) -> dict[str, dict[str, np.ndarray]]:
+    """By variant that has branches, the ratios of the datasets of each group by layer."""
+    return {
+        variant: by_group(results, mean_of([analysis.branch_ratio for analysis in analyses]))
+        for variant, analyses in results.analyses.items()
+        if analyses[0].branch_ratio
     }
 
 

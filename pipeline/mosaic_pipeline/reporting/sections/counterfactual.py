@@ -13,7 +13,7 @@ from mosaic_pipeline.present import present
 from mosaic_pipeline.reporting.comparisons import ALPHA
 from mosaic_pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
 from mosaic_pipeline.reporting.records import Analysis, Counterfactual
-from mosaic_pipeline.reporting.results import Results
+from mosaic_pipeline.reporting.results import Results, once
 from mosaic_pipeline.reporting.sentences import one_case
 from mosaic_pipeline.reporting.trainings import analysed_cases, mean_of, on_average
 from mosaic_pipeline.reporting.wording import bounds, listing, percent, plural, signed
@@ -70,26 +70,28 @@ def directions(leads: Sequence[Lead]) -> list[int]:
 
 def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentences, map) for each variant that has specialists to swap."""
-    swapped = {
-        variant: analyses
+    parts = []
+    for index, (variant, (leads, called)) in enumerate(_called(results).items()):
+        if variant not in results.on_page:
+            continue
+        analyses = results.analyses[variant]
+        specialists = len(present(analyses[0].counterfactual).specialists)
+        sentences = routing_sentences(results, leads, called, specialists, _one_case(results, analyses))
+        parts.append((variant, sentences, routing_map(results, variant, called, index)))
+    return {"parts": parts} if parts else None
+
+
+@once
+def _called(results: Results) -> dict[str, tuple[dict[str, Lead], dict[str, int]]]:
+    """By variant that has specialists to swap: the leads by dataset, and what is shown of each."""
+    leads = {
+        variant: leads_of(results, [present(each.counterfactual) for each in analyses])
         for variant, analyses in results.analyses.items()
         if analyses[0].counterfactual and len(analyses[0].counterfactual.specialists) > 1
     }
-    if not swapped:
-        return None
-    leads = {
-        variant: leads_of(results, [present(each.counterfactual) for each in analyses])
-        for variant, analyses in swapped.items()
-    }
     # One family: whatever the section claims, of whichever variant and dataset.
     shown = iter(directions([each for by_dataset in leads.values() for each in by_dataset.values()]))
-    parts = []
-    for index, (variant, analyses) in enumerate(swapped.items()):
-        called = {name: next(shown) for name in leads[variant]}
-        specialists = len(present(analyses[0].counterfactual).specialists)
-        sentences = routing_sentences(results, leads[variant], called, specialists, _one_case(results, analyses))
-        parts.append((variant, sentences, routing_map(results, variant, called, index)))
-    return {"parts": parts}
+    return {variant: (of, {name: next(shown) for name in of}) for variant, of in leads.items()}
 
 
 def leads_of(results: Results, found: Sequence[Counterfactual]) -> dict[str, Lead]:

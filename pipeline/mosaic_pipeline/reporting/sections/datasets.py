@@ -35,7 +35,7 @@ def datasets_table(results: Results, metric: str) -> Table:
         classes = plural(dataset.num_classes, UNITS[dataset.multi_label])
         about = f"{results.specialist(name)}, n {count(result.n)}, {classes}"
         row = [Cell(results.title(name), below=about), Cell(percent(constant))]
-        for variant in results.variants:
+        for variant in results.beside_main:
             interval = mean_over(results, variant, metric, (name,)).interval
             text = seed_spread(results.values(variant, name, metric))
             row.append(Cell(text, below=tight_range(interval) if interval else NONE))
@@ -46,7 +46,7 @@ def datasets_table(results: Results, metric: str) -> Table:
         f"95\u00a0% interval over {over(results)}. Constant: the answer that always gives the most frequent class (of "
         f"several labels, for each){_not_above(results, metric)}. {NONE}: no interval, because no case varies or a "
         "class has a single one. What is called a difference is in the maps above.",
-        header=["Dataset", "Constant", *results.variants],
+        header=["Dataset", "Constant", *results.beside_main],
         rows=rows,
         notes=undefined_metrics(results) if metric == "auc" else [],
         sortable=True,
@@ -64,7 +64,7 @@ def groups_table(results: Results) -> Table:
     by_group = groups(results)
     columns = [(metric, names) for names in by_group.values() for metric in METRICS]
     rows = []
-    for variant in results.variants:
+    for variant in results.beside_main:
         means = [mean_over(results, variant, metric, names) for metric, names in columns]
         rows.append([Cell(variant), *(Cell(spread(mean.value, mean.std)) for mean in means)])
     return Table(

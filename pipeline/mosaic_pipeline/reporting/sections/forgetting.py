@@ -1,6 +1,5 @@
 """Section: what a dataset loses between its own visit and the end of the round, while the others train."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -10,7 +9,7 @@ import numpy as np
 
 from mosaic_pipeline.evaluation.inference import Estimate, contrast
 from mosaic_pipeline.evaluation.significance import holm
-from mosaic_pipeline.present import present
+from mosaic_pipeline.present import all_present, present
 from mosaic_pipeline.reporting.comparisons import ALPHA
 from mosaic_pipeline.reporting.heat import HeatCell, HeatMap, breaks, full_scale, tint
 from mosaic_pipeline.reporting.results import Results
@@ -85,14 +84,9 @@ def forgetting(results: Results, variant: str) -> dict[str, list[float]]:
     """
     losses: dict[str, list[float]] = {}
     for name in results.datasets:
-        by_seed = []
-        for seed in results.seeds:
-            history = results.runs[variant, seed].history
-            visits, ends = history.get(f"{name}/visit_acc", []), history.get(f"{name}/student_acc", [])
-            pairs = zip(visits, ends, strict=False)
-            by_seed.append([visit - end for visit, end in pairs if math.isfinite(visit) and math.isfinite(end)])
-        if all(by_seed):
-            losses[name] = [fmean(rounds) for rounds in by_seed]
+        by_seed = [results.runs[variant, seed].lost.get(name) for seed in results.seeds]
+        if all(lost is not None for lost in by_seed):
+            losses[name] = all_present(by_seed)
     return losses
 
 
@@ -143,11 +137,12 @@ def forgetting_map(
     means = {variant: {name: fmean(by_seed) for name, by_seed in losses.items()} for variant, losses in table.items()}
     names = [name for name in results.datasets if any(name in losses for losses in means.values())]
     scale = full_scale([value for losses in means.values() for value in losses.values()])
-    rows = [(results.title(name), [_cell(losses.get(name), scale) for losses in means.values()]) for name in names]
-    rows.append(("Mean", [_cell(each.loss.value, scale, mark=each.loses != 0) for each in found.values()]))
+    on_page = [variant for variant in table if variant in results.beside_main]
+    rows = [(results.title(name), [_cell(means[each].get(name), scale) for each in on_page]) for name in names]
+    rows.append(("Mean", [_cell(found[each].loss.value, scale, mark=found[each].loses != 0) for each in on_page]))
     several = len(results.seeds) > 1
     if several:
-        rows.append(("95 % interval", [_interval(each.loss) for each in found.values()]))
+        rows.append(("95 % interval", [_interval(found[each].loss) for each in on_page]))
     return HeatMap(
         name="forgetting",
         caption="Validation accuracy of the student right after the visit to a dataset, minus that at the end of the "
@@ -161,7 +156,7 @@ def forgetting_map(
             else ""
         ),
         corner="Dataset",
-        header=list(table),
+        header=on_page,
         rows=rows,
         rules=(*breaks([results.specialist(name) for name in names]), len(names)),
     )

@@ -22,6 +22,8 @@ def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentence, maps, what was looked at, figure) for each gated variant."""
     parts = []
     for index, (variant, analyses) in enumerate(results.analyses.items()):
+        if variant not in results.on_page:
+            continue
         if analyses[0].gate and analyses[0].gate.weights:
             found = mean_gate([present(analysis.gate) for analysis in analyses])
             maps = [mean_map(results, variant, found, index), layer_map(results, variant, found, index)]

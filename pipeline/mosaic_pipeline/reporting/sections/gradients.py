@@ -10,10 +10,10 @@ import numpy as np
 
 from mosaic_pipeline.evaluation.significance import holm
 from mosaic_pipeline.reporting.comparisons import ALPHA
+from mosaic_pipeline.reporting.gradients import Gradients
 from mosaic_pipeline.reporting.heat import HeatCell, HeatMap, breaks, decimal, full_scale, tint
 from mosaic_pipeline.reporting.means import TIE
-from mosaic_pipeline.reporting.records import Conflicts
-from mosaic_pipeline.reporting.results import Results
+from mosaic_pipeline.reporting.results import Results, once
 from mosaic_pipeline.reporting.table import NONE, Cell, Table
 from mosaic_pipeline.reporting.trainings import mean_of, seed_list
 from mosaic_pipeline.reporting.wording import MINUS, listing, p_value, plural
@@ -88,22 +88,31 @@ def _direction(gaps: np.ndarray, p: float) -> int:
 
 def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentences, group means, map) for each variant with a shared specialist."""
-    tested = {
-        variant: _partitions(results, conflicts, [mean_cosines(each) for each in conflicts])
-        for variant, conflicts in results.conflicts.items()
-    }
-    if not tested:
-        return None
-    # One family: all that the section may claim, of whichever variant.
-    shown = iter(directions([partition for table in tested.values() for partition in table.values()]))
     parts = []
-    for index, (variant, table) in enumerate(tested.items()):
-        conflicts = results.conflicts[variant]
-        sentences = [partition_sentence(what, partition, *next(shown)) for what, partition in table.items()]
+    for index, (variant, found) in enumerate(_tested(results).items()):
+        if variant not in results.on_page:
+            continue
+        conflicts, table = results.conflicts[variant], {what: partition for what, (partition, *_) in found.items()}
+        sentences = [partition_sentence(what, *called) for what, called in found.items()]
         sentences += [rounds_sentence(results, conflicts), noise_sentence(mean_halves(conflicts))]
         means = groups_table(table[GROUPS], index)
         parts.append((variant, sentences, means, cosine_map(results, variant, table[GROUPS].mean, index)))
-    return {"parts": parts}
+    return {"parts": parts} if parts else None
+
+
+@once
+def _tested(results: Results) -> dict[str, dict[str, tuple[Partition, int, float]]]:
+    """By variant and by what is asked: the partition, what is shown of it, and its adjusted p."""
+    tested = {
+        variant: _partitions(results, conflicts, [each.mean for each in conflicts])
+        for variant, conflicts in results.conflicts.items()
+    }
+    # One family: all that the section may claim, of whichever variant.
+    shown = iter(directions([partition for table in tested.values() for partition in table.values()]))
+    return {
+        variant: {what: (partition, *next(shown)) for what, partition in table.items()}
+        for variant, table in tested.items()
+    }
 
 
 def partitions(groups: Sequence[str], dimensions: Sequence[int], cosines: Sequence[np.ndarray]) -> dict[str, Partition]:
@@ -120,21 +129,16 @@ def partitions(groups: Sequence[str], dimensions: Sequence[int], cosines: Sequen
 
 
 def _partitions(
-    results: Results, conflicts: Sequence[Conflicts], cosines: Sequence[np.ndarray]
+    results: Results, conflicts: Sequence[Gradients], cosines: Sequence[np.ndarray]
 ) -> dict[str, Partition]:
     names = conflicts[0].datasets
     groups, dimensions = map(results.specialist, names), (results.dataset(name).dimension for name in names)
     return partitions([*groups], [*dimensions], cosines)
 
 
-def mean_cosines(conflicts: Conflicts) -> np.ndarray:
-    """Cosines [D, D] of a training, mean over its rounds; nan where one of them is undefined."""
-    return np.array(mean_of([each.cosine for each in conflicts.rounds]))
-
-
-def mean_halves(conflicts: Sequence[Conflicts]) -> list[float]:
+def mean_halves(conflicts: Sequence[Gradients]) -> list[float]:
     """Cosine [D] between the gradients of two halves of a dataset's cases, mean over rounds and then over trainings."""
-    return mean_of([mean_of([each.halves for each in training.rounds]) for training in conflicts])
+    return mean_of([training.halves for training in conflicts])
 
 
 def partition_sentence(what: str, partition: Partition, direction: int, p: float) -> str:
@@ -164,14 +168,14 @@ def _test(p: float) -> str:
     return f"permutation p {p_value(p)} among groups of these sizes drawn at random, adjusted by Holm"
 
 
-def rounds_sentence(results: Results, conflicts: Sequence[Conflicts]) -> str:
+def rounds_sentence(results: Results, conflicts: Sequence[Gradients]) -> str:
     """How far the means were apart after the first round and after the last, mean over trainings."""
-    counts = sorted({len(each.rounds) for each in conflicts})
+    counts = sorted({each.rounds for each in conflicts})
     if counts == [1]:
         return "There was one round to measure after."
     first, last = (
-        _partitions(results, conflicts, [np.array(each.rounds[place].cosine, dtype=float) for each in conflicts])
-        for place in (0, -1)
+        _partitions(results, conflicts, cosines)
+        for cosines in ([each.first for each in conflicts], [each.last for each in conflicts])
     )
     told = [
         f"{_signed(float(gap(first[what].mean, first[what].groups)))} and "

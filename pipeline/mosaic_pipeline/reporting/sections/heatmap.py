@@ -22,8 +22,8 @@ def difference_map(results: Results, metric: str) -> HeatMap:
     """Rows: datasets and their mean; columns: the main variant's value, then each variant's difference in points."""
     names = results.datasets
     found = on_every_dataset(results, metric)
-    table = {name: [found[other, name] for other in results.others] for name in names}
-    scale = full_scale([difference.value for row in table.values() for difference in row])
+    table = {name: [found[other, name] for other in results.others_on_page] for name in names}
+    scale = full_scale([difference.value for difference in found.values()])
     rows = []
     for name, differences in table.items():
         cells = [HeatCell(_main_value(results, metric, name))]
@@ -42,7 +42,7 @@ def difference_map(results: Results, metric: str) -> HeatMap:
             else "One training each: nothing is called."
         ),
         corner="Dataset",
-        header=[results.main, *results.others],
+        header=[results.main, *results.others_on_page],
         rows=rows,
         rules=(*breaks(groups), len(names)),
         column_rules=(1,),
@@ -62,10 +62,10 @@ def _points(value: float | None) -> str:
 def _mean_cells(results: Results, metric: str, scale: float) -> list[HeatCell]:
     compared = compare_all(results, metric)
     if not compared:
-        return [HeatCell(NONE)] * (1 + len(results.others))
+        return [HeatCell(NONE)] * (1 + len(results.others_on_page))
     first = next(iter(compared.values()))
     cells = [HeatCell(percent(first.main_mean.value))]
-    for other in results.others:
+    for other in results.others_on_page:
         each = compared[other]
         cells.append(HeatCell(signed(each.difference), tint(each.difference, scale), mark=each.called))
     return cells

@@ -14,7 +14,7 @@ def build(results: Results) -> dict[str, Any]:
     names = component_names(results)
     bars = [
         (variant, [(name, number, names.index(name) + 1) for name, number in components(results, variant).items()])
-        for variant in results.variants
+        for variant in results.beside_main
     ]
     largest = max(sum(number for _, number, _ in parts) for _, parts in bars)
     return {"table": parameters_table(results), "bars": bars, "largest": largest, "names": names}
@@ -52,7 +52,7 @@ def parameters_table(results: Results) -> Table:
     """Rows: variants; columns: parameters by component, trainable share, total."""
     names = component_names(results)
     rows = []
-    for variant in results.variants:
+    for variant in results.beside_main:
         parameters, parts = results.runs[variant, results.seeds[0]].training.parameters, components(results, variant)
         numbers = [parts.get(name) for name in names] + [parameters.trainable, parameters.backbone, parameters.total]
         cells = [Cell(NONE if number is None else count(number), order=number) for number in numbers]

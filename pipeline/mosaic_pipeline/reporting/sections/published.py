@@ -69,7 +69,8 @@ def published_table(results: Results, dimension: int | None) -> Table | None:
     columns = [column for column in columns if any(row.dataset == column.key for row in rows)]
     notes: dict[str, int] = {}
     ours = [
-        [Cell(variant), *(Cell(_ours(results, variant, column)) for column in columns)] for variant in results.variants
+        [Cell(variant), *(Cell(_ours(results, variant, column)) for column in columns)]
+        for variant in results.beside_main
     ]
     methods = dict.fromkeys((row.method, row.input_size) for row in rows)
     theirs = [

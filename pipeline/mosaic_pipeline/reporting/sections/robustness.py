@@ -124,7 +124,7 @@ def drops_table(results: Results, share: Results, compared: dict[str, dict[str, 
     after, repeated = corrupted(results, tuple(results.corrupted), EVERY), len(results.seeds) > 1
     columns = ("Corrupted", "Drop", "Difference", "p", "Called")[: 5 if repeated else 3]
     rows = []
-    for variant in results.variants:
+    for variant in results.beside_main:
         row = [Cell(variant)]
         for metric in METRICS:
             if not defined(share, metric, results.datasets):
@@ -201,7 +201,7 @@ def kinds_table(results: Results, metric: str) -> Table:
         share, compared = kept(results, [kind], EVERY), _by_kind(results, kind, metric)
         by_strength = [corrupted(results, [kind], [strength]) for strength in EVERY]
         names = defined(share, metric, results.datasets)
-        for variant in results.variants:
+        for variant in results.beside_main:
             row = [Cell(KINDS[kind], below=variant)]
             if names:
                 row += [Cell(percent(_mean(view, variant, metric, names))) for view in (results, *by_strength)]

@@ -1,5 +1,6 @@
 """Section: what was run, on which data and files."""
 
+from dataclasses import replace
 from typing import Any
 
 from mosaic_pipeline.model.routing import RANDOM, SHARED
@@ -153,7 +154,10 @@ _SETTINGS = {
 
 def settings(results: Results) -> tuple[list[tuple[str, str]], Table | None]:
     """Settings that all variants share as (name, value), and a table of those that differ; None if none does."""
-    return compare_settings({variant: _tree(results, variant) for variant in results.variants}, _SETTINGS)
+    shared, differing = compare_settings({variant: _tree(results, variant) for variant in results.variants}, _SETTINGS)
+    if differing:
+        differing = replace(differing, rows=[row for row in differing.rows if row[0].text in results.beside_main])
+    return shared, differing
 
 
 def _tree(results: Results, variant: str) -> dict[str, Any]:
@@ -187,6 +191,7 @@ def files_table(results: Results) -> Table:
     rows = [
         [Cell(f"{variant}, seed {seed}"), *(Cell(run.md5.get(kind, "not recorded")) for kind in kinds)]
         for (variant, seed), run in results.runs.items()
+        if variant in results.on_page
     ]
     return Table(
         name="files",

@@ -18,6 +18,8 @@ def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentence, what was looked at, figure) for each variant with two specialists."""
     parts = []
     for index, (variant, analyses) in enumerate(results.analyses.items()):
+        if variant not in results.on_page:
+            continue
         found = analyses[0].similarity
         if found and len(found.specialists) > 1 and found.layers:
             pairs = pair_values(

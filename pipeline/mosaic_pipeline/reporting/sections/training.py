@@ -1,13 +1,16 @@
 """Section: how training went."""
 
-import math
+from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mosaic_pipeline.reporting.results import Results, Run
+from mosaic_pipeline.reporting.figures.thinned import POINTS, thinned
+from mosaic_pipeline.reporting.results import Results, Run, once
 from mosaic_pipeline.reporting.svg import DASHES, SERIES, dots, inline_svg, styled
 from mosaic_pipeline.reporting.table import Cell, Table
 from mosaic_pipeline.reporting.tuning import tuning_table
@@ -22,8 +25,9 @@ def build(results: Results) -> dict[str, Any]:
         "tuning": tuning_table(results),
         "runs": runs_table(results),
         "curves": [
-            (variant, _curves(results, variant, f"curves-{index}")) for index, variant in enumerate(results.variants)
+            (variant, _curves(results, variant, f"curves-{index}")) for index, variant in enumerate(results.on_page)
         ],
+        "thinned": POINTS if any(len(run.history["round"]) > POINTS for run in results.runs.values()) else None,
         "monitor": results.configs[results.main].train.monitor,
     }
 
@@ -31,7 +35,8 @@ def build(results: Results) -> dict[str, Any]:
 def runs_table(results: Results) -> Table:
     """Rows: trainings; what each one did."""
     rows = []
-    for (variant, seed), run in results.runs.items():
+    for variant, seed in product(results.on_page, results.seeds):
+        run = results.runs[variant, seed]
         training = run.training
         planned = results.configs[variant].train.num_rounds
         cells = [
@@ -63,9 +68,9 @@ def _curves(results: Results, variant: str, name: str) -> Markup:
     for run in runs:
         rounds = run.history["round"]
         for index, model in enumerate(("student", "teacher")):
-            values = [100 * value for value in run.history[f"{model}_score"]]
-            score.plot(rounds, values, color=SERIES[index], linestyle=DASHES[index], **dots(rounds), label=model)
-        loss.plot(rounds, run.history["train_loss"], color=SERIES[2], **dots(rounds))
+            line = thinned(rounds, 100 * run.history[f"{model}_score"])
+            score.plot(*line, color=SERIES[index], linestyle=DASHES[index], **dots(rounds), label=model)
+        loss.plot(*thinned(rounds, run.history["train_loss"]), color=SERIES[2], **dots(rounds))
         if run.training.best_round is not None:
             deployed = run.history[f"{run.training.deployed}_score"][run.training.best_round - 1]
             score.plot(
@@ -84,15 +89,26 @@ def _curves(results: Results, variant: str, name: str) -> Markup:
     loss.set_ylabel("training loss")
     loss.set_xlabel("round")
     loss.xaxis.set_major_locator(MaxNLocator(integer=True))
-    everywhere = [run.history for run in results.runs.values()]
-    score.set_ylim(*_limits([100 * v for h in everywhere for v in h["student_score"] + h["teacher_score"]]))
-    loss.set_ylim(*_limits([value for history in everywhere for value in history["train_loss"]]))
+    scores, losses = _axes(results)
+    score.set_ylim(*scores)
+    loss.set_ylim(*losses)
     description = " ".join(_describe(run) for run in runs)
     return inline_svg(figure, name, f"Validation score and training loss of {variant} by round", description)
 
 
-def _limits(values: list[float]) -> tuple[float, float]:
-    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+@once
+def _axes(results: Results) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Ends of the axes of scores, in percent, and of losses: those of all trainings."""
+    everywhere = [run.history for run in results.runs.values()]
+    return (
+        _limits(100 * history[f"{model}_score"] for history in everywhere for model in ("student", "teacher")),
+        _limits(history["train_loss"] for history in everywhere),
+    )
+
+
+def _limits(lines: Iterable[np.ndarray]) -> tuple[float, float]:
+    known = [line[np.isfinite(line)] for line in lines]
+    finite = [float(end) for line in known if len(line) for end in (line.min(), line.max())] or [0.0, 1.0]
     margin = 0.06 * (max(finite) - min(finite)) or 0.5
     return min(finite) - margin, max(finite) + margin
 

@@ -25,7 +25,7 @@ def build(results: Results) -> dict[str, Any] | None:
     parts, seen = [], []
     for name, by_training in results.transfers.items():
         file = by_training[results.main, results.seeds[0]].file
-        of_dataset = {variant: ways[name, variant] for variant in results.variants if (name, variant) in ways}
+        of_dataset = {variant: ways[name, variant] for variant in results.beside_main if (name, variant) in ways}
         sentences = [
             sentence
             for variant, of_variant in of_dataset.items()

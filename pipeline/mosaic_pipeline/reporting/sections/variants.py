@@ -23,10 +23,14 @@ VERDICTS = {"higher": "▲ higher", "lower": "▼ lower"}
 def build(results: Results) -> dict[str, Any]:
     """Content of the section; figures as (metric, figure)."""
     compared = {metric: compare_all(results, metric) for metric in METRICS}
+    shown = {
+        metric: {other: each for other, each in table.items() if other in results.on_page}
+        for metric, table in compared.items()
+    }
     return {
         "no_worse": no_worse_table(results),
         "repeated": len(results.seeds) > 1,
-        "forest": [(TITLES[metric], forest_plot(table)) for metric, table in compared.items() if table],
+        "forest": [(TITLES[metric], forest_plot(table)) for metric, table in shown.items() if table],
         "scatter": [
             (TITLES[metric], figure) for metric in METRICS if (figure := scatter_plot(results, metric)) is not None
         ],
@@ -98,7 +102,7 @@ def no_worse_table(results: Results) -> Table | None:
     if results.margin is None or len(results.seeds) == 1 or not results.others:
         return None
     rows = []
-    for other in results.others:
+    for other in results.others_on_page:
         row = [Cell(other)]
         for metric in METRICS:
             found = compare_all(results, metric).get(other)

@@ -58,8 +58,12 @@ def ceilings(results: Results, dataset: str) -> list[float | None]:
 
 def pooled(results: Results, variant: str, dataset: str) -> Record:
     """Return what `evaluation.cases.summary` makes of the cases of all seeds: counts, medians, MONAI's convention."""
-    cases = [case.model_dump() for seed in results.seeds for case in results.result(dataset, variant, seed).cases]
-    return summary(cases)
+    if ("pooled", variant, dataset) not in results.computed:
+        of_seeds = [results.result(dataset, variant, seed).cases for seed in results.seeds]
+        results.computed["pooled", variant, dataset] = summary(
+            [case.model_dump() for cases in of_seeds for case in cases]
+        )
+    return results.computed["pooled", variant, dataset]
 
 
 def flat(results: Results) -> dict[str, float | None]:

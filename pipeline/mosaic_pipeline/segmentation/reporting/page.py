@@ -1,9 +1,10 @@
 """The report of segmentation as HTML files that need nothing else: the ablation page, and a page for each set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mosaic_pipeline.reporting import paging
 from mosaic_pipeline.reporting.rendering import Origin, build_sections, render
 from mosaic_pipeline.segmentation.reporting.figures.cases import case_dots, cases_shown
 from mosaic_pipeline.segmentation.reporting.figures.volumes import volume_plot
@@ -26,6 +27,7 @@ from mosaic_pipeline.segmentation.reporting.sections import (
     volumes,
     worst,
 )
+from mosaic_pipeline.segmentation.reporting.sentences import questions
 
 TEMPLATES = Path(__file__).parent / "templates"
 FIRST_PAGE = "../index.html"  # of the whole report
@@ -49,18 +51,64 @@ SECTIONS = (
 )
 
 
+# Of these, what shows variants one by one is on further pages for those that the first has no room for.
+FURTHER = (differences, organs, failures, metrics, experts, gates, parameters, training, setup)
+
+
+def pages_of(results: Results) -> list[tuple[str, ...]]:
+    """Return the variants of each page; the first one has the main variant and those that questions are about."""
+    return paging.pages(results.variants, [results.main, *questions(results)])
+
+
 def render_page(results: Results, revision: str) -> str:
     """Return index.html: the same text for the same results and code revision."""
+    first, further = pages_of(results)[0], paging.further(pages_of(results))
+    results = results.showing(first) if further else results
     sections = build_sections(SECTIONS, results)
     return _render(
         "segmentation.html",
         results,
         contents=[(name, heading) for name, heading, _ in sections],
-        pages=[(FIRST_PAGE, "Classification"), *((f"{name}.html", results.title(name)) for name in results.datasets)],
+        pages=[
+            (FIRST_PAGE, "Classification"),
+            *((f"{name}.html", results.title(name)) for name in results.datasets),
+            *((name, paging.span(names)) for name, names in further.items()),
+        ],
+        shown=first,
+        variants=results.variants,
+        further=[(name, paging.span(names)) for name, names in further.items()],
         facts=setup.facts(results, revision),
         revision=revision,
         sections=sections,
     )
+
+
+def render_further(results: Results, revision: str) -> Iterator[tuple[str, str]]:
+    """Yield name and text of each further page, for the folder of index.html: one at a time, for there are many."""
+    pages = paging.further(pages_of(results))
+    for place, (file, names) in enumerate(pages.items(), 2):
+        of_page = results.showing(names)
+        sections = build_sections([each for each in SECTIONS if each[0] in FURTHER], of_page)
+        yield (
+            file,
+            _render(
+                "variants_page.html",
+                of_page,
+                contents=[("comparisons", "In words"), *((name, heading) for name, heading, _ in sections)],
+                pages=[
+                    ("index.html", "Segmentation"),
+                    *((other, paging.span(others)) for other, others in pages.items() if other != file),
+                ],
+                heading=paging.span(names),
+                first_page="index.html",
+                page=place,
+                of=1 + len(pages),
+                comparisons=headline.in_words(of_page, names),
+                facts=setup.facts(of_page, revision),
+                revision=revision,
+                sections=sections,
+            ),
+        )
 
 
 def render_datasets(results: Results, revision: str) -> dict[str, str]:

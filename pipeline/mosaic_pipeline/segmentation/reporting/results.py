@@ -1,9 +1,10 @@
 """What the report is made from: trainings, evaluations and analyses, read and checked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from mosaic_pipeline.layout import segmentation_analysis, segmentation_evaluation, segmentation_run
 from mosaic_pipeline.reporting.record import read_analyses
@@ -33,6 +34,7 @@ class Results:
     """All that the report shows. `overlays` are of the main variant's first seed.
 
     `reasons` says in a line why a variant is there; seed by seed, `analyses` holds the variants that were analysed.
+    `shown` are the variants that one of several pages is of; tests and sentences are of all, whatever is shown.
     """
 
     variants: tuple[str, ...]
@@ -41,6 +43,24 @@ class Results:
     overlays: Mapping[str, tuple[Overlay, ...]] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     analyses: Mapping[str, tuple[Analysis, ...]] = field(default_factory=dict)
+    shown: tuple[str, ...] | None = None
+
+    @property
+    def on_page(self) -> tuple[str, ...]:
+        """The variants that the page is of."""
+        return self.variants if self.shown is None else self.shown
+
+    @property
+    def beside_main(self) -> tuple[str, ...]:
+        """The main one, with which all are compared, and the others that the page is of."""
+        return (self.main, *(variant for variant in self.on_page if variant != self.main))
+
+    def showing(self, variants: Sequence[str]) -> "Results":
+        """Return the same for a page of these variants, with all that is computed once."""
+        page = replace(self, shown=tuple(variants))
+        kept = ("configs", "scores", "comparisons", "computed")
+        page.__dict__.update({name: getattr(self, name) for name in kept})
+        return page
 
     @property
     def main(self) -> str:
@@ -105,6 +125,11 @@ class Results:
             for place, run in self.runs.items()
         }
         return {metric: collect(evaluations, metric) for metric in METRICS}
+
+    @cached_property
+    def computed(self) -> dict[Any, Any]:
+        """What is computed once for these results, of whatever page, by its key."""
+        return {}
 
     @cached_property
     def comparisons(self) -> dict[str, dict[str, Comparison]]:

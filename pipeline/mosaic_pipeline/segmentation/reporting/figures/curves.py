@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mosaic_pipeline.reporting.figures.thinned import thinned
 from mosaic_pipeline.reporting.svg import DASHES, INK, SERIES, dots, inline_svg, styled
 from mosaic_pipeline.segmentation.reporting.results import Results, Run
 
@@ -21,6 +23,18 @@ def dsc_by_round(run: Run) -> list[float]:
     ]
 
 
+def _line(rounds: list[float], values: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    return thinned(np.array(rounds), np.array(values))
+
+
+def _highest(results: Results) -> float:
+    """The highest validation DSC of all trainings, the top of an axis that all share."""
+    if "highest" not in results.computed:
+        every = [v for run in results.runs.values() for v in dsc_by_round(run) if math.isfinite(v)]
+        results.computed["highest"] = max(every, default=1)
+    return results.computed["highest"]
+
+
 @styled
 def training_curves(results: Results, variant: str, name: str) -> Markup:
     """A line for each seed; a rule where a phase begins, and a ring on the round that was deployed."""
@@ -30,8 +44,8 @@ def training_curves(results: Results, variant: str, name: str) -> Markup:
     for index, run in enumerate(results.runs[variant, seed] for seed in results.seeds):
         rounds, values = run.history["round"], [100 * value for value in dsc_by_round(run)]
         dash, training = DASHES[index % len(DASHES)], run.training
-        score.plot(rounds, values, color=SERIES[0], linestyle=dash, **dots(rounds))
-        loss.plot(rounds, run.history["train_loss"], color=SERIES[2], linestyle=dash, **dots(rounds))
+        score.plot(*_line(rounds, values), color=SERIES[0], linestyle=dash, **dots(rounds))
+        loss.plot(*_line(rounds, run.history["train_loss"]), color=SERIES[2], linestyle=dash, **dots(rounds))
         score.plot(
             [training.best_round],
             [values[training.best_round - 1]],
@@ -56,6 +70,5 @@ def training_curves(results: Results, variant: str, name: str) -> Markup:
     loss.xaxis.set_major_locator(MaxNLocator(integer=True))
     longest = max(run.training.rounds for run in results.runs.values())
     loss.set_xlim(0.4, longest + 0.6)
-    every = [v for run in results.runs.values() for v in dsc_by_round(run) if math.isfinite(v)]
-    score.set_ylim(0, 105 * max(every, default=1) or 1)
+    score.set_ylim(0, 105 * _highest(results) or 1)
     return inline_svg(figure, name, f"Validation DSC and training loss of {variant} by round", " ".join(described))

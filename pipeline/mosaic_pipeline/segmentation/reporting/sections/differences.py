@@ -15,7 +15,7 @@ def build(results: Results) -> dict[str, Any] | None:
     over = "trainings and patients" if repeated else "patients"
     forest = []
     for metric in TESTED:
-        compared = results.comparisons[metric].values()
+        compared = [each for other, each in results.comparisons[metric].items() if other in results.on_page]
         title = f"Difference in mean {TITLES[metric]} to {results.main} with 95 % interval over {over}, in points"
         figure = difference_plot(
             [Row(each.other, each.estimate.value, interval_of(each), verdict_words(each)) for each in compared],

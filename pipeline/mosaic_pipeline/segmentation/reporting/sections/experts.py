@@ -16,6 +16,8 @@ def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentence, maps) for each variant that was looked into."""
     parts = []
     for place, (variant, analyses) in enumerate(results.analyses.items()):
+        if variant not in results.on_page:
+            continue
         maps, sentence, note = [], "", only_first(results, variant)
         of_experts = analyses[:1] if note else analyses
         swapped = [each.counterfactual for each in of_experts if each.counterfactual]

@@ -18,7 +18,7 @@ def failures_table(results: Results) -> Table:
     """Rows: variants on each set; columns: organs of cases by what became of them, and volume that was invented."""
     rows = []
     for name in results.datasets:
-        for variant in results.variants:
+        for variant in results.beside_main:
             counts = pooled(results, variant, name)["counts"]
             invented = sum(
                 each.volume_pred_ml

@@ -30,6 +30,8 @@ def build(results: Results) -> dict[str, Any] | None:
     """Content of the section: (variant, sentence, map, figure, shown slices) for each gated variant."""
     parts = []
     for place, (variant, analyses) in enumerate(results.analyses.items()):
+        if variant not in results.on_page:
+            continue
         if found := [each.gates for each in analyses if each.gates]:
             gates = mean_gates(found)
             maps = [shown(results, each) for each in analyses[0].maps or ()]

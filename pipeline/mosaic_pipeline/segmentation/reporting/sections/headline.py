@@ -1,5 +1,6 @@
 """Section: the answer in sentences made from the tests, what to know before quoting it, and the table of variants."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,7 @@ def build(results: Results) -> dict[str, Any]:
     """Content of the section: comparisons are (variant, its reason, sentences)."""
     asked = questions(results) or list(results.others)
     rest = [other for other in results.others if other not in asked] if results.by_patient else []
-    comparisons = [(other, results.reason(other), [compared(results, other)]) for other in rest]
+    comparisons = in_words(results, [other for other in rest if other in results.on_page])
     return {
         "lead": lead(results),
         "caveats": caveats(results),
@@ -55,6 +56,11 @@ def build(results: Results) -> dict[str, Any]:
         "comparisons": comparisons[:SHOWN],
         "more": comparisons[SHOWN:],
     }
+
+
+def in_words(results: Results, others: Sequence[str]) -> list[tuple[str, str, list[str]]]:
+    """Variant, its reason and sentences that compare it, of each that is compared."""
+    return [(other, results.reason(other), [compared(results, other)]) for other in others if results.by_patient]
 
 
 def caveats(results: Results) -> list[Caveat]:

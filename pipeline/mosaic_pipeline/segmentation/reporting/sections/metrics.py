@@ -47,7 +47,7 @@ def conventions_table(results: Results) -> Table:
     """Rows: variants on each set."""
     rows = []
     for name in results.datasets:
-        for variant in results.variants:
+        for variant in results.beside_main:
             found = pooled(results, variant, name)
             monai, counts = found["monai"], found["counts"]
             hits = [

@@ -24,7 +24,8 @@ def organ_map(results: Results, dataset: str, metric: str) -> HeatMap:
     result = results.result(dataset)
     own = [*of_organs(results, results.main, dataset, metric), of_dataset(results, results.main, dataset, metric)]
     columns = []
-    for other in results.others:
+    others = results.beside_main[1:]
+    for other in others:
         values = [*of_organs(results, other, dataset, metric), of_dataset(results, other, dataset, metric)]
         columns.append([None if a is None or b is None else a - b for a, b in zip(values, own, strict=True)])
     scale = full_scale([value for column in columns for value in column])
@@ -55,7 +56,7 @@ def organ_map(results: Results, dataset: str, metric: str) -> HeatMap:
         name=f"organs-{dataset}-{metric}",
         caption=f"{TITLES[metric]}{tolerances}: {results.main} in percent{differences}.{ceiling}",
         corner="Organ",
-        header=[*(["ceiling"] if metric == "dsc" else []), results.main, *results.others],
+        header=[*(["ceiling"] if metric == "dsc" else []), results.main, *others],
         rows=rows,
         rules=(len(rows) - 1,),
         column_rules=(1 + (metric == "dsc"),),

@@ -11,7 +11,7 @@ from mosaic_pipeline.segmentation.reporting.results import Results
 
 def build(results: Results) -> dict[str, Any]:
     """Content of the section: the table, and each variant's components as (name, number, index of its colour)."""
-    parts = {variant: components(_of(results, variant)) for variant in results.variants}
+    parts = {variant: components(_of(results, variant)) for variant in results.beside_main}
     names = list(dict.fromkeys(name for each in parts.values() for name in each))
     bars = [(v, [(name, number, names.index(name) + 1) for name, number in each.items()]) for v, each in parts.items()]
     largest = max(sum(each.values()) for each in parts.values())
@@ -36,7 +36,7 @@ def _of(results: Results, variant: str) -> Parameters:
 
 def parameters_table(results: Results) -> Table:
     """Rows: variants; columns: parameters by component, in total, and what one slice takes."""
-    found = {variant: _of(results, variant) for variant in results.variants}
+    found = {variant: _of(results, variant) for variant in results.beside_main}
     names = list(dict.fromkeys(name for each in found.values() for name in components(each)))
     rows = []
     for variant, each in found.items():

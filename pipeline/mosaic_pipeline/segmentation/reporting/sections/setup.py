@@ -1,6 +1,7 @@
 """Section: what was run, on which files."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from mosaic_pipeline.reporting.settings import compare_settings, short_revision
@@ -60,6 +61,8 @@ _TITLES = {
 def build(results: Results) -> dict[str, Any]:
     """Content of the section."""
     shared, differing = compare_settings({variant: _tree(results, variant) for variant in results.variants}, _TITLES)
+    if differing:
+        differing = replace(differing, rows=[row for row in differing.rows if row[0].text in results.beside_main])
     return {
         "shared": shared,
         "differing": differing,
@@ -177,6 +180,7 @@ def files_table(results: Results) -> Table:
     rows = [
         [Cell(f"{variant}, seed {seed}"), *(Cell(run.training.md5.get(kind, "none")) for kind in kinds)]
         for (variant, seed), run in results.runs.items()
+        if variant in results.on_page
     ]
     return Table(
         name="files",

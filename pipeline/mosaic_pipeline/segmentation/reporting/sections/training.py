@@ -1,5 +1,6 @@
 """Section: how training went, by phase."""
 
+from itertools import product
 from typing import Any
 
 from mosaic_pipeline.reporting.table import Cell, Table
@@ -11,8 +12,7 @@ from mosaic_pipeline.segmentation.reporting.results import Results
 def build(results: Results) -> dict[str, Any]:
     """Content of the section."""
     curves = [
-        (variant, training_curves(results, variant, f"curves-{place}"))
-        for place, variant in enumerate(results.variants)
+        (variant, training_curves(results, variant, f"curves-{place}")) for place, variant in enumerate(results.on_page)
     ]
     return {"curves": curves, "table": runs_table(results)}
 
@@ -20,7 +20,8 @@ def build(results: Results) -> dict[str, Any]:
 def runs_table(results: Results) -> Table:
     """Rows: trainings; what each one did."""
     rows = []
-    for (variant, seed), run in results.runs.items():
+    for variant, seed in product(results.on_page, results.seeds):
+        run = results.runs[variant, seed]
         training = run.training
         ends = [*list(training.phases.values())[1:], training.rounds]
         phases = ", ".join(
@@ -50,7 +51,7 @@ def runs_table(results: Results) -> Table:
 
 def joined_later(results: Results) -> list[str]:
     """Say of each variant with sets that joined later what its scores were of before."""
-    later = {variant: results.configs[variant].datasets_in("adapt") for variant in results.variants}
+    later = {variant: results.configs[variant].datasets_in("adapt") for variant in results.on_page}
     return [
         f"{variant}: in the rounds before {listing([results.title(name) for name in names])} joined, the score is of "
         "the other sets."
