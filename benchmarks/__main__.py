@@ -1,8 +1,8 @@
 """Measure the training engine: `python -m benchmarks` for all, or name what to measure.
 
-Needs torch, timm and numpy alone; what measures the report's statistics (calibration, power, margin, rules),
-corrupted images, exported graphs, segmentation or serving needs the whole environment. Prints tables and, with --json,
-writes every single measurement.
+Needs torch, timm and numpy alone; what measures the report's statistics (calibration, power, margin, rules), the report
+of many trainings, corrupted images, exported graphs, segmentation or serving needs the whole environment. Prints tables
+and, with --json, writes every single measurement.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
         nargs="*",
         metavar="benchmark",
         help="training, products, changes, startup, scaling, cost, memory, busy; and of the report's statistics, only "
-        "where named: calibration, power, margin, rules; so are corruptions, exported, segmentation and serving",
+        "where named: calibration, power, margin, rules; so are report, corruptions, exported, segmentation, serving",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--setting", action="append", choices=NAMES, help="measure only this one; may be repeated")
@@ -39,6 +39,11 @@ def main() -> None:
     parser.add_argument("--families", type=int, default=400, help="simulated families of each setting (default 400)")
     parser.add_argument("--root", type=Path, help="checkout whose trainings calibration sets against each other too")
     parser.add_argument("--bundle", type=Path, help="bundle that is served (default bundles/mosaic-42)")
+    parser.add_argument("--variants", type=int, default=50, help="of the report's results (default 50)")
+    parser.add_argument("--seeds", type=int, default=3, help="of each of these variants (default 3)")
+    parser.add_argument("--rounds", type=int, default=100, help="of each of these trainings (default 100)")
+    parser.add_argument("--analysed", type=int, default=50, help="how many of these variants are analysed (default 50)")
+    parser.add_argument("--cases", type=int, default=96, help="test images of each of the 18 datasets (default 96)")
     parser.add_argument("--json", type=Path, help="file for all measurements")
     options = parser.parse_args()
     device, names = torch.device(options.device), options.setting or list(NAMES)
@@ -61,6 +66,7 @@ def main() -> None:
         "corruptions": lambda: _corruptions().run(repeats),
         "exported": lambda: _exported().run(names, repeats),
         "segmentation": lambda: _segmentation(repeats),
+        "report": lambda: _report(options, repeats),
         "serving": lambda: _serving(repeats, options.bundle or Path("bundles/mosaic-42")),
     }
     if unknown := set(options.benchmark) - set(benchmarks) - set(named):
@@ -97,6 +103,14 @@ def _exported() -> ModuleType:
     from benchmarks import exported
 
     return exported
+
+
+def _report(options: argparse.Namespace, repeats: int) -> Result:
+    """Import what needs pydantic, as above; the stage that is measured needs MLflow and matplotlib."""
+    from benchmarks import finished, report
+
+    scale = finished.Scale(options.variants, options.seeds, options.rounds, options.analysed, options.cases)
+    return report.run(scale, repeats)
 
 
 def _serving(repeats: int, bundle: Path) -> Iterator[Result]:
