@@ -22,7 +22,25 @@ from mosaic_pipeline.params import Tracking
 from mosaic_pipeline.tracking import Inputs, git_revision, headline, tracked_run
 from mosaic_pipeline.tracking.anchor import follow
 from mosaic_pipeline.tracking.delivery import Delivery
+from mosaic_pipeline.tracking.journal import Journal, all_journals
 from mosaic_pipeline.tracking.notes import EXPERIMENT, NOTE, amended
+from mosaic_pipeline.tracking.operations import (
+    Artifact,
+    Begin,
+    DatasetInput,
+    Description,
+    End,
+    ExperimentLink,
+    MeansOfTests,
+    Model,
+    Params,
+    Points,
+    Remember,
+    Tags,
+    Target,
+    Text,
+    Trainings,
+)
 from mosaic_pipeline.tracking.run import PARAM_LENGTH, flatten
 from mosaic_pipeline.tracking.store import open_store
 
@@ -167,6 +185,9 @@ def test_a_deleted_experiment_is_one_line_with_the_way_out(root):
     client(root).delete_experiment(identifier)
     with pytest.raises(PipelineError, match=f"'mosaic' was deleted; .*--experiment-id {identifier}"):
         open_store("mosaic")
+    with pytest.raises(PipelineError, match="was deleted"), tracked_run("train", "mosaic-42", TRACKING):
+        pass
+    assert all_journals(root) == []
 
 
 def test_an_experiment_that_another_process_creates_first_is_used(root, monkeypatch):
@@ -220,14 +241,14 @@ def test_an_exit_without_error_leaves_the_run_finished(root):
 
 
 def test_a_second_signal_while_the_run_is_closed_does_not_leave_it_running(root, monkeypatch):
-    close, signals = Delivery.close, iter([Terminated()])
+    close, signals = Delivery.finish, iter([Terminated()])
 
     def interrupted_once(*arguments, **keywords):
         for second in signals:
             raise second
         return close(*arguments, **keywords)
 
-    monkeypatch.setattr(Delivery, "close", interrupted_once)
+    monkeypatch.setattr(Delivery, "finish", interrupted_once)
     with pytest.raises(Terminated), tracked_run("train", "mosaic-42", TRACKING):
         raise KeyboardInterrupt
     assert runs(root)[0].info.status == "FAILED"
@@ -523,16 +544,15 @@ def test_every_training_of_a_model_is_told_its_test_means_once(root):
     assert record.info.status == "FINISHED"
 
 
-def test_test_means_that_cannot_be_told_are_named_and_the_stage_goes_on(root, outage, capsys):
+def test_test_means_that_cannot_be_told_are_told_later_and_the_stage_goes_on(root, outage, capsys):
     with tracked_run("train", "mosaic-42", TRACKING) as trained:
         trained.log_model("mosaic-42", "aaa")
     with tracked_run("evaluate", "mosaic-42-A", TRACKING) as run:
-        wait_for(lambda: not run._delivery._calls)
+        wait_for(lambda: not run._sending.journal.pending)
         outage(True)
         run.tell_trainings("aaa", {"test/mean_acc": 0.5}, "ACC 0.500")
     assert client(root).get_run(trained.id).data.metrics == {}
-    assert "mosaic-42-A" in (last := capsys.readouterr().err.splitlines()[-1])
-    assert "lacks test means" in last
+    assert "mosaic-42-A: what is left is kept in .cache/tracking" in capsys.readouterr().err.splitlines()[-1]
     outage(False)
     with tracked_run("evaluate", "mosaic-42-B", TRACKING) as run:
         run.tell_trainings("aaa", {"test/mean_acc": 0.5}, "ACC 0.500")
@@ -598,11 +618,11 @@ def outage(monkeypatch):
 
 def test_an_outage_warns_once_and_its_metrics_arrive_later(root, outage, capsys):
     with tracked_run("train", "mosaic-42", TRACKING) as run:
-        wait_for(lambda: not run._delivery._calls)
+        wait_for(lambda: not run._sending.journal.pending)
         outage(True)
         run.log_metrics({"loss": 1.0}, step=1)
         run.log_metrics({"loss": 0.5}, step=2)
-        wait_for(lambda: run._delivery._failures)
+        wait_for(lambda: run._sending.error)
         outage(False)
         run.log_metrics({"loss": 0.2}, step=3)
     history = client(root).get_metric_history(run.id, "loss")
@@ -612,42 +632,132 @@ def test_an_outage_warns_once_and_its_metrics_arrive_later(root, outage, capsys)
     )
 
 
-def test_what_never_arrived_is_named_at_the_end_and_the_body_is_done(root, outage, capsys):
+def test_what_did_not_arrive_is_said_at_the_end_and_is_sent_by_the_next_run(root, outage, capsys):
     done = False
     with tracked_run("train", "mosaic-42", TRACKING) as run:
-        wait_for(lambda: not run._delivery._calls)
+        wait_for(lambda: not run._sending.journal.pending)
         outage(True)
-        run.log_metrics({"loss": 1.0, "acc": 0.5}, step=1)
         run.log_artifact(root / "no_such_file")
+        run.log_metrics({"loss": 1.0, "acc": 0.5}, step=1)
         done = True
     assert done
+    first, lacking, kept = capsys.readouterr().err.splitlines()
+    assert "could not log artifact" in first
+    assert f"mosaic-42 in sqlite:///{root}/mlflow.db lacks artifact {root}/no_such_file" in lacking
+    assert "mosaic-42: 2 points are kept in .cache/tracking" in kept
+
+    outage(False)
+    with tracked_run("train", "mosaic-43", TRACKING):
+        pass
     assert client(root).get_run(run.id).info.status == "FINISHED"
-    first, last = capsys.readouterr().err.splitlines()
-    assert "could not log" in first
-    assert "mosaic-42" in last
-    assert "2 points of metrics" in last
-    assert f"artifact {root}/no_such_file" in last
+    assert client(root).get_run(run.id).data.metrics == {"loss": 1.0, "acc": 0.5}
+    assert all_journals(root) == []
 
 
-def test_a_resumed_training_gives_all_its_rounds_and_the_run_gets_those_that_it_lacks(root, outage):
-    """What was delivered before a kill is passed over, per metric; what was not is rebuilt from the history."""
+def terminated_in_an_outage(run, outage):
+    run.log_metrics({"loss": 1.0}, step=1)
+    wait_for(lambda: not run._sending.journal.pending)
+    outage(True)
+    run.log_metrics({"loss": 0.5, "acc": 0.1}, step=2)
+    raise Terminated
 
-    def terminated_in_an_outage(run):
-        run.log_metrics({"loss": 1.0}, step=1)
-        wait_for(lambda: not run._delivery._points)
-        outage(True)
-        run.log_metrics({"loss": 0.5, "acc": 0.1}, step=2)
-        raise Terminated
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_resumed_training_gives_all_its_rounds_and_the_run_gets_those_that_it_lacks(root, outage, lost):
+    """What arrived is passed over, per metric. What did not is in the journal, and given again should that be lost."""
     with pytest.raises(Terminated), tracked_run("train", "mosaic-42", TRACKING) as first:
-        terminated_in_an_outage(first)
+        terminated_in_an_outage(first, outage)
+    if lost:
+        first._delivery.drop(first._sending)
     outage(False)
     with tracked_run("train", "mosaic-42", TRACKING, run_id=first.id) as second:
-        for step, row in enumerate(({"loss": 1.0, "acc": 0.0}, {"loss": 0.5, "acc": 0.1}), start=1):
+        for step, row in enumerate(({"loss": 1.0}, {"loss": 0.5, "acc": 0.1}), start=1):
             second.log_metrics(row, step)
     history = {key: client(root).get_metric_history(first.id, key) for key in ("loss", "acc")}
     assert [(metric.step, metric.value) for metric in history["loss"]] == [(1, 1.0), (2, 0.5)]
-    assert [(metric.step, metric.value) for metric in history["acc"]] == [(1, 0.0), (2, 0.1)]
+    assert [(metric.step, metric.value) for metric in history["acc"]] == [(2, 0.1)]
+
+
+def all_of_a_run(root, run_id):
+    """All that the store has of a run, but for when it was asked for."""
+    record, store = client(root).get_run(run_id), client(root)
+    history = {metric.key: store.get_metric_history(run_id, metric.key) for metric in record.to_proto().data.metrics}
+    models = store.search_logged_models([record.info.experiment_id])
+    return {
+        "status": (record.info.status, record.info.start_time, record.info.end_time),
+        "params": record.data.params,
+        "tags": record.data.tags,
+        "points": {key: [(m.step, m.timestamp, repr(m.value)) for m in metrics] for key, metrics in history.items()},
+        "inputs": [(each.dataset.name, each.dataset.digest) for each in record.inputs.dataset_inputs],
+        "outputs": [each.model_id for each in record.outputs.model_outputs],
+        "models": [
+            (each.model_id, each.name, [repr(metric.value) for metric in each.metrics or []]) for each in models
+        ],
+        "artifacts": sorted(str(each) for each in (root / "mlartifacts" / run_id).rglob("*")),
+    }
+
+
+def test_an_operation_that_is_done_again_changes_nothing(root):
+    """Nobody knows of a request without an answer whether it was done."""
+    with tracked_run("train", "trained", TRACKING) as trained:
+        trained.log_model("trained", "aaa")
+    store, journal = open_store("mosaic"), Journal.create(root, "", "mosaic", "run")
+    (root / "report.html").write_text("<html>")
+    target = Target(store, journal.header.session, root / "ids", journal.folder / "artifacts", "run")
+    points = [["loss", 0.5, 7, 1, None, None], ["loss", math.nan, 8, 2, None, None]]
+    measured = ["pathmnist/acc", 0.5, 9, None, "pathmnist", "d" * 32]
+    states = []
+    for operation in (
+        Begin(None, "run", 5, {"user": "ada"}, "aaa"),
+        Remember(journal.header.session),
+        Params({"lr": "0.1"}),
+        Tags({"stage": "evaluate"}),
+        DatasetInput("pathmnist", "here", "d" * 32, "testing"),
+        Points([*points, measured]),
+        Description("Data", "text"),
+        ExperimentLink("Report", "report.html"),
+        MeansOfTests("aaa", {"test/mean_acc": 0.5}, "ACC", 10),
+        Model("run", "bbb"),
+        Artifact(str(root / "report.html"), "reports", journal.keep(root / "report.html")),
+        Text("model: {}", "configs/mosaic.yaml"),
+        Trainings([["mosaic", 42, "aaa"]]),
+        End("FAILED", 11, "reason"),
+    ):
+        for _ in range(2):
+            operation.apply(target)
+            target.known_params = set()
+            states.append([all_of_a_run(root, run_id) for run_id in (target.run_id, trained.id)])
+        assert states[-1] == states[-2], operation
+        assert len(runs(root)) == 2
+    assert states[-1][0]["points"] == {
+        "loss": [(1, 7, "0.5"), (2, 8, "nan")],
+        "pathmnist/acc": [(0, 9, "0.5")],
+    }
+    assert states[-1][0]["status"] == ("FAILED", 5, 11)
+    assert states[-1][0]["tags"]["mlflow.parentRunId"] == trained.id
+    assert states[-1][1]["points"] == {"test/mean_acc": [(0, 10, "0.5")]}
+
+
+KILLED = """
+import os, signal
+from mosaic_pipeline.params import Tracking
+from mosaic_pipeline.tracking import tracked_run
+
+with tracked_run("train", "mosaic-42", Tracking(experiment="mosaic", system_metrics=False)) as run:
+    run.log_metrics({"loss": 1.0}, step=1)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_whose_process_was_killed_is_ended_by_the_next(root):
+    assert start(KILLED, root).wait() == -signal.SIGKILL
+    assert [record.info.status for record in runs(root)] == ["RUNNING"]
+    with tracked_run("train", "mosaic-43", TRACKING):
+        pass
+    killed, _ = runs(root)
+    assert killed.info.status == "FAILED"
+    assert killed.data.tags["error"] == "killed"
+    assert killed.data.metrics == {"loss": 1.0}
 
 
 # --- the revision

@@ -1,19 +1,33 @@
 """What goes to MLflow, from a thread of its own: nothing that trains or tests waits for a server."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Condition, Thread
-from typing import Any
 
-BULK = 1000  # points in one call; more is refused by MLflow
+from mosaic_pipeline.errors import one_line
+from mosaic_pipeline.redact import redacted
+from mosaic_pipeline.tracking.journal import Header, Journal, all_journals, set_aside
+from mosaic_pipeline.tracking.operations import Operation
+from mosaic_pipeline.tracking.sending import Gone, Sending, Stuck, TakesTurns, lacking
+from mosaic_pipeline.tracking.store import Store, answered, connect, own_uri
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds between tries while the store is out of reach, and seconds that an ending run waits for the last try."""
+    """Seconds between tries while the store is out of reach, and how long a stage waits for it at its start and end.
+
+    A store that does not answer costs a stage `share` of its time, or `silent` seconds in all. One that answers, only
+    slowly, is given twice what its last answer took, and as long as it goes on so up to `last` seconds.
+    """
 
     delays: tuple[float, ...] = (1, 2, 4, 8, 15, 30, 60)  # the last one again and again
+    start: float = 1  # for a server that has answered before; of another one nobody knows that it is one
+    silent: float = 1.8
+    share: float = 0.02
+    slow: float = 15  # the most that an answer is waited for on account of the last one
     last: float = 30
     interrupted: float = 15  # for a run that ends because it was told to
 
@@ -22,91 +36,187 @@ PATIENCE = Patience()
 
 
 class Delivery:
-    """Delivers calls in their order, and points in bulk, one at a time; what fails is tried again.
+    """Sends the journals of one store, those that were left behind before those of this process.
 
-    Calls that the store refuses, rather than not answers, are given up at once. Points are given up in the end only.
+    What fails is tried again, more and more rarely. The thread ends when nothing is left to send.
     """
 
-    def __init__(
-        self,
-        send: Callable[[Sequence[Any]], None],
-        passes: Callable[[Exception], bool],
-        warn: Callable[[str, Exception], None],
-        patience: Patience,
-    ) -> None:
-        """Send up to BULK points by `send`. `passes` tells an outage from a refusal; `warn` is told of each failure."""
-        self._send, self._passes, self._warn, self._patience = send, passes, warn, patience
-        self._calls: deque[tuple[str, Callable[[], object]]] = deque()
-        self._points: deque[Any] = deque()
-        self._given_up: list[str] = []
+    def __init__(self, connect: Callable[[], Store], root: Path, store: str, experiment: str) -> None:
+        """Open the store by `connect`, from the thread; `store` and `experiment` are those of the journals' headers."""
+        self._connect, self._root, self._of = connect, root, (store, experiment)
+        self._store: Store | None = None
+        self._queue: list[Sending] = []
+        self._patience = PATIENCE
         self._failures = 0
-        self._closing = False
+        self._tried = 0.0  # when the last try began
+        self._answered_at = self._took = 0.0  # the last answer: when, and after how long
+        self._hurry = False
         self._changed = Condition()
-        self._thread = Thread(target=self._work, daemon=True)  # a hung call does not keep the process alive
-        self._thread.start()
+        self._thread: Thread | None = None
 
-    def call(self, what: str, function: Callable[[], object], *, first: bool = False) -> None:
-        """Do a call after those before it, or before all others."""
+    def begin(self, sending: Sending, patience: Patience) -> None:
+        """Send a journal from now on, and before it what was left behind."""
         with self._changed:
-            (self._calls.appendleft if first else self._calls.append)((what, function))
-            self._changed.notify()
+            self._patience = patience
+            self._queue.append(sending)
+            self._hurry = True
+            self._changed.notify_all()
+            if self._thread is None:
+                self._failures = 0
+                # A hung call does not keep the process alive.
+                self._thread = Thread(target=self._work, daemon=True, name="tracking")
+                self._thread.start()
 
-    def add(self, points: Sequence[Any]) -> None:
-        """Send points after those before them."""
-        with self._changed:
-            self._points.extend(points)
-            self._changed.notify()
+    def wait_for_start(self, sending: Sending, seconds: float | None) -> Exception | None:
+        """Wait until the run has begun in the store, for `seconds` or until it failed; return the error if it did.
 
-    def close(self, interrupted: bool = False) -> list[str]:
-        """Try all that is left once more, within the patience, and say what could not be delivered."""
+        TimeoutError if there was no answer.
+        """
         with self._changed:
-            self._closing = True
-            self._changed.notify()
-        self._thread.join(self._patience.interrupted if interrupted else self._patience.last)
+            self._changed.wait_for(lambda: sending.begun or sending.error, seconds)
+            return None if sending.begun else sending.error or TimeoutError("no answer yet")
+
+    def add(self, sending: Sending, operation: Operation) -> OSError | None:
+        """Send an operation after those before it; return why it could not be kept on the disk, if so."""
         with self._changed:
-            lacking = [*self._given_up, *(what for what, _ in self._calls)]
-            if self._points:
-                lacking.append(f"{len(self._points)} points of metrics")
-        return sorted(set(lacking))
+            failed = sending.journal.append(operation)
+            self._changed.notify_all()
+        return failed
+
+    def drop(self, sending: Sending) -> None:
+        """Forget a journal, of a run that could not begin."""
+        with self._changed:
+            if sending in self._queue:
+                self._queue.remove(sending)
+            self._changed.notify_all()
+            sending.journal.remove()
+
+    def finish(self, sending: Sending, silent: float, longest: float) -> None:
+        """Wait until a journal is sent: while the store answers, and no longer than `silent` seconds if it does not."""
+        with self._changed:
+            started = time.monotonic()
+            self._hurry = True
+            self._changed.notify_all()
+            while not sending.done and sending in self._queue:
+                if sending.error and sending.tried >= started:
+                    return  # it was tried once more
+                patience = max(silent, min(2 * self._took, self._patience.slow)) + sending.in_hand
+                left = min(started + longest, max(started, self._answered_at) + patience) - time.monotonic()
+                if left <= 0:
+                    return
+                self._changed.wait(left)
 
     def _work(self) -> None:
+        self._take_left_behind()
         while self._wait_for_work():
-            what, function, done = self._next()
             try:
-                function()
+                self._send_all()
             except Exception as error:
-                self._warn(what, error)
+                if not answered(error):
+                    self._note(self._queue, error)
                 with self._changed:
                     self._failures += 1
-                    if what != "metrics" and (self._closing or not self._passes(error)):
-                        self._given_up.append(what)
-                        done()
-                    elif self._closing:
-                        return  # the points that are left are counted
-            else:
-                with self._changed:
-                    self._failures = 0
-                    done()
+                if isinstance(error, TakesTurns):
+                    self._take_left_behind()
 
     def _wait_for_work(self) -> bool:
-        """Wait until there is something to deliver, and after failures for a while more; False at the end."""
+        """Wait until there is something to send, and after failures for a while more; False when all is done."""
         with self._changed:
             if self._failures:
-                delay = self._patience.delays[min(self._failures, len(self._patience.delays)) - 1]
-                self._changed.wait_for(lambda: self._closing, delay)
-            self._changed.wait_for(lambda: self._calls or self._points or self._closing)
-            return bool(self._calls or self._points)
+                delays = self._patience.delays
+                self._changed.wait_for(lambda: self._hurry, delays[min(self._failures, len(delays)) - 1])
+            self._changed.wait_for(lambda: not self._queue or any(each.journal.pending for each in self._queue))
+            self._hurry = False
+            if not self._queue:
+                self._thread = self._store = None
+                return False
+            return True
 
-    def _next(self) -> tuple[str, Callable[[], object], Callable[[], None]]:
-        """Return what to do, how, and how to note that it is done; other threads only add behind it, or in front."""
+    def _send_all(self) -> None:
+        """Send what is there; the first failure without an answer ends it, as the rest goes to the same store."""
+        self._tried = time.monotonic()
+        failed: Exception | None = None
+        if self._store is None:
+            try:
+                self._store = self._connect()
+            except Exception as error:
+                self._note(tuple(self._queue), error)
+                raise
+        for sending in tuple(self._queue):
+            try:
+                while sending in self._queue and sending.journal.pending:
+                    self._tried = time.monotonic()
+                    self._send(sending, self._store)
+                    self._note_answer(sending)
+            except Exception as error:
+                failed = error
+                if not isinstance(error, TakesTurns):
+                    if not answered(error):
+                        raise
+                    self._note([sending], error)
+        if failed:
+            raise failed
+
+    def _send(self, sending: Sending, store: Store) -> None:
+        try:
+            sending.advance(store)
+        except Gone:
+            place = sending.journal.set_aside(self._root)
+            print(f"MLflow run {sending.run_id} is gone from {store.name}; {place} keeps the rest", file=sys.stderr)
+            sending.done = True
+        except Stuck as error:
+            sending.error, sending.stuck = error, True
+        if sending.done or sending.stuck:
+            if sending.refused and sending.left_behind:
+                print(f"warning: {lacking(sending, store.name)}", file=sys.stderr)
+            with self._changed:
+                if sending in self._queue:
+                    self._queue.remove(sending)
+                if sending.stuck and sending.left_behind:
+                    sending.journal.release()
+
+    def _note_answer(self, sending: Sending) -> None:
         with self._changed:
-            if self._calls:
-                call = self._calls[0]
-                return *call, lambda: self._calls.remove(call)
-            points = [self._points[i] for i in range(min(BULK, len(self._points)))]
+            self._answered_at = time.monotonic()
+            self._took = self._answered_at - self._tried
+            self._failures = 0
+            if not sending.stuck:
+                sending.error = None
+            self._changed.notify_all()
 
-        def done() -> None:
-            for _ in points:
-                self._points.popleft()
+    def _note(self, failed: Sequence[Sending], error: Exception) -> None:
+        with self._changed:
+            for sending in failed:
+                sending.error, sending.tried = error, self._tried
+            self._changed.notify_all()
 
-        return "metrics", lambda: self._send(points), done
+    def _take_left_behind(self) -> None:
+        store, experiment = self._of
+        for journal in left_behind(self._root, lambda header: (header.store, header.experiment) == (store, experiment)):
+            with self._changed:
+                self._queue.append(Sending(journal, self._root))
+                self._queue.sort(key=lambda each: each.journal.folder)
+
+
+_deliveries: dict[tuple[str, str, Path], Delivery] = {}
+
+
+def delivery_to(uri: str, experiment: str, root: Path) -> Delivery:
+    """Return this process's delivery to a store, by which one run comes after the other."""
+    key = (uri, experiment, root)
+    if key not in _deliveries:
+        store = "" if uri == own_uri(root) else redacted(uri)
+        _deliveries[key] = Delivery(lambda: connect(uri, experiment, root), root, store, experiment)
+    return _deliveries[key]
+
+
+def left_behind(root: Path, wanted: Callable[[Header], bool]) -> Iterator[Journal]:
+    """Take the journals that no process has any more, the oldest first."""
+    for folder in all_journals(root):
+        try:
+            journal = Journal.take(folder, wanted)
+        except ValueError as error:
+            journal = None
+            print(f"warning: {one_line(str(error))}; {set_aside(folder, root)} keeps it", file=sys.stderr)
+        if journal:
+            yield journal

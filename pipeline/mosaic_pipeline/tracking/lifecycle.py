@@ -5,18 +5,24 @@ No run id stands in a file that DVC tracks, so results that DVC restores from it
 """
 
 import os
-import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
-from mosaic_pipeline.digest import MODEL_TAG
+from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.layout import root as project_root
 from mosaic_pipeline.params import Tracking
 from mosaic_pipeline.redact import redacted
+from mosaic_pipeline.tracking.delivery import PATIENCE, delivery_to
+from mosaic_pipeline.tracking.journal import Journal, journals
 from mosaic_pipeline.tracking.notes import LONGEST_NOTE, NOTE, amended, counted
+from mosaic_pipeline.tracking.operations import Begin, End
 from mosaic_pipeline.tracking.revision import git_revision
-from mosaic_pipeline.tracking.run import DATA_TAG, ERROR_TAG, Inputs, Run
-from mosaic_pipeline.tracking.store import Store, open_store, unusable
+from mosaic_pipeline.tracking.run import DATA_TAG, Inputs, Run
+from mosaic_pipeline.tracking.sending import Sending
+from mosaic_pipeline.tracking.store import denied, is_known, is_server, own_uri, passes, prepare, tracking_uri, unusable
 
 Stage = Literal[
     "recognise",
@@ -50,20 +56,19 @@ def tracked_run(
 ) -> Iterator[Run]:
     """Do the body as an MLflow run: FINISHED in the end, FAILED on any exception, Ctrl-C and SIGTERM included.
 
+    What the store does not take before the end stays in a journal, and is sent later. So a server that has answered
+    before may be out of reach from the start; of any other store that is an error.
+
     `note` describes a new run, in Markdown, and its `inputs` are a line of that; a continued one keeps what it has.
     `parent_model_md5` nests the run under the training run that logged that model, and ties its metrics to the model,
     if the store knows them. `run_id` continues that run; should it be gone, a new one begins. Raises PipelineError if
     the store cannot be opened.
     """
-    store = open_store(tracking.experiment)
     tags = {"stage": stage, **_provenance(), **(tags or {})}
     if inputs:
         tags[DATA_TAG] = inputs.digest
         note = note and amended(note, "Data", counted(inputs.sources))
-    try:
-        run = _resume(store, run_id) or _create(store, stage, name, note, parent_model_md5)
-    except Exception as error:
-        raise unusable(store.name, error) from error
+    run = _begin(stage, name, tracking.experiment, note, parent_model_md5, run_id)
 
     status, failure = "FAILED", None
     try:
@@ -73,7 +78,7 @@ def tracked_run(
             for dataset, digest in inputs.digests.items():
                 run.log_dataset(dataset, inputs.sources[dataset], digest, inputs.use)
         if system_metrics:
-            run.monitor_system(resumed=run_id is not None)
+            run.monitor_system()
         yield run
         status = "FINISHED"
     except BaseException as error:
@@ -90,46 +95,59 @@ def tracked_run(
             raise
 
 
-def _create(store: Store, stage: Stage, name: str, note: str | None, parent_model_md5: str | None) -> Run:
-    """Begin a new run, nested under the latest training run that logged the parent model."""
+def _begin(
+    stage: Stage, name: str, experiment: str, note: str | None, parent_model_md5: str | None, run_id: str | None
+) -> Run:
+    """Begin a run, or continue one, and wait until the store knows it, or for a server that is known a moment."""
+    prepare()
+    root = project_root()
+    uri = tracking_uri(root)
+    shown, known = redacted(uri), is_known(uri, experiment, root)
+    try:
+        journal = Journal.create(root, "" if uri == own_uri(root) else shown, experiment, name)
+    except OSError as error:
+        raise PipelineError(f"{journals(root)}: {error}; make that writable") from error
+    delivery, run = delivery_to(uri, experiment, root), None
+
+    def warn(what: str, error: Exception) -> None:
+        if run:
+            run.warn(what, error)
+
+    sending = Sending(journal, root, warn)
+    started = time.monotonic()
+    journal.append(Begin(run_id, name, time.time_ns() // 1_000_000, _tags(stage, note), parent_model_md5))
+    delivery.begin(sending, PATIENCE)
+    try:
+        failed = delivery.wait_for_start(sending, PATIENCE.start if known else None)
+    except BaseException as interruption:  # the store may know the run by now
+        delivery.add(sending, End("FAILED", time.time_ns() // 1_000_000, redacted(repr(interruption))))
+        delivery.finish(sending, PATIENCE.silent, PATIENCE.interrupted)
+        if not (known or sending.begun or sending.done):
+            delivery.drop(sending)
+        raise
+    if failed and not (known and passes(failed) and not denied(failed)):
+        delivery.drop(sending)
+        raise failed if isinstance(failed, PipelineError) else unusable(shown, failed) from failed
+    # Of a database only the load of this machine makes one wait.
+    patience = PATIENCE if is_server(uri) else replace(PATIENCE, silent=PATIENCE.last)
+    run = Run(sending, delivery, shown, run_id, time.monotonic() - started if failed else 0, patience)
+    if failed:
+        run.remember()
+        if not isinstance(failed, TimeoutError):
+            run.warn("its start", failed)
+    return run
+
+
+def _tags(stage: Stage, note: str | None) -> dict[str, str]:
+    """Return what a new run is tagged with: user, source, git commit and branch, and the description."""
     from mlflow.tracking.context.registry import resolve_tags
 
     source = f"stages/{stage.replace('seg_', 'segmentation/')}.py"
-    tags = resolve_tags({"mlflow.source.name": source})  # user, git commit and branch
+    tags = resolve_tags({"mlflow.source.name": source})
     tags = {key: redacted(str(value)) for key, value in tags.items()}  # a remote's URL may hold a token
     if note:
         tags[NOTE] = note[:LONGEST_NOTE]
-    model_id = None
-    if parent_model_md5:
-        parents = store.trainings(parent_model_md5)
-        is_model = f"tags.`{MODEL_TAG}` = '{parent_model_md5}'"
-        models = store.client.search_logged_models([store.experiment_id], is_model, max_results=1)
-        if parents:
-            tags["mlflow.parentRunId"] = parents[-1]
-        if models:
-            model_id = models[0].model_id
-    return Run(store, store.client.create_run(store.experiment_id, tags=tags, run_name=name), model_id)
-
-
-def _resume(store: Store, run_id: str | None) -> Run | None:
-    """Set a run back to RUNNING; None if there is none to continue."""
-    from mlflow.exceptions import MlflowException
-
-    if run_id is None:
-        return None
-    try:
-        record = store.client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        record = None
-    if record is None or record.info.lifecycle_stage == "deleted":
-        print(f"MLflow run {run_id} is gone from {store.name}; continuing under a new one", file=sys.stderr)
-        return None
-    store.client.update_run(run_id, status="RUNNING")
-    if ERROR_TAG in record.data.tags:
-        store.client.delete_tag(run_id, ERROR_TAG)
-    return Run(store, record)
+    return tags
 
 
 def _provenance() -> dict[str, str]:

@@ -5,38 +5,35 @@ import math
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mosaic_pipeline.digest import MODEL_TAG, md5_text
-from mosaic_pipeline.tracking.delivery import PATIENCE, Delivery
-from mosaic_pipeline.tracking.notes import EXPERIMENT, LONGEST_NOTE, NOTE, amended
-from mosaic_pipeline.tracking.store import Store, passes, reason
-from mosaic_pipeline.tracking.trainings import tell_trainings
-
-if TYPE_CHECKING:
-    import mlflow.entities
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mosaic_pipeline.tracking.delivery import Delivery, Patience
+from mosaic_pipeline.tracking.operations import (
+    Artifact,
+    DatasetInput,
+    Description,
+    End,
+    ExperimentLink,
+    MeansOfTests,
+    Model,
+    Operation,
+    Params,
+    Points,
+    Remember,
+    Tags,
+    Text,
+    Trainings,
+)
+from mosaic_pipeline.tracking.sending import Sending, lacking
+from mosaic_pipeline.tracking.store import reason
+from mosaic_pipeline.tracking.system import SystemMonitor
 
 PARAM_LENGTH = 6000  # characters of the longest value that MLflow stores
-PARAM_BATCH = 100  # parameters in one call; more are refused by MLflow
 DATA_TAG = "md5.data"
-ERROR_TAG = "error"
-
-
-@dataclass(frozen=True)
-class Point:
-    """One value of a metric, with what is known of it when it is measured."""
-
-    key: str
-    value: float
-    milliseconds: int
-    step: int
-    dataset: str | None
-    digest: str | None
 
 
 @dataclass(frozen=True)
@@ -56,23 +53,30 @@ class Inputs:
 class Run:
     """A running MLflow run. Its methods never raise and never wait: what fails is said on stderr, and again at the end.
 
-    Tracking must not cost a training its result, or its time, so a store that fails or hangs in the middle gives a
-    warning, no more.
+    Tracking must not cost a training its result, or its time, so a store that fails or hangs gives a warning, no more.
+    What it did not get stays in the journal.
     """
 
-    def __init__(self, store: Store, record: "mlflow.entities.Run", model_id: str | None = None) -> None:
-        """Wrap a run of the store; metrics are those of the model `model_id` too, if that is given."""
-        self.id: str = record.info.run_id
-        self.name: str = record.info.run_name
-        self._store = store
-        self._model_id = model_id
-        self._known_params = set(record.data.params)
-        # A resumed training gives all rounds again: what is there is not logged twice.
-        self._last_step = {metric.key: metric.step for metric in record.to_proto().data.metrics}
+    def __init__(
+        self, sending: Sending, delivery: Delivery, store: str, run_id: str | None, waited: float, patience: Patience
+    ) -> None:
+        """Hand over to `sending`, for the store of this name. Its start has `waited` in vain for so many seconds."""
+        self.name: str = sending.journal.header.name
+        self._sending, self._delivery, self._store = sending, delivery, store
+        self._handed_out = run_id or sending.journal.header.session
         self._digests: dict[str, str] = {}
-        self._warned = self._ended = False
-        self._monitor: SystemMetricsMonitor | None = None
-        self._delivery = Delivery(self._send, passes, self._warn, PATIENCE)
+        self._warned = self._ended = self._unkept = False
+        self._monitor: SystemMonitor | None = None
+        self._started, self._waited, self._patience = time.monotonic(), waited, patience
+
+    @property
+    def id(self) -> str:
+        """The id in the store, or while that is not known one of ours, by which the run is continued as well."""
+        return self._sending.run_id or self._handed_out
+
+    def remember(self) -> None:
+        """Let the run be found by the id that stands for one which is not known."""
+        self._hand_over(Remember(self._handed_out))
 
     def log_metrics(
         self, metrics: Mapping[str, float | None], step: int | None = None, dataset: str | None = None
@@ -81,147 +85,112 @@ class Run:
 
         `dataset` names the logged dataset on which they were measured. Steps that the run already had are left alone.
         """
-        now = time.time_ns() // 1_000_000
-        points = []
+        now = _milliseconds()
+        points: list[list[Any]] = []
         for key, value in metrics.items():
             key = re.sub(r"[^\w/.\- :]", "_", key)
-            if step is not None and step <= self._last_step.get(key, -1):
-                continue
             # MLflow would turn an infinity into 1.8e308, beside which no curve can be read.
             value = math.nan if value is None or math.isinf(value) else float(value)
-            points.append(Point(key, value, now, step or 0, dataset, self._digests.get(dataset) if dataset else None))
-        self._delivery.add(points)
+            points.append([key, value, now, step, dataset, self._digests.get(dataset) if dataset else None])
+        self._hand_over(Points(points))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log a nested mapping under dotted keys, values as in JSON; keys that the run already has are left alone."""
-        from mlflow.entities import Param
-
-        new = {key: value for key, value in flatten(params).items() if key not in self._known_params}
-        self._known_params |= set(new)
-        entities = [Param(key, _cut(value)) for key, value in new.items()]
-        for start in range(0, len(entities), PARAM_BATCH):
-            self._log_batch("params", params=entities[start : start + PARAM_BATCH])
+        if params:
+            self._hand_over(Params({key: _cut(value) for key, value in flatten(params).items()}))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; an earlier value is replaced."""
-        from mlflow.entities import RunTag
-
-        self._log_batch("tags", tags=[RunTag(key, str(value)) for key, value in tags.items()])
+        self._hand_over(Tags({key: str(value) for key, value in tags.items()}))
 
     def describe(self, label: str, text: str) -> None:
         """Put a line into the run's description, in place of an earlier one of this label; other lines stay."""
-
-        def amend() -> None:
-            client = self._store.client
-            note = client.get_run(self.id).data.tags.get(NOTE, "")
-            client.set_tag(self.id, NOTE, amended(note, label, text)[:LONGEST_NOTE])
-
-        self._delivery.call("its description", amend)
+        self._hand_over(Description(label, text))
 
     def point_from_experiment(self, label: str, artifact: str) -> None:
         """Put a line with a link to an artifact of this run into the experiment's description.
 
         That begins with ours if there was none.
         """
-
-        def amend() -> None:
-            client, experiment_id = self._store.client, self._store.experiment_id
-            note = client.get_experiment(experiment_id).tags.get(NOTE) or EXPERIMENT
-            link = f"[{artifact}](#/experiments/{experiment_id}/runs/{self.id}/artifacts/{artifact})"
-            client.set_experiment_tag(experiment_id, NOTE, amended(note, label, f"{link}, of the run {self.name}"))
-
-        self._delivery.call("the experiment's description", amend)
+        self._hand_over(ExperimentLink(label, artifact))
 
     def tell_trainings(self, md5: str, means: Mapping[str, float | None], line: str) -> None:
         """Give every training run of the model with this md5 its test means, and the line on them."""
-        self._delivery.call("test means", lambda: tell_trainings(self._store, md5, means, line))
+        self._hand_over(MeansOfTests(md5, dict(means), line, _milliseconds()))
 
     def log_dataset(self, name: str, source: str, digest: str, context: str) -> None:
         """Log a dataset as input: its URL or path, its md5, and its use (training, validation or testing)."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
         self._digests[name] = digest
-        kind, key = ("http", "url") if source.startswith("http") else ("local", "uri")
-        dataset = Dataset(name, digest, source_type=kind, source=json.dumps({key: source}))
-        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
-        self._delivery.call("datasets", lambda: self._store.client.log_inputs(self.id, datasets=inputs))
+        self._hand_over(DatasetInput(name, source, digest, context))
 
     def log_model(self, name: str, md5: str) -> None:
         """Record the model that this run produced and DVC stores; evaluations find it by the md5 of its file."""
         self.set_tags({MODEL_TAG: md5})
-
-        def log() -> None:
-            from mlflow.entities import LoggedModelOutput
-
-            client = self._store.client
-            tags = {MODEL_TAG: md5, "mlflow.model.isExternal": "true"}
-            model = client.create_logged_model(self._store.experiment_id, name, source_run_id=self.id, tags=tags)
-            client.finalize_logged_model(model.model_id, "READY")
-            client.log_outputs(self.id, [LoggedModelOutput(model.model_id, step=0)])
-
-        self._delivery.call("model", log)
+        self._hand_over(Model(name, md5))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file to the run's artifacts, into `folder` of them; it must stay where it is until the run ends."""
-        self._delivery.call(f"artifact {path}", lambda: self._store.client.log_artifact(self.id, str(path), folder))
+        """Copy a file to the run's artifacts, into `folder` of them; a large one must stay where it is until then."""
+        self._hand_over(Artifact(str(path.absolute()), folder, self._sending.journal.keep(path)))
 
     def log_text(self, text: str, place: str) -> None:
         """Store a text as an artifact of the run, at this path among them."""
-        self._delivery.call(f"artifact {place}", lambda: self._store.client.log_text(self.id, text, place))
+        self._hand_over(Text(text, place))
 
     def log_trainings(self, models: Mapping[tuple[str, int], str | None]) -> None:
         """Keep as artifact trainings.csv which runs trained these models (md5 by variant and seed), oldest first.
 
         It is known here alone: an id is another in each training, so that no file of DVC's or git's has one.
         """
+        self._hand_over(Trainings([[variant, seed, md5] for (variant, seed), md5 in models.items()]))
 
-        def log() -> None:
-            lines = ["variant,seed,md5_model,run"]
-            for (variant, seed), md5 in models.items():
-                runs = self._store.trainings(md5) if md5 else []
-                lines += [f"{variant},{seed},{md5 or ''},{each}" for each in runs or [""]]
-            self._store.client.log_text(self.id, "\n".join(lines) + "\n", "trainings.csv")
-
-        self._delivery.call("artifact trainings.csv", log)
-
-    def monitor_system(self, resumed: bool) -> None:
-        """Sample CPU, memory, disk, network and GPU every ten seconds, in a thread of MLflow's."""
-
-        def start() -> None:
-            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-            self._monitor = SystemMetricsMonitor(self.id, resume_logging=resumed, tracking_uri=self._store.uri)
-            self._monitor.start()
-
-        self._delivery.call("system metrics", start)
+    def monitor_system(self) -> None:
+        """Sample CPU, memory, disk, network and GPU every ten seconds, in a thread."""
+        self._monitor = SystemMonitor(lambda sample, number: self.log_metrics(sample, number))
 
     def end(self, status: str, failure: str | None = None) -> None:
-        """Give the run its final status (FINISHED or FAILED), and say what it lacks."""
-        client = self._store.client
+        """Give the run its final status (FINISHED or FAILED), and say what it lacks, or what is sent later."""
         if not self._ended:  # a second signal makes this a second call
-            # The status first: little time may be left.
-            self._delivery.call("its final status", lambda: client.set_terminated(self.id, status), first=True)
+            if self._monitor:
+                self._monitor.finish()
             self._ended = True
-            if failure:
-                self._delivery.call("its error", lambda: client.set_tag(self.id, ERROR_TAG, shorten(failure, 500)))
-            self._delivery.call("system metrics", lambda: self._monitor and self._monitor.finish())
-        lacking = self._delivery.close(interrupted=status != "FINISHED")
-        if lacking:
-            print(f"warning: MLflow run {self.name} in {self._store.name} lacks {', '.join(lacking)}", file=sys.stderr)
+            self._hand_over(End(status, _milliseconds(), failure))
+        patience, ran = self._patience, time.monotonic() - self._started
+        silent = max(patience.silent, patience.share * ran) - self._waited
+        longest = patience.last if status == "FINISHED" else patience.interrupted
+        self._delivery.finish(self._sending, max(silent, 0), longest)
+        self._warned = True  # what fails from now on is told by the next line
+        if self._sending.refused:
+            print(f"warning: {lacking(self._sending, self._store)}", file=sys.stderr)
+        if not self._sending.done:
+            print(f"warning: {kept(self._sending, self._store)}", file=sys.stderr)
 
-    def _send(self, points: Sequence[Point]) -> None:
-        from mlflow.entities import Metric
-
-        metrics = [Metric(p.key, p.value, p.milliseconds, p.step, self._model_id, p.dataset, p.digest) for p in points]
-        self._store.client.log_batch(self.id, metrics=metrics, synchronous=True)
-
-    def _log_batch(self, what: str, **entities: list) -> None:
-        self._delivery.call(what, lambda: self._store.client.log_batch(self.id, **entities, synchronous=True))
-
-    def _warn(self, what: str, error: Exception) -> None:
+    def warn(self, what: str, error: Exception) -> None:
+        """Say once that something could not be logged."""
         if not self._warned:
             print(f"warning: MLflow: could not log {what}: {reason(error)}; the run goes on", file=sys.stderr)
         self._warned = True
+
+    def _hand_over(self, operation: Operation) -> None:
+        failed = self._delivery.add(self._sending, operation)
+        if failed and not self._unkept:
+            print(f"warning: MLflow: could not keep {operation.what} in .cache/tracking: {failed}", file=sys.stderr)
+            self._unkept = True
+
+
+def kept(sending: Sending, store: str) -> str:
+    """Say what of a journal is still to be sent."""
+    points = sending.journal.points
+    what = f"{points:,} point{'s' * (points != 1)}" if points else "what is left"
+    are, go = ("are", "go") if points > 1 else ("is", "goes")
+    why = f" ({sending.error})" if sending.stuck else ""
+    return (
+        f"MLflow run {sending.journal.header.name}: {what} {are} kept in .cache/tracking and {go} to {store}{why} at "
+        "the next stage, or by `python -m stages.sync`"
+    )
+
+
+def _milliseconds() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

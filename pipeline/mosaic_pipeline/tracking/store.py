@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from mosaic_pipeline.digest import MODEL_TAG
+from mosaic_pipeline.digest import MODEL_TAG, md5_text
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.layout import root as project_root
 from mosaic_pipeline.present import present
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 # What mlflow reads from the environment, unless the user has set it: no log lines (every failure reaches us as an
 # exception), no links on stdout, no usage data sent home; a call to a server that went away, or that asks to be left
-# alone for an hour, takes half a minute.
+# alone for an hour, takes a quarter of a minute, and is not repeated where nobody can know whether it was done.
 DEFAULTS = {
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
 }
@@ -67,26 +67,58 @@ def open_store(experiment: str) -> Store:
     """
     root = project_root()
     uri = tracking_uri(root)
-    name = redacted(uri)
-    for key, value in DEFAULTS.items():
-        os.environ.setdefault(key, value)
     try:
-        from mlflow import MlflowClient
-
-        with _first_contact(uri, root):
-            if not os.environ.get("MLFLOW_TRACKING_URI"):  # a store that checkouts share follows none of them
-                follow(root, LOCK_TIMEOUT)
-            client = MlflowClient(uri)
-            return Store(client, uri, name, _experiment_id(client, uri, experiment, root))
+        return connect(uri, experiment, root)
     except PipelineError:
         raise
     except Exception as error:
-        raise unusable(name, error) from error
+        raise unusable(redacted(uri), error) from error
+
+
+def connect(uri: str, experiment: str, root: Path) -> Store:
+    """Connect to the store at `uri` for a checkout at `root`; find or create the experiment.
+
+    Raises PipelineError if the experiment was deleted there, and whatever MLflow raises.
+    """
+    prepare()
+    from mlflow import MlflowClient
+
+    with _first_contact(uri, root):
+        if uri == own_uri(root):  # a store that checkouts share follows none of them
+            follow(root, LOCK_TIMEOUT)
+        client = MlflowClient(uri)
+        store = Store(client, uri, redacted(uri), _experiment_id(client, uri, experiment, root))
+    if is_server(uri):
+        known = _known(uri, experiment, root)
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.touch()
+    return store
+
+
+def prepare() -> None:
+    """Set what MLflow reads from the environment when it is imported, and import it."""
+    for key, value in DEFAULTS.items():
+        os.environ.setdefault(key, value)
+    import mlflow.tracking  # noqa: F401
+
+
+def is_known(uri: str, experiment: str, root: Path) -> bool:
+    """Whether this is a server that has answered the checkout at `root` before: then an outage is all it can be."""
+    return is_server(uri) and _known(uri, experiment, root).exists()
+
+
+def _known(uri: str, experiment: str, root: Path) -> Path:
+    return root / ".cache" / "tracking" / "servers" / md5_text(f"{redacted(uri)} {experiment}")
 
 
 def tracking_uri(root: Path) -> str:
     """Return the URI of the store that a checkout at `root` uses, credentials included."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').as_posix()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or own_uri(root)
+
+
+def own_uri(root: Path) -> str:
+    """Return the URI of the database in a checkout at `root`."""
+    return f"sqlite:///{(root / 'mlflow.db').as_posix()}"
 
 
 def unusable(name: str, error: Exception) -> PipelineError:
@@ -97,23 +129,62 @@ def unusable(name: str, error: Exception) -> PipelineError:
 
 
 def passes(error: Exception) -> bool:
-    """Whether a call to MLflow failed for want of an answer, rather than because it was refused."""
+    """Whether a call to MLflow failed for want of an answer, or of rights, rather than because it was refused."""
+    import requests
+
+    status = _status(error)
+    if status is None:
+        return isinstance(error, (requests.RequestException, ConnectionError, TimeoutError))
+    return (
+        status >= 500 or status in (requests.codes.too_many_requests, requests.codes.request_timeout) or denied(error)
+    )
+
+
+def denied(error: Exception) -> bool:
+    """Whether MLflow wants another password."""
+    import requests
+
+    return _status(error) in (requests.codes.unauthorized, requests.codes.forbidden)
+
+
+def _status(error: Exception) -> int | None:
+    """Return the status of the answer with which a call failed, or what MLflow takes for it; None without any."""
     import requests
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, MlflowException):
-        status = error.get_http_status_code()
-        return status >= 500 or status in (requests.codes.too_many_requests, requests.codes.request_timeout)
-    return isinstance(error, (requests.RequestException, ConnectionError, TimeoutError))
+        return error.get_http_status_code()
+    if isinstance(error, requests.HTTPError) and error.response is not None:  # of an artifact
+        return error.response.status_code
+    return None
+
+
+def answered(error: BaseException) -> bool:
+    """Whether a failed call to MLflow had an answer: then another call may have another one."""
+    import requests
+
+    chain = _chain(error)
+    return any(isinstance(each, requests.HTTPError) for each in chain) or not any(
+        isinstance(each, (requests.RequestException, OSError)) for each in chain
+    )
 
 
 def reason(error: BaseException) -> str:
     """Say in one line why a call to MLflow failed: the word of the system or the database, else MLflow's own."""
+    root = next((cause for cause in reversed(_chain(error)) if isinstance(cause, (OSError, sqlite3.Error))), error)
+    return shorten(redacted(str(root)), 300) or type(root).__name__
+
+
+def _chain(error: BaseException) -> list[BaseException]:
     chain = [error]
     while cause := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(cause)
-    root = next((cause for cause in reversed(chain) if isinstance(cause, (OSError, sqlite3.Error))), error)
-    return shorten(redacted(str(root)), 300) or type(root).__name__
+    return chain
+
+
+def is_server(uri: str) -> bool:
+    """Whether a store is reached over HTTP."""
+    return uri.startswith(("http://", "https://"))
 
 
 def _is_database(uri: str) -> bool:
@@ -122,7 +193,7 @@ def _is_database(uri: str) -> bool:
 
 def _first_contact(uri: str, root: Path) -> AbstractContextManager:
     """See that somebody is there; for a database, whose tables the first process creates, one process at a time."""
-    if uri.startswith(("http://", "https://")):
+    if is_server(uri):
         import requests
 
         with suppress(requests.exceptions.SSLError):  # somebody is there; certificates are between mlflow and the user
@@ -134,7 +205,7 @@ def _first_contact(uri: str, root: Path) -> AbstractContextManager:
 
     utils.MAX_RETRY_COUNT = 3  # its 10 make 100 silent seconds before a file that is no database is told
     lock = root / ".cache" / "mlflow.lock"
-    lock.parent.mkdir(exist_ok=True)
+    lock.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(lock, timeout=LOCK_TIMEOUT)
 
 
