@@ -1,8 +1,8 @@
 """Measure the training engine: `python -m benchmarks` for all, or name what to measure.
 
 Needs torch, timm and numpy alone; what measures the report's statistics (calibration, power, margin, rules), the report
-of many trainings, corrupted images, exported graphs, segmentation or serving needs the whole environment. Prints tables
-and, with --json, writes every single measurement.
+of many trainings, corrupted images, exported graphs, segmentation, serving or tracking needs the whole environment.
+Prints tables and, with --json, writes every single measurement.
 """
 
 import argparse
@@ -29,7 +29,8 @@ def main() -> None:
         nargs="*",
         metavar="benchmark",
         help="training, products, changes, startup, scaling, cost, memory, busy; and of the report's statistics, only "
-        "where named: calibration, power, margin, rules; so are report, corruptions, exported, segmentation, serving",
+        "where named: calibration, power, margin, rules; so are report, corruptions, exported, segmentation, "
+        "serving, tracking",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--setting", action="append", choices=NAMES, help="measure only this one; may be repeated")
@@ -68,6 +69,7 @@ def main() -> None:
         "segmentation": lambda: _segmentation(repeats),
         "report": lambda: _report(options, repeats),
         "serving": lambda: _serving(repeats, options.bundle or Path("bundles/mosaic-42")),
+        "tracking": lambda: _tracking().run(repeats),
     }
     if unknown := set(options.benchmark) - set(benchmarks) - set(named):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*benchmarks, *named])}")
@@ -118,6 +120,13 @@ def _serving(repeats: int, bundle: Path) -> Iterator[Result]:
     from benchmarks import serving
 
     yield from serving.run(repeats, bundle)
+
+
+def _tracking() -> ModuleType:
+    """Import what needs MLflow, as above."""
+    from benchmarks import tracking
+
+    return tracking
 
 
 def _segmentation(repeats: int) -> Iterator[Result]:
