@@ -41,6 +41,6 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements-volumes.txt requirements-server.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-volumes.txt requirements-s3.txt requirements-server.txt $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

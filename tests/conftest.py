@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 
 # They run the whole pipeline, or one stage again and again.
-LONGEST = ("test_pipeline.py", "test_resume.py", "test_killed.py", "test_parallel.py")
+LONGEST = ("test_pipeline.py", "test_shared_through_s3.py", "test_resume.py", "test_killed.py", "test_parallel.py")
 # One dataset of every specialist, and a second one of B.
 ONE_OF_EACH = ("retinamnist", "breastmnist", "chestmnist", "nodulemnist3d")
 

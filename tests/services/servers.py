@@ -1,4 +1,4 @@
-"""Servers that a group runs, started on this machine for a test: PostgreSQL and MLflow's."""
+"""Servers that a group runs, started on this machine for a test: PostgreSQL, MLflow's and one that speaks S3."""
 
 import os
 import pwd
@@ -11,9 +11,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from needs import needs
 
@@ -125,3 +126,15 @@ def mlflow_server(store: str, folder: Path, password: str) -> Iterator[str]:
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     with answering(command, f"http://{HOST}:{port}/health", folder / "mlflow.log", environment):
         yield f"http://{HOST}:{port}"
+
+
+@contextmanager
+def s3(folder: Path, bucket: str) -> Iterator[str]:
+    """Start a server that speaks S3 (moto's) with one bucket, for whatever key is shown, and yield its address."""
+    needs(find_spec("moto") and find_spec("dvc_s3"), "no moto or no dvc-s3 here (requirements-dev.txt has them)")
+    port = free_port()
+    url = f"http://{HOST}:{port}"
+    with answering([sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)], url, folder / "s3.log"):
+        with urlopen(Request(f"{url}/{bucket}", method="PUT"), timeout=60):
+            pass
+        yield url
