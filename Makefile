@@ -5,10 +5,12 @@ VENV := .venv
 PORT ?= 5000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help repro test lint ui clean
+.PHONY: help install repro test lint ui clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/'
+
+install: $(VENV)/.installed    ## install what the pipeline needs, and run nothing
 
 repro: $(VENV)/.installed    ## install, then run the pipeline and render the report
 	@git rev-parse --git-dir >/dev/null 2>&1 || grep -qs 'no_scm = true' .dvc/config .dvc/config.local || \

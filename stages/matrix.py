@@ -50,9 +50,11 @@ def _parser() -> Parser:
     submit.add_argument("--at-once", type=_count, metavar="N", help="cells that run at the same time, at most")
     submit.add_argument("--gpus", type=int, metavar="N", help="of each cell; default: compute.processes, 0 for cpu")
     add("status", "Say how each cell stands: done, running, waiting, failed or missing.")
-    add("assemble", "Render the report and write dvc.lock, if all cells are done; never trains.")
+    assemble = add("assemble", "Render the report and write dvc.lock, if all cells are done; never trains.")
+    assemble.add_argument("--pull", action="store_true", help="bring what others pushed to DVC's remote first")
     cell = add("cell", "Run one cell, or what it lacks; a second time does nothing.")
     cell.add_argument("number", type=int, help="from 0; `status` lists them")
+    cell.add_argument("--push", action="store_true", help="send the results to DVC's remote, for machines elsewhere")
     local = add(
         "local", "Run what is missing on this machine, each cell with GPUs of its own, and assemble the report."
     )

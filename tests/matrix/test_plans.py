@@ -157,6 +157,21 @@ def test_a_result_whose_bytes_are_gone_is_lacking(cache, three):
     assert "train@a-1" in read(cache).lacking(three)
 
 
+def test_what_a_remote_is_asked_for_is_what_records_name_and_the_cache_lacks(cache, three):
+    assert read(cache).uncached(three) == []
+    md5s = {name: hashlib.md5(name.encode()).hexdigest() for name in ("model", "scores", "one")}
+    listed = json.dumps([{"md5": md5s["one"], "relpath": "one.nii.gz"}])
+    folder = f"{hashlib.md5(listed.encode()).hexdigest()}.dir"
+    kept(cache, three[2], {"model": md5s["model"]}, {"looks": folder})
+    for name in ("model", "scores"):
+        (cache / "files/md5" / md5s[name][:2] / md5s[name][2:]).unlink()
+    assert read(cache).uncached(three) == [md5s["model"], md5s["scores"], folder]
+    file = cache / "files/md5" / folder[:2] / folder[2:]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(listed)
+    assert read(cache).uncached(three) == [md5s["model"], md5s["scores"], md5s["one"]]  # of which its list tells
+
+
 def test_a_record_that_was_half_written_counts_as_none(cache, three):
     for record in cache.glob("runs/*/*/record"):
         record.write_text(record.read_text()[: record.stat().st_size // 2])

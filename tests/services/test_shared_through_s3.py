@@ -20,6 +20,7 @@ CHANGE = {
     "ablation": {"run": list(VARIANTS), "analyse": ["mosaic"], "analyse_cases": 6},
     "compute": {"threads": 1},
 }
+MATRIX = ("python", "-m", "stages.matrix")
 RESULTS = ("dvc.lock", "reports")
 
 
@@ -35,10 +36,6 @@ def ran(printed: str) -> set[str]:
     return set(re.findall("^Running stage '(.*)':", printed, re.MULTILINE))
 
 
-def cached(printed: str) -> set[str]:
-    return set(re.findall("^Stage '(.*)' is cached", printed, re.MULTILINE))
-
-
 def results(repository: Repository) -> dict[str, bytes]:
     files = repository.run("git", "ls-files", "-co", "--exclude-standard", *RESULTS).splitlines()
     return {name: (repository.folder / name).read_bytes() for name in files}
@@ -46,7 +43,7 @@ def results(repository: Repository) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory) -> Iterator[SimpleNamespace]:
-    """One machine prepares, two train a variant each, a third tests both, a fourth assembles."""
+    """One machine prepares, three have a cell each, a fourth assembles."""
     folder = tmp_path_factory.mktemp("machines")
     with s3(folder, "mosaic") as url:
         origin = copied(folder / "origin", CHANGE)
@@ -55,25 +52,22 @@ def shared(tmp_path_factory) -> Iterator[SimpleNamespace]:
         origin.run("dvc", "remote", "add", "--default", "group", "s3://mosaic/dvc")
         origin.run("dvc", "remote", "modify", "group", "endpointurl", url)
         origin.commit("a remote")
-        origin.run("dvc", "repro", "recognise", "tune")
+        origin.run("dvc", "repro", "weights", "tune", "cache", "seg_declare", "seg_weights")
         origin.commit("prepared")
         origin.run("dvc", "push")
         with urlopen(f"{url}/mosaic?list-type=2", timeout=60) as answer:
             bucket = answer.read().decode()
 
         printed = {}
-        for name, targets in {
-            "one": ["train@mosaic-42"],
-            "two": ["train@linear_probe-42"],
-            "three": ["evaluate", "analyse"],
-            "four": ["report"],
-        }.items():
+        for number, name in enumerate(("one", "two", "three")):
             machine = cloned(origin, folder / name)
             machine.run("dvc", "pull", "--run-cache", "--allow-missing")
-            printed[name] = machine.run("dvc", "repro", "--allow-missing", "--pull", *targets)
-            if name != "four":
-                machine.run("dvc", "push", "--run-cache")
-        yield SimpleNamespace(origin=origin, last=machine, bucket=bucket, printed=printed)
+            printed[name] = machine.run(*MATRIX, "cell", str(number), "--push")
+        last = cloned(origin, folder / "four")
+        last.run("dvc", "pull", "--run-cache", "--allow-missing")
+        printed["without files"] = last.run(*MATRIX, "assemble", fails=True)
+        printed["four"] = last.run(*MATRIX, "assemble", "--pull")
+        yield SimpleNamespace(origin=origin, last=last, bucket=bucket, printed=printed)
 
 
 def test_what_was_fetched_from_elsewhere_is_neither_pushed_nor_fetched_again(shared):
@@ -84,21 +78,25 @@ def test_what_was_fetched_from_elsewhere_is_neither_pushed_nor_fetched_again(sha
     assert not list((shared.last.folder / "data/raw").glob("*"))
 
 
-def test_every_training_and_test_runs_on_one_machine_alone(shared):
+def test_every_cell_runs_on_one_machine_alone_and_none_on_the_last(shared):
     stages = {name: ran(printed) for name, printed in shared.printed.items()}
-    assert stages == {
-        "one": {"train@mosaic-42"},
-        "two": {"train@linear_probe-42"},
-        "three": {name for variant in VARIANTS for name in (f"evaluate@{variant}-42-B", f"analyse@{variant}-42")},
-        "four": {"report"},
+    of_a_cell = {
+        variant: {f"train@{variant}-42", f"evaluate@{variant}-42-B", f"analyse@{variant}-42"} for variant in VARIANTS
     }
-    assert {f"train@{variant}-42" for variant in VARIANTS} <= cached(shared.printed["three"])
-    assert {f"train@{variant}-42" for variant in VARIANTS} <= cached(shared.printed["four"])
+    assert stages == {
+        "one": {"recognise"},
+        "two": of_a_cell["mosaic"],
+        "three": of_a_cell["linear_probe"],
+        "without files": set(),
+        "four": {"report", "seg_report"},
+    }
     assert {run.data.tags["stage"] for run in shared.last.search("")} == {"report"}
+    said = shared.printed["without files"].splitlines()[-1]
+    assert said.startswith("error: ")
 
 
 def test_what_was_assembled_is_what_one_machine_makes(shared):
-    assert ran(shared.origin.run("dvc", "repro", "report")) >= {f"train@{variant}-42" for variant in VARIANTS}
+    assert ran(shared.origin.run("dvc", "repro")) >= {f"train@{variant}-42" for variant in VARIANTS}
     assembled = results(shared.last)
     assert {"dvc.lock", "reports/index.html", "reports/results.csv"} <= assembled.keys()
     assert assembled == results(shared.origin)

@@ -13,6 +13,7 @@ from mosaic_pipeline.matrix.local import devices, run_local, share
 from mosaic_pipeline.matrix.plan import Plan, plan_here
 from mosaic_pipeline.matrix.prepare import prepare
 from mosaic_pipeline.matrix.records import SLURM
+from mosaic_pipeline.matrix.remote import pull, push
 from mosaic_pipeline.matrix.status import counted, standings
 from mosaic_pipeline.matrix.work import run_cell
 from mosaic_pipeline.tracking.hosts import check_several_hosts
@@ -57,7 +58,11 @@ def status(arguments: Namespace) -> None:
 
 def assemble(arguments: Namespace) -> None:
     """Render the report, and put it and dvc.lock into the main checkout if that is still at this commit."""
-    _assemble(plan_here(begins=False))
+    plan = plan_here(begins=False)
+    if arguments.pull:
+        prepare(plan)
+        pull(plan)
+    _assemble(plan)
 
 
 def cell(arguments: Namespace) -> None:
@@ -66,7 +71,10 @@ def cell(arguments: Namespace) -> None:
     if any(name in os.environ for name in SLURM):  # else nobody knows of other hosts
         check_several_hosts(plan.root)
     prepare(plan)
-    run_cell(plan, plan.parts.cell(arguments.number))
+    mine = plan.parts.cell(arguments.number)
+    run_cell(plan, mine)
+    if arguments.push:
+        push(plan, mine)
 
 
 def local(arguments: Namespace) -> None:

@@ -39,8 +39,7 @@ class Results:
         """Return the entry of a stage if it ever ran on these inputs and all that it wrote is still in the cache."""
         if definition.name in self.entries:
             return self.entries[definition.name]
-        key = self._key(definition)
-        entry = key and self._newest(self._cache / "runs" / key[:2] / key)
+        entry = self._recorded(definition)
         if not entry or not self._all_cached(entry):
             return None
         self.entries[definition.name] = entry
@@ -51,12 +50,42 @@ class Results:
         """Return the names of those stages, given in the order in which they run, that are still to run."""
         return [each.name for each in definitions if self.find(each) is None]
 
+    def uncached(self, definitions: Iterable[Definition]) -> list[str]:
+        """Return the md5s that records of these stages, given in the order in which they run, name and the cache lacks.
+
+        Of a folder whose list is not there it is that of the list, by which the others will be known.
+        """
+        records = []
+        for each in definitions:
+            entry = self.entries.get(each.name) or self._recorded(each)
+            if entry:
+                self._note(entry)  # so that what reads it is found, though it is still to come
+                records.append(entry)
+        return [md5 for md5 in self._named(records) if not cached_file(self._cache, md5).is_file()]
+
+    def files(self, definitions: Iterable[Definition]) -> list[str]:
+        """Return the md5s of all that stages wrote whose entries are here, the lists of folders among them."""
+        return self._named(self.entries[each.name] for each in definitions)
+
+    def _named(self, entries: Iterable[Entry]) -> list[str]:
+        md5s = (
+            md5 for entry in entries for out in entry["outs"] for md5 in self._with_members(str(out.get("md5", "")))
+        )
+        return list(dict.fromkeys(md5s))
+
+    def _with_members(self, md5: str) -> list[str]:
+        """Return the md5 of a file; that of a folder's list, and those of its files if the list is here."""
+        file = cached_file(self._cache, md5)
+        if not md5.endswith(FOLDER) or not file.is_file():
+            return [md5]
+        return [*(each["md5"] for each in json.loads(file.read_bytes())), md5]
+
     def is_cached(self, definition: Definition) -> bool:
         """Whether all that a stage wrote, whose entry is here, is in the cache."""
         return self._all_cached(self.entries[definition.name])
 
     def _all_cached(self, entry: Entry) -> bool:
-        return all(self._is_cached(str(out.get("md5", ""))) for out in entry["outs"])
+        return all(cached_file(self._cache, md5).is_file() for md5 in self._named([entry]))
 
     def _note(self, entry: Entry) -> None:
         for out in entry.get("outs", ()):
@@ -72,6 +101,11 @@ class Results:
             content["params"] = {"params.yaml": dict(definition.params)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def _recorded(self, definition: Definition) -> Entry | None:
+        """Return the record of a stage, whether or not its files are here."""
+        key = self._key(definition)
+        return self._newest(self._cache / "runs" / key[:2] / key) if key else None
+
     def _newest(self, folder: Path) -> Entry | None:
         """Return the latest record of a stage, which is what DVC would restore."""
         files = sorted(folder.glob("*"), key=lambda file: file.stat().st_mtime, reverse=True)
@@ -80,11 +114,3 @@ class Results:
         except (OSError, ValueError, yaml.YAMLError):  # half written, by a copy that was interrupted
             return None
         return entry if isinstance(entry, dict) and isinstance(entry.get("outs"), list) else None
-
-    def _is_cached(self, md5: str) -> bool:
-        file = cached_file(self._cache, md5)
-        if not file.is_file():
-            return False
-        if not md5.endswith(FOLDER):
-            return True
-        return all(cached_file(self._cache, each["md5"]).is_file() for each in json.loads(file.read_bytes()))
