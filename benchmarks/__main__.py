@@ -1,8 +1,8 @@
 """Measure the training engine: `python -m benchmarks` for all, or name what to measure.
 
 Needs torch, timm and numpy alone; what measures the report's statistics (calibration, power, margin, rules), the report
-of many trainings, corrupted images, exported graphs, segmentation, serving or tracking needs the whole environment.
-Prints tables and, with --json, writes every single measurement.
+of many trainings, corrupted images, exported graphs, segmentation, serving, tracking or an ablation's cells (matrix)
+needs the whole environment. Prints tables and, with --json, writes every single measurement.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
         metavar="benchmark",
         help="training, products, changes, startup, scaling, cost, memory, busy; and of the report's statistics, only "
         "where named: calibration, power, margin, rules; so are report, corruptions, exported, segmentation, "
-        "serving, tracking",
+        "serving, tracking, matrix",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--setting", action="append", choices=NAMES, help="measure only this one; may be repeated")
@@ -70,6 +70,7 @@ def main() -> None:
         "report": lambda: _report(options, repeats),
         "serving": lambda: _serving(repeats, options.bundle or Path("bundles/mosaic-42")),
         "tracking": lambda: _tracking().run(repeats),
+        "matrix": lambda: _matrix().run(options.variants, options.seeds),
     }
     if unknown := set(options.benchmark) - set(benchmarks) - set(named):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*benchmarks, *named])}")
@@ -127,6 +128,13 @@ def _tracking() -> ModuleType:
     from benchmarks import tracking
 
     return tracking
+
+
+def _matrix() -> ModuleType:
+    """Import what needs DVC, as above."""
+    from benchmarks import matrix
+
+    return matrix
 
 
 def _segmentation(repeats: int) -> Iterator[Result]:
