@@ -75,6 +75,23 @@ def test_a_signal_reaches_all_and_they_are_waited_for(tmp_path, capsys):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+class Full:
+    """A log on a disk without room."""
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+    def flush(self):
+        pass
+
+
+def test_work_goes_on_without_its_log(tmp_path, monkeypatch):
+    script = "print('a', flush=True); print('b' * 100_000); open('made', 'w').close()"
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert run_passing_signals([sys.executable, "-c", script], tmp_path, os.environ)[0] == 0
+    assert (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize(
     ("printed", "said"),
     [
@@ -98,8 +115,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
         ((), "error: the following arguments are required: submit"),
         (("begin",), "error: argument submit"),
         (("cell",), "error: the following arguments are required: number"),
-        (("local", "--workers", "0"), "error: argument --workers: invalid"),
-        (("submit", "--at-once", "many"), "error: argument --at-once: invalid"),
+        (("local", "--workers", "0"), "error: argument --workers: at least 1"),
+        (("cell", "-1"), "error: argument number: '-1' is no whole number"),
+        (("submit", "--gpus", "-1"), "error: argument --gpus: '-1' is no whole number"),
+        (("submit", "--at-once", "many"), "error: argument --at-once: 'many' is no whole number"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(arguments, said):

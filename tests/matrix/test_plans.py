@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+import os
 import socket
+from argparse import Namespace
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -12,11 +16,12 @@ from dvc.dvcfile import load_file
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from filelock import FileLock
-from small import Repository, copied
+from small import ROOT, Repository, copied
 
 from mosaic_pipeline.errors import PipelineError
+from mosaic_pipeline.matrix import commands, remote, slurm, work
 from mosaic_pipeline.matrix.cells import divide
-from mosaic_pipeline.matrix.clones import sweep
+from mosaic_pipeline.matrix.clones import clone, keep_commit, sweep
 from mosaic_pipeline.matrix.definitions import Definition, read_definitions
 from mosaic_pipeline.matrix.plan import Plan, plan_here
 from mosaic_pipeline.matrix.records import Record, read_record, record_file, write_record
@@ -73,7 +78,7 @@ def test_every_stage_is_prepared_of_one_cell_or_a_report(definitions):
     places = [*parts.prepared, *parts.reports, *(stage for cell in parts.cells for stage in cell.stages)]
     assert Counter(each.name for each in places) == Counter(list(definitions))
     cells = {cell.name: [stage.name for stage in cell.stages] for cell in parts.cells}
-    assert next(iter(cells)) == "tune_shared"  # which others wait for
+    assert next(iter(cells)) == "tune.shared"  # which others wait for
     assert cells["mosaic-1"] == [
         "train@mosaic-1",
         "evaluate@mosaic-1-A",
@@ -82,7 +87,7 @@ def test_every_stage_is_prepared_of_one_cell_or_a_report(definitions):
         "corrupt@mosaic-1-noise",
         "transfer@mosaic-1-bloodmnist",
     ]
-    assert cells["seg_m4oe-2"] == ["seg_train@m4oe-2", "seg_evaluate@m4oe-2", "seg_analyse@m4oe-2"]
+    assert cells["seg.m4oe-2"] == ["seg_train@m4oe-2", "seg_evaluate@m4oe-2", "seg_analyse@m4oe-2"]
     assert cells["recognition"] == ["recognise", "recognise_external@bloodmnist"]
     assert "tune@mosaic" in [each.name for each in parts.prepared]
     with pytest.raises(PipelineError, match=f"cell {len(cells)}: there are {len(cells)}, numbered from 0"):
@@ -192,7 +197,7 @@ class SmallPlan(Plan):
         return divide(stages, ())
 
     def results(self):
-        return Results(self.root, {"t@a-1": {}}, {})
+        return Results(self.root, {"t@a-1": {"outs": []}}, {})
 
 
 @pytest.fixture
@@ -262,3 +267,133 @@ def test_a_plan_begins_with_what_is_committed_alone(tmp_path, monkeypatch):
     assert plan_here(begins=False).folder == begun.folder
     repository.commit("other parameters")
     assert plan_here().folder != begun.folder
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"data": 5}', '{"data": {}}'])
+def test_what_was_prepared_is_read_or_told_to_be_damaged(tmp_path, text):
+    plan = Plan(tmp_path, "r" * 40, "c" * 40)
+    plan.prepared.mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml"):
+        (plan.prepared / name).write_bytes((ROOT / name).read_bytes())
+    with pytest.raises(PipelineError, match="nothing of commit rrrr"):
+        plan.results()
+    (plan.folder / "prepared.json").write_text(text)
+    with pytest.raises(PipelineError, match="begin again"):
+        plan.results()
+
+
+def test_a_clone_keeps_the_keys_of_a_remote_to_its_owner_and_finds_the_cache(tmp_path):
+    origin = Repository(tmp_path / "some #1, origin")
+    origin.folder.mkdir()
+    origin.run("git", "init", "-q")
+    origin.run("dvc", "init", "-q")
+    origin.commit("begin")
+    (origin.folder / ".dvc/config.local").write_text("['remote \"group\"']\n    secret_access_key = word\n")
+    plan = Plan(origin.folder, "r" * 40, origin.run("git", "rev-parse", "HEAD").strip())
+    keep_commit(plan)
+    clone(plan, plan.root, tmp_path / "clone")
+    local = tmp_path / "clone/.dvc/config.local"
+    assert local.stat().st_mode & 0o777 == 0o600
+    assert "word" in local.read_text()
+    there = Repository(tmp_path / "clone")
+    assert there.run("dvc", "cache", "dir").strip() == str(origin.folder / ".dvc/cache")
+    assert origin.run("git", "for-each-ref", "refs/mosaic").split()[0] == plan.commit
+
+
+def test_a_clone_that_fails_leaves_no_folder_and_is_the_reason(plan):
+    with pytest.raises(PipelineError, match="git"):
+        work.run_cell(plan, plan.parts.cell(1))
+    assert read_record(plan.folder, "a-2").state == "failed"
+    assert "git" in read_record(plan.folder, "a-2").said
+    assert list((plan.folder / "work").iterdir()) == []
+
+
+def test_a_push_that_is_not_whole_keeps_the_records_here(plan, monkeypatch):
+    sent = []
+    store = SimpleNamespace(push=lambda remote: sent.append("records"))
+    cloud = SimpleNamespace(push=lambda hashes: SimpleNamespace(failed=failed))
+    monkeypatch.setattr(remote, "_remote", lambda plan: nullcontext(SimpleNamespace(cloud=cloud, stage_cache=store)))
+    failed = {"one"}
+    with pytest.raises(PipelineError, match="a-1: 1 files did not reach"):
+        remote.push(plan, plan.parts.cell(0))
+    assert sent == []
+    failed = set()
+    remote.push(plan, plan.parts.cell(0))
+    assert sent == ["records"]
+
+
+# Slurm's programs, as far as submitting calls them.
+STUB = """#!/bin/sh
+echo "$(basename "$0") $*" >> {log}
+case $(basename "$0") in
+    sbatch) wc -l < {log} ;;
+    squeue) cat {queue} ;;
+esac
+"""
+
+
+@pytest.fixture
+def stubbed(plan, monkeypatch):
+    """A Slurm that takes everything; `called` says what it was asked, `queue` is what it has."""
+    folder = plan.root / "programs"
+    folder.mkdir()
+    log, queue = folder / "log", folder / "queue"
+    queue.write_text("")
+    for name in ("sbatch", "squeue", "scancel"):
+        (folder / name).write_text(STUB.format(log=log, queue=queue))
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return SimpleNamespace(
+        called=lambda: log.read_text().splitlines(),
+        queue=lambda *lines: queue.write_text("".join(f"{line}\n" for line in lines)),
+    )
+
+
+def submit(plan: Plan) -> None:
+    arguments = Namespace(partition="gpu", time="1:00", gpus=1, at_once=2, slurm=["--account=lab"])
+    commands._submit(plan, arguments, slurm.queued(plan))
+
+
+def test_cells_and_the_report_get_what_is_passed_on(plan, stubbed):
+    submit(plan)
+    cells, report = [line for line in stubbed.called() if line.startswith("sbatch")]
+    for option in (
+        "--array=1%2",
+        "--partition=gpu",
+        "--account=lab",
+        "--gres=gpu:1",
+        "--signal=B:TERM@15",
+        "--time=1:00",
+    ):
+        assert option in cells.split()
+    assert {"--partition=gpu", "--account=lab", "--dependency=afterany:2"} <= set(report.split())
+    assert not [option for option in report.split() if option.startswith(("--gres", "--time"))]
+
+
+def test_what_is_queued_is_waited_for_and_jobs_of_another_checkout_are_left_alone(plan, stubbed):
+    other = SmallPlan(plan.root / "elsewhere", plan.revision, plan.commit)
+    stubbed.queue(
+        f"7|1|R|None|{plan.name}", f"8|N/A|PD|Dependency|{plan.name}-report", f"9|N/A|R|None|{other.name}-report"
+    )
+    submit(plan)
+    called = [line.split() for line in stubbed.called()]
+    (report,) = [line for line in called if line[0] == "sbatch"]  # and no cell
+    assert "--dependency=afterany:7" in report
+    assert called[-1] == ["scancel", "8"]  # once there is another one
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [
+        (None, 120),
+        ("24:00:00", 120),
+        ("4", 60),
+        ("4:00", 60),
+        ("0:04:00", 60),
+        ("1-0", 120),
+        ("0-0:4", 60),
+        ("soon", 120),
+    ],
+)
+def test_a_task_is_told_before_its_limit_and_not_when_it_begins(limit, seconds):
+    assert slurm.notice(limit) == seconds

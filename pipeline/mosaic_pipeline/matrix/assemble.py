@@ -19,8 +19,6 @@ from mosaic_pipeline.provenance.cache import cached_file
 from mosaic_pipeline.provenance.git import file_at
 from mosaic_pipeline.tracking.revision import git_revision
 
-REPORTS = "reports"
-
 
 def assemble(plan: Plan) -> Path:
     """Render the reports and put dvc.lock together, in a folder of the plan, which is returned.
@@ -45,7 +43,8 @@ def assemble(plan: Plan) -> Path:
                 raise PipelineError(f"report: {said}")
             entries = results.entries | read_lock(clone / LOCK)
             with appearing(plan.folder / "result") as made:
-                shutil.copytree(clone / REPORTS, made / REPORTS)
+                for out in _outs(plan):
+                    _copy(clone / out, made / out)
                 write_lock(made / LOCK, _ordered(plan, entries))
     return plan.folder / "result"
 
@@ -64,13 +63,25 @@ def take_home(plan: Plan, made: Path) -> bool:
         os.chdir(here)
     texts = {file.relative_to(made).as_posix(): file.read_text(encoding="utf-8") for file in _files(made)}
     write_texts(plan.root, texts)
-    for old in _files(plan.root / REPORTS / "specialists"):
-        if old.relative_to(plan.root).as_posix() not in texts:  # of a specialist that has no dataset any more
-            old.unlink()
+    for out in _outs(plan):
+        for old in _files(plan.root / out):
+            if old.relative_to(plan.root).as_posix() not in texts:  # such as of a specialist without a dataset by now
+                old.unlink()
     return True
 
 
+def _outs(plan: Plan) -> list[str]:
+    """Return what the reports' stages write, files and folders."""
+    return [out for stage in plan.parts.reports for out in stage.outs]
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+
+
 def _files(folder: Path) -> list[Path]:
+    """Return the files below a folder; none of what is no folder."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

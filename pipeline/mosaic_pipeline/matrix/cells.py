@@ -62,9 +62,9 @@ def _cell_of(stage: Definition, tuned: set[str]) -> str | None:
     """Return the name of the cell that a stage belongs to; None for one that is prepared."""
     variant, seed = stage.matrix.get("variant"), stage.matrix.get("seed")
     if variant and seed:
-        return f"{'seg_' if stage.group.startswith('seg_') else ''}{variant}-{seed}"
+        return f"{'seg.' if stage.group.startswith('seg_') else ''}{variant}-{seed}"  # no variant's name has a dot
     if stage.group == "tune" and variant in tuned:
-        return f"tune_{variant}"
+        return f"tune.{variant}"
     return "recognition" if stage.group in RECOGNITION else None
 
 

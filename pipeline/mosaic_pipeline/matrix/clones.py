@@ -9,32 +9,47 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from mosaic_pipeline.atomic import appearing
 from mosaic_pipeline.errors import PipelineError
-from mosaic_pipeline.matrix.plan import Plan, free
+from mosaic_pipeline.matrix.plan import Plan
 from mosaic_pipeline.matrix.process import run_passing_signals
 
 
 def clone(plan: Plan, source: Path, folder: Path) -> None:
-    """Clone the commit from a checkout into `folder`, with the main checkout's DVC cache and configuration."""
-    _checked(["git", "clone", "--quiet", "--shared", "--no-tags", "--no-checkout", str(source), str(folder)])
-    _checked(["git", "-C", str(folder), "checkout", "--quiet", "--detach", plan.commit])
-    _configure(plan, folder)
+    """Clone the commit from a checkout into `folder`, with the main checkout's DVC cache and configuration.
+
+    The folder is there once it is whole.
+    """
+    with appearing(folder) as partial:
+        _checked(["git", "clone", "--quiet", "--shared", "--no-tags", "--no-checkout", str(source), str(partial)])
+        _checked(["git", "-C", str(partial), "checkout", "--quiet", "--detach", plan.commit])
+        _configure(plan, partial)
+
+
+def keep_commit(plan: Plan) -> None:
+    """Have git keep the commit while its clones need it, whatever becomes of the branch."""
+    _checked(["git", "-C", str(plan.root), "update-ref", f"refs/mosaic/{plan.revision[:12]}", plan.commit])
 
 
 def _configure(plan: Plan, folder: Path) -> None:
     """Give a clone the main checkout's local configuration of DVC, and its cache."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read(plan.root / ".dvc" / "config.local", encoding="utf-8")
+    parser, own = configparser.ConfigParser(interpolation=None, strict=False), plan.root / ".dvc" / "config.local"
+    try:
+        parser.read(own, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise PipelineError(f"{own}: not a configuration of DVC's: {error}; mend it, or delete it") from None
     if not parser.has_section("cache"):
         parser.add_section("cache")
-    parser["cache"]["dir"] = str(plan.cache)
-    with open(folder / ".dvc" / "config.local", "w", encoding="utf-8") as file:
+    parser["cache"]["dir"] = f'"{plan.cache}"'  # DVC would end it at a `#`
+    place = folder / ".dvc" / "config.local"
+    # It may hold the keys of a remote.
+    with open(place, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         parser.write(file)
 
 
@@ -56,8 +71,9 @@ def throwaway(plan: Plan, name: str) -> Iterator[Path]:
 
 def sweep(plan: Plan) -> None:
     """Delete the clones of attempts that were killed, which nobody holds the lock of any more."""
-    for folder in (plan.folder / "work").glob("*"):
-        if free(FileLock(plan.folder / f".{folder.name}.lock")):
+    for folder in (plan.folder / "work").iterdir() if (plan.folder / "work").exists() else ():
+        name = folder.name.removeprefix(".").removesuffix(".partial")
+        with suppress(Timeout), FileLock(plan.folder / f".{name}.lock", timeout=0, mode=0o666):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -9,10 +9,9 @@ from mosaic_pipeline.matrix import slurm
 from mosaic_pipeline.matrix.assemble import assemble as assembled
 from mosaic_pipeline.matrix.assemble import take_home
 from mosaic_pipeline.matrix.clones import sweep
-from mosaic_pipeline.matrix.local import devices, run_local, share
+from mosaic_pipeline.matrix.local import LOCAL, devices, run_local, share
 from mosaic_pipeline.matrix.plan import Plan, plan_here
 from mosaic_pipeline.matrix.prepare import prepare
-from mosaic_pipeline.matrix.records import SLURM
 from mosaic_pipeline.matrix.remote import pull, push
 from mosaic_pipeline.matrix.status import counted, standings
 from mosaic_pipeline.matrix.work import run_cell
@@ -23,27 +22,33 @@ def submit(arguments: Namespace) -> None:
     """Prepare, and queue the cells that are neither done nor queued, and the job that assembles the report."""
     plan = plan_here()
     check_several_hosts(plan.root)
-    tasks = slurm.queued(plan)  # before the work of preparing: is there a Slurm?
+    slurm.queued(plan)  # is there a Slurm?
     prepare(plan)
     sweep(plan)
+    with plan.exclusive("submit"):  # who comes second finds in the queue what the first one submitted
+        _submit(plan, arguments, slurm.queued(plan))
+
+
+def _submit(plan: Plan, arguments: Namespace, tasks: list[slurm.Task]) -> None:
     found = standings(plan, tasks)
     wanted = [each.number for each in found if each.state in ("failed", "missing")]
     print(counted(found))
     if not wanted and not [each for each in found if each.state != "done"]:
         print("all cells are done; `python -m stages.matrix assemble` renders the report")
         return
-    where = [f"--{key}={value}" for key, value in (("partition", arguments.partition),) if value]
+    where = [f"--partition={arguments.partition}"] if arguments.partition else []
     limits = [f"--time={arguments.time}"] if arguments.time else []
     own = [*where, *limits, *slurm.gpus(_gpus(plan, arguments.gpus)), *arguments.slurm]
-    cells = plan.parts.cells
+    cells, told = plan.parts.cells, slurm.notice(arguments.time)
     jobs, after = sorted({task.job for task in tasks if task.number is not None}), ""
     for part in ([n for n in wanted if cells[n].tunes], [n for n in wanted if not cells[n].tunes]):
         if part:
-            after = slurm.submit_cells(plan, part, own, arguments.at_once, after)
+            after = slurm.submit_cells(plan, part, own, arguments.at_once, after, told)
             jobs.append(after)
             print(f"{len(part)} submitted as array {after}")
+    report = slurm.submit_assembly(plan, jobs, [*where, *arguments.slurm])
     slurm.cancel(task.job for task in tasks if task.number is None)  # a report that would not wait for these
-    print(f"the report is job {slurm.submit_assembly(plan, jobs, where)}; logs are in {plan.folder / 'logs'}")
+    print(f"the report is job {report}; logs are in {plan.folder / 'logs'}")
 
 
 def status(arguments: Namespace) -> None:
@@ -68,13 +73,23 @@ def assemble(arguments: Namespace) -> None:
 def cell(arguments: Namespace) -> None:
     """Run one cell."""
     plan = plan_here()
-    if any(name in os.environ for name in SLURM):  # else nobody knows of other hosts
+    if LOCAL not in os.environ:  # cells run on several hosts, as far as anybody knows
         check_several_hosts(plan.root)
     prepare(plan)
     mine = plan.parts.cell(arguments.number)
     run_cell(plan, mine)
     if arguments.push:
         push(plan, mine)
+
+
+def prepared(arguments: Namespace) -> None:
+    """Make the inputs of all cells, and say how another scheduler runs them."""
+    plan = plan_here()
+    prepare(plan)
+    print(
+        f"{len(plan.parts.cells)} cells, numbered from 0; one of this commit, whatever is checked out later, is run by"
+    )
+    print(f"    cd {plan.prepared} && DVC_ROOT={plan.root} python -m stages.matrix cell <number>")
 
 
 def local(arguments: Namespace) -> None:

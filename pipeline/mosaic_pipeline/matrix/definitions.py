@@ -50,8 +50,13 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
     stages = tree.get("stages")
     if not isinstance(stages, dict):
         raise PipelineError(f"{folder / DVC_YAML}: no stages; `git checkout {DVC_YAML}` brings it back")
-    found = (each for name, stage in stages.items() for each in _expanded(name, stage, params))
-    return {each.name: each for each in found}
+    try:
+        return {each.name: each for name, stage in stages.items() for each in _expanded(name, stage, params)}
+    except (KeyError, AttributeError, TypeError, StopIteration) as error:
+        raise PipelineError(
+            f"{folder / DVC_YAML}: a stage of a form that is not known here ({type(error).__name__}: {error}); "
+            "it has a cmd, lists of deps, params and outs, and a matrix of lists"
+        ) from None
 
 
 def read_params(folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mosaic_pipeline.matrix.plan import Plan
 from mosaic_pipeline.matrix.records import read_record
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+LOCAL = "MOSAIC_CELLS_OF_ONE_HOST"  # set for a cell that this machine started
 
 
 def devices() -> list[str]:
@@ -86,7 +87,7 @@ class Workers:
         log = self._plan.folder / "logs" / f"{number}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         mine = self._shares.get()
-        environment = self._plan.environment() | ({} if mine is None else {VISIBLE: mine})
+        environment = self._plan.environment() | {LOCAL: "1"} | ({} if mine is None else {VISIBLE: mine})
         began = monotonic()
         print(f"{cell.name}: begins{f' on GPU {mine}' if mine else ''}, {log}", flush=True)
         try:

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
+from mosaic_pipeline.digest import md5_text
 from mosaic_pipeline.errors import PipelineError, few
 from mosaic_pipeline.layout import root
 from mosaic_pipeline.matrix.cells import Parts, divide
@@ -59,7 +60,8 @@ class Plan:
     @property
     def name(self) -> str:
         """What its jobs are called."""
-        return f"mosaic-{self.revision[:12]}"
+        # Of this checkout: another one of the same commit has jobs of its own.
+        return f"mosaic-{self.revision[:12]}-{md5_text(str(self.root))[:6]}"
 
     @cached_property
     def params(self) -> Params:
@@ -73,13 +75,18 @@ class Plan:
 
     def results(self) -> Results:
         """Return what is there of it already. Raises PipelineError if its inputs are not prepared."""
+        file = self.folder / PREPARED
         try:
-            folders = json.loads((self.folder / PREPARED).read_text(encoding="utf-8"))
+            folders = {path: {"md5": str(item["md5"]), **item} for path, item in json.loads(file.read_bytes()).items()}
+            results = self.results_of(folders)
         except FileNotFoundError:
             raise PipelineError(
                 f"nothing of commit {self.revision[:12]} was submitted; `python -m stages.matrix submit` or `local`"
             ) from None
-        results = self.results_of(folders)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise PipelineError(
+                f"{file}: not as it was written, or not of {self.prepared / LOCK}; delete {self.folder} and begin again"
+            ) from None
         for cell in self.parts.cells:
             if cell.tunes:  # on what they chose others depend
                 results.lacking(cell.stages)
@@ -92,7 +99,8 @@ class Plan:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of what runs in a clone: it belongs to the main checkout, and its code is its own."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_"))}
+        told = ("DVC_ROOT", "DVC_STAGE", "DVC_EXP", "GIT_")  # by a DVC or git that runs this process
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(told)}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         return kept | {"DVC_ROOT": str(self.root), "DVC_NO_ANALYTICS": "true", "PATH": path}
 
@@ -100,7 +108,7 @@ class Plan:
     def exclusive(self, what: str, waiting: str = "") -> Iterator[None]:
         """Hold a lock of the ablation; says `waiting` if another process has it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / f".{what}.lock")
+        lock = FileLock(self.folder / f".{what}.lock", mode=0o666)
         if waiting and not free(lock):
             print(waiting, flush=True)
         with lock:

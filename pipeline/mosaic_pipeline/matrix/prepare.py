@@ -6,7 +6,7 @@ from typing import Any
 
 from mosaic_pipeline.atomic import write_text
 from mosaic_pipeline.errors import PipelineError, few
-from mosaic_pipeline.matrix.clones import clone, run_stages
+from mosaic_pipeline.matrix.clones import clone, keep_commit, run_stages
 from mosaic_pipeline.matrix.definitions import DVC_YAML, Definition
 from mosaic_pipeline.matrix.plan import LOCK, PREPARED, Plan, read_lock
 
@@ -17,10 +17,12 @@ def prepare(plan: Plan) -> None:
     Raises PipelineError if a stage fails, or what it once made is in DVC's cache no more.
     """
     with plan.exclusive("prepare", "another process prepares the inputs; waiting for that"):
+        if not plan.prepared.exists():
+            (plan.folder / PREPARED).unlink(missing_ok=True)
+            keep_commit(plan)
+            clone(plan, plan.root, plan.prepared)
         if (plan.folder / PREPARED).exists():
             return
-        if not (plan.prepared / "params.yaml").exists():
-            clone(plan, plan.root, plan.prepared)
         names = [each.name for each in plan.parts.prepared]
         print(f"preparing {len(names)} stages of commit {plan.revision[:12]} in {plan.prepared}", flush=True)
         made = [name for name in names if name in read_lock(plan.prepared / LOCK)]

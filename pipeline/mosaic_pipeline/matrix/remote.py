@@ -19,7 +19,10 @@ def push(plan: Plan, cell: Cell) -> None:
     results = plan.results()
     results.lacking(cell.stages)
     with _remote(plan) as repo:
-        repo.cloud.push(_hashes(results.files(cell.stages)))
+        if failed := repo.cloud.push(_hashes(results.files(cell.stages))).failed:
+            raise PipelineError(
+                f"{cell.name}: {len(failed)} files did not reach DVC's remote, so its records stay here too"
+            )
         repo.stage_cache.push(None)
 
 
@@ -50,11 +53,12 @@ def _hashes(md5s: Iterable[str]) -> list[Any]:
 @contextmanager
 def _remote(plan: Plan) -> Iterator[Any]:
     """Yield the main checkout as DVC has it; what goes wrong with its remote is one line."""
-    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with Repo(str(plan.root)) as repo:
             yield repo
-    except (DvcException, OSError) as error:
+    except PipelineError:
+        raise
+    except Exception as error:  # each kind of remote has errors of its own
         raise PipelineError(f"DVC's remote: {error}; `dvc remote list` names it, docs/group.md sets one up") from None

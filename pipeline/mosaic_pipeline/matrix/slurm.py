@@ -1,5 +1,6 @@
 """Cells as tasks of arrays of Slurm's: the script, what is in the queue, and submitting."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from mosaic_pipeline.atomic import write_text
 from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.matrix.plan import Plan
 
-NOTICE = 120  # seconds before its time limit that a task is told to save its work
+NOTICE = 120  # seconds before its time limit that a task is told to save its work, or a quarter of a short limit
+TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
 # Fields of squeue, by what each is to us: array, number in it, state, reason, name.
 FIELDS = "%F|%K|%t|%r|%j"
 WAITING = {"PD", "CF", "RQ", "RH", "RF", "SE", "SO"}  # held, requeued and still configuring ones among them
@@ -25,9 +27,9 @@ SCRIPT = """#!/bin/bash
 # Written by `python -m stages.matrix submit`.
 export PATH={path}:"$PATH" DVC_ROOT={root}
 cd {checkout} || exit 2
+trap 'kill -TERM $cell 2>/dev/null' TERM
 python -m stages.matrix cell "$SLURM_ARRAY_TASK_ID" &
 cell=$!
-trap 'kill -TERM $cell 2>/dev/null' TERM
 wait $cell
 status=$?
 while kill -0 $cell 2>/dev/null; do  # a trap ends a wait
@@ -35,8 +37,12 @@ while kill -0 $cell 2>/dev/null; do  # a trap ends a wait
     status=$?
 done
 task="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
-if [ $status = 143 ] && [ "$(squeue --noheader --array --jobs="$task" --format=%T)" = RUNNING ]; then
-    scontrol requeue "$task"
+if [ $status = 143 ]; then
+    for attempt in 1 2 3 4 5; do  # a controller that is busy answers another time
+        state=$(squeue --noheader --array --jobs="$task" --format=%T) && break
+        sleep 2
+    done
+    [ "$state" = RUNNING ] && scontrol requeue "$task"
 fi
 exit $status
 """
@@ -67,14 +73,34 @@ def queued(plan: Plan) -> list[Task]:
     """Return the tasks of an ablation that are in the queue. Raises PipelineError if Slurm does not answer."""
     tasks = []
     for line in _slurm(["squeue", "--me", "--noheader", "--array", f"--format={FIELDS}"]).splitlines():
-        job, number, state, reason, name = line.split("|", 4)
+        job, number, state, reason, name = [*line.split("|", 4), *[""] * 4][:5]
         if name == plan.name or name == f"{plan.name}-report":
             tasks.append(Task(job, int(number) if number.isdigit() else None, state, reason))
     return tasks
 
 
-def submit_cells(plan: Plan, numbers: Sequence[int], options: Sequence[str], at_once: int | None, after: str) -> str:
-    """Submit these cells as an array, which waits until the job `after` has ended, if that is given; return its id."""
+def notice(time: str | None) -> int:
+    """Return how many seconds before a time limit of Slurm's form a task is told."""
+    found = TIME.fullmatch(time or "")
+    if not found:
+        return NOTICE
+    parts = [int(part) for part in found["parts"].split(":")]
+    if found["days"]:
+        hours, minutes, seconds = [*parts, 0, 0][:3]  # 1-12:30
+    elif len(parts) == 3:
+        hours, minutes, seconds = parts
+    else:
+        hours, (minutes, seconds) = 0, [*parts, 0][:2]  # 90, or 90:00
+    return min(NOTICE, (((int(found["days"] or 0) * 24 + hours) * 60 + minutes) * 60 + seconds) // 4)
+
+
+def submit_cells(
+    plan: Plan, numbers: Sequence[int], options: Sequence[str], at_once: int | None, after: str, told: int
+) -> str:
+    """Submit these cells as an array, and return its id.
+
+    It waits until the job `after` has ended, if that is given; tasks are told `told` seconds before a time limit.
+    """
     logs = plan.folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     limit = f"%{at_once}" if at_once else ""
@@ -86,7 +112,7 @@ def submit_cells(plan: Plan, numbers: Sequence[int], options: Sequence[str], at_
         f"--output={logs / '%a.log'}",
         "--open-mode=append",
         "--requeue",
-        f"--signal=B:TERM@{NOTICE}",
+        f"--signal=B:TERM@{told}",
         *([f"--dependency=afterany:{after}"] if after else []),
         *options,
     ]

@@ -1,7 +1,7 @@
 """Working on one cell: in a clone of its own that is thrown away, whatever happens."""
 
 from mosaic_pipeline.command import Terminated
-from mosaic_pipeline.errors import PipelineError, few
+from mosaic_pipeline.errors import PipelineError, few, one_line
 from mosaic_pipeline.matrix.cells import Cell
 from mosaic_pipeline.matrix.clones import run_stages, throwaway
 from mosaic_pipeline.matrix.lockfile import write_lock
@@ -31,6 +31,9 @@ def run_cell(plan: Plan, cell: Cell) -> None:
                 status, said = run_stages(plan, clone, made, lacking)
         except (Terminated, KeyboardInterrupt):
             write_record(plan.folder, cell.name, Record.now("stopped", "stopped by a signal"))
+            raise
+        except Exception as error:
+            write_record(plan.folder, cell.name, Record.now("failed", one_line(str(error))))
             raise
         left = plan.results().lacking(cell.stages)
         if status or left:

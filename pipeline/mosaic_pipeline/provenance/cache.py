@@ -8,17 +8,29 @@ from mosaic_pipeline.provenance.lock import Stage, parse_stage
 
 
 def cache_folder(root: Path) -> Path:
-    """Return the folder of DVC's cache: `cache.dir` of the checkout's configuration, else `.dvc/cache`."""
+    """Return the folder of DVC's cache: `cache.dir` of the checkout's configuration, the user's or the system's.
+
+    Without any it is `.dvc/cache`.
+    """
     home = root / ".dvc"
-    for name in ("config.local", "config"):
+    for file in (home / "config.local", home / "config", *_outside()):
         parser = configparser.ConfigParser(strict=False, interpolation=None)
         try:
-            parser.read_string((home / name).read_text(encoding="utf-8"))
+            parser.read_string(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, configparser.Error):
             continue
         if named := parser.get("cache", "dir", fallback="").strip().strip("\"'"):
-            return (home / named).resolve()
+            return (file.parent / named).resolve()
     return home / "cache"
+
+
+def _outside() -> list[Path]:
+    """Return the files in which DVC is configured for a user and for a machine; none where there is no DVC."""
+    try:
+        from dvc.dirs import global_config_dir, system_config_dir
+    except ModuleNotFoundError:
+        return []
+    return [Path(folder) / "config" for folder in (global_config_dir(), system_config_dir())]
 
 
 def cached_file(cache: Path, md5: str) -> Path:
