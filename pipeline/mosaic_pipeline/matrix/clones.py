@@ -73,7 +73,7 @@ def sweep(plan: Plan) -> None:
     """Delete the clones of attempts that were killed, which nobody holds the lock of any more."""
     for folder in (plan.folder / "work").iterdir() if (plan.folder / "work").exists() else ():
         name = folder.name.removeprefix(".").removesuffix(".partial")
-        with suppress(Timeout), FileLock(plan.folder / f".{name}.lock", timeout=0, mode=0o666):
+        with suppress(Timeout), FileLock(plan.folder / f".{name}.lock", timeout=0):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -108,7 +108,7 @@ class Plan:
     def exclusive(self, what: str, waiting: str = "") -> Iterator[None]:
         """Hold a lock of the ablation; says `waiting` if another process has it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / f".{what}.lock", mode=0o666)
+        lock = FileLock(self.folder / f".{what}.lock")
         if waiting and not free(lock):
             print(waiting, flush=True)
         with lock:

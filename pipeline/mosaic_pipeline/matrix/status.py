@@ -46,7 +46,7 @@ def _unfinished(plan: Plan, name: str, task: Task | None) -> tuple[State, str]:
     record = read_record(plan.folder, name)
     if record is None:
         return "missing", ""
-    if not free(FileLock(plan.folder / f".cell-{name}.lock", mode=0o666)):
+    if not free(FileLock(plan.folder / f".cell-{name}.lock")):
         return "running", f"on {record.host} since {record.since}"
     if record.state == "failed":
         return "failed", record.said
