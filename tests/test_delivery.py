@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from mosaic_pipeline.tracking.delivery import Delivery, Patience
 from mosaic_pipeline.tracking.journal import Journal, all_journals
 from mosaic_pipeline.tracking.operations import BULK, Begin, End, Points, Tags, Text
-from mosaic_pipeline.tracking.sending import TRIES, Sending
+from mosaic_pipeline.tracking.sending import TRIES, Sending, TakesTurns
 from mosaic_pipeline.tracking.store import Store
 
 QUICK = Patience(delays=(0.001,), silent=5)
@@ -273,6 +274,81 @@ def test_what_was_left_behind_and_makes_the_store_fail_holds_up_no_other_run(cli
     client.fails = {"text"}
     run = Life(tmp_path, delivery).begin(NEVER)
     assert delivery.wait_for_start(run.sending, None) is None
+
+
+def damage(journal, what):
+    """Make a journal one that nobody can take, or can only in part."""
+    lock = Path(f"{journal.folder}.lock")
+    if what == "line":
+        (journal.folder / "journal.jsonl").write_text("5\n")
+    elif what == "types":
+        (journal.folder / "journal.jsonl").write_text('{"do": "Points", "points": 5}\n')
+    elif what == "state":
+        (journal.folder / "sent.jsonl").write_text('{"end": null}\n')
+    elif what == "sent":
+        (journal.folder / "sent.jsonl").mkdir()
+    elif what == "header":
+        (journal.folder / "header.json").write_text('{"store": 5, "experiment": "", "name": "", "session": ""}')
+    else:
+        lock.unlink()
+        lock.mkdir() if what == "lock folder" else lock.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("what", ["line", "types", "state", "sent", "header", "lock folder", "lock"])
+def test_a_journal_that_is_damaged_or_cannot_be_taken_holds_up_no_run(client, delivery, tmp_path, capsys, what):
+    old = Life(tmp_path, delivery, "old")
+    old.sending.journal.release()
+    damage(old.sending.journal, what)
+    killed = Life(tmp_path, delivery, "killed")
+    killed.points(1)
+    killed.sending.journal.release()
+    run = Life(tmp_path, delivery).begin()
+    assert delivery.wait_for_start(run.sending, None) is None
+    assert run.end()
+    assert ("killed", 1) in client.done
+    said = capsys.readouterr().err.splitlines()
+    assert [str(old.sending.journal.folder) in line for line in said] == [True] * (
+        what in ("sent", "header", "lock folder", "lock")
+    )
+
+
+def test_who_continues_a_run_of_which_a_part_cannot_be_taken_does_not_wait_for_it(client, delivery, tmp_path, capsys):
+    old = Life(tmp_path, delivery, "old")
+    old.sending.journal.release()
+    damage(old.sending.journal, "lock")
+    (old.sending.journal.folder / "sent.jsonl").mkdir()
+    journal = Journal.create(tmp_path, "http://server", "mosaic", "run")
+    journal.append(Begin(old.sending.journal.header.session, "run", 1, {}, None))
+    sending = Sending(journal, tmp_path, lambda what, error: None)
+    delivery.begin(sending, QUICK)
+    assert isinstance(delivery.wait_for_start(sending, None), TakesTurns)
+    calls = client.calls
+    with delivery._changed:
+        delivery._changed.notify_all()
+    tried = sending.tried
+    wait_for(lambda: sending.tried > tried)
+    assert client.calls == calls
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    delivery.drop(sending)
+
+
+def test_who_waits_is_told_when_the_thread_dies(client, delivery, tmp_path, monkeypatch):
+    def dies():
+        raise SystemExit("no memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(delivery, "_wait_for_work", dies)
+        run = Life(tmp_path, delivery).begin()
+        error = delivery.wait_for_start(run.sending, None)
+        assert "no memory" in str(error)
+        assert delivery._thread is None
+    assert Life(tmp_path, delivery, "next").begin().end()
+
+
+def test_a_store_of_which_nobody_knows_is_not_waited_for_for_ever(client, run):
+    client.well.clear()
+    run.begin(Patience(unknown=0.01))
+    assert isinstance(run.delivery.wait_for_start(run.sending, None), TimeoutError)
 
 
 def test_the_thread_ends_with_the_last_run_and_comes_back_with_the_next(client, delivery, tmp_path):

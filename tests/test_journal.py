@@ -1,6 +1,8 @@
 """The journal of a run: what was handed over is there after a kill, once, whatever became of the last line."""
 
 import math
+import os
+from pathlib import Path
 
 import pytest
 
@@ -194,3 +196,47 @@ def test_a_run_is_known_by_each_of_its_ids(tmp_path):
     journal.state.run_id = "b" * 32
     journal.sent(1)
     assert runs_of(journal.folder) == {journal.header.session, "a" * 32, "b" * 32}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "5",
+        "[]",
+        "{}",
+        '{"do": []}',
+        '{"do": "Remember", "handed_out": null}',
+        '{"do": "Points", "points": [1]}',
+        '{"do": "Tags", "values": {"key": 1}}',
+        '{"do": "End", "status": "FINISHED", "milliseconds": true, "failure": null}',
+    ],
+)
+def test_a_line_that_is_no_operation_is_damaged_and_holds_up_no_other(tmp_path, line):
+    journal = begun(tmp_path)
+    with open(journal.folder / "journal.jsonl", "a") as file:
+        file.write(line + "\n")
+    journal.append(OPERATIONS[-1])
+    journal.release()
+    left = taken(tmp_path)
+    assert operations(left) == [OPERATIONS[0], None, OPERATIONS[-1]]
+    assert left.damaged == 1
+
+
+@pytest.mark.parametrize("line", ['{"end": null}', '{"end": -1}', '{"run_id": 5}', "5", "{"])
+def test_a_state_that_makes_no_sense_is_passed_over(tmp_path, line):
+    journal = begun(tmp_path)
+    journal.state.run_id = "b" * 32
+    journal.sent(1)
+    with open(journal.folder / "sent.jsonl", "a") as file:
+        file.write(line + "\n")
+    journal.release()
+    assert taken(tmp_path).state == journal.state
+
+
+def test_who_may_lock_a_journal_is_for_the_umask_to_say(tmp_path):
+    before = os.umask(0o002)
+    try:
+        journal = begun(tmp_path)
+    finally:
+        os.umask(before)
+    assert Path(f"{journal.folder}.lock").stat().st_mode & 0o777 == 0o664

@@ -16,6 +16,9 @@ from shutil import copytree, rmtree
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
+from mlflow.exceptions import MlflowException
+from mlflow.utils.rest_utils import verify_rest_response
 
 from mosaic_pipeline.command import GracefulStop, Terminated, run_command
 from mosaic_pipeline.errors import PipelineError
@@ -25,6 +28,7 @@ from mosaic_pipeline.params import Tracking
 from mosaic_pipeline.tracking import lifecycle, tracked_run
 from mosaic_pipeline.tracking.delivery import Patience
 from mosaic_pipeline.tracking.journal import FOLDER, all_journals
+from mosaic_pipeline.tracking.store import missing, passes
 from mosaic_pipeline.tracking.subject import Subject
 from mosaic_pipeline.tracking.sync import sync
 from mosaic_pipeline.tracking.training import tracked_training
@@ -54,6 +58,8 @@ class Server:
         self.well.set()
         self.hanging = threading.Event()  # a request waits
         self.impatient = self.lossy = self.denies = False
+        self.proxy = None  # what stands in front says this of all that is on runs: a status and a text
+        self.refuses = set()
         self.lock = threading.Lock()
         self.start(0)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
@@ -81,11 +87,14 @@ class Server:
                     return
                 with server.lock:
                     server.requests += 1
-                    status, answer = server.answer(path.rpartition("/mlflow/")[2], request)
+                    away = server.proxy and "/runs/" in path
+                    status, answer = (0, {}) if away else server.answer(path.rpartition("/mlflow/")[2], request)
                     if server.lossy and server.requests % 3 == 0:
                         self.close_connection = True
                         return
                 answer = json.dumps(answer).encode()
+                if away:
+                    status, answer = server.proxy[0], server.proxy[1].encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -116,6 +125,8 @@ class Server:
         run_id = request.get("run_id", "")
         if self.denies and what:
             return 401, {"error_code": "UNAUTHENTICATED", "message": "another password"}
+        if what in self.refuses:
+            return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "not so"}
         if what == "experiments/get-by-name":
             return 200, {"experiment": {"experiment_id": "1", "name": "mosaic", "lifecycle_stage": "active"}}
         if what == "runs/create":
@@ -456,6 +467,156 @@ def test_what_is_for_a_run_that_was_deleted_is_set_aside_and_said(server, monkey
     assert line.endswith("keeps 18 points")
     assert list(sync(Path())) == []
     assert server.points[run.id] == []
+
+
+PROXIES = [
+    (404, "404 page not found\n"),
+    (400, "<html><body>Bad Request</body></html>"),
+    (404, '{"message": "no Route matched with those values"}'),
+    (404, '{"error_code": "404", "message": "no backend"}'),
+    (400, "[1]"),
+]
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_an_outage_that_a_proxy_answers_loses_nothing(server, proxy, monkeypatch, capsys):
+    with tracked_run("train", "before", TRACKING):
+        pass
+    be(monkeypatch, IMPATIENT)
+    server.proxy = proxy
+    with tracked_run("train", "later", TRACKING) as later:
+        log_rounds(later)
+    process_ends(later)
+    with later._delivery._changed:
+        later._delivery._changed.notify_all()
+    wait_for(lambda: later._delivery._thread is None)
+    server.proxy = None
+    be(monkeypatch, Patience(delays=(0.01,), start=10, silent=0.05))
+    with tracked_run("train", "mosaic-42", TRACKING) as run:
+        wait_for(lambda: not run._sending.journal.pending)
+        server.proxy = proxy
+        log_rounds(run)
+    process_ends(run)
+    assert "lacks" not in capsys.readouterr().err
+    with pytest.raises(PipelineError, match="18 points of mosaic-42 are left"):
+        list(sync(Path()))
+    assert len(all_journals(Path())) == 1
+    server.proxy = None
+    assert list(sync(Path())) == ["mosaic-42: 18 points, status FINISHED"]
+    assert arrived(server, run.id) == expected()
+    assert sorted(server.status.values()) == ["FINISHED"] * 3
+    assert sorted(len(points) for points in server.points.values() if points) == [18, 18]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "as_refusal"),
+    [
+        *((status, body, False) for status, body in PROXIES),
+        (400, '{"error_code": "INVALID_PARAMETER_VALUE", "message": "no value"}', True),
+        (404, '{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no run"}', True),
+    ],
+)
+def test_an_answer_is_a_refusal_if_it_has_an_error_code_of_mlflows(status, body, as_refusal):
+    response = requests.Response()
+    response.status_code, response._content = status, body.encode()
+    with pytest.raises(MlflowException) as of_call:
+        verify_rest_response(response, "/api/2.0/mlflow/runs/log-batch")
+    assert passes(of_call.value) is not as_refusal
+    assert missing(of_call.value) is (as_refusal and status == 404)
+
+
+@pytest.mark.parametrize(("body", "as_refusal"), [("<Error/>", False), ("[1]", False), ('{"error_code": "X"}', True)])
+def test_so_is_one_to_an_artifact(body, as_refusal):
+    response = requests.Response()
+    response.status_code, response._content = 400, body.encode()
+    assert passes(requests.HTTPError(response=response)) is not as_refusal
+
+
+def test_an_end_that_is_refused_keeps_the_journal(server, monkeypatch, capsys):
+    server.refuses = {"runs/update"}
+    with tracked_run("train", "mosaic-42", TRACKING) as run:
+        log_rounds(run)
+    process_ends(run)
+    assert "what is left is kept in .cache/tracking" in capsys.readouterr().err
+    with pytest.raises(PipelineError, match="not so; 0 points of mosaic-42 are left"):
+        list(sync(Path()))
+    server.refuses = set()
+    assert list(sync(Path())) == ["mosaic-42: 0 points, status FINISHED"]
+    assert server.status[run.id] == "FINISHED"
+    assert all_journals(Path()) == []
+
+
+def test_what_is_for_a_run_that_the_server_refuses_to_open_is_kept(server, monkeypatch):
+    be(monkeypatch, IMPATIENT)
+    with tracked_run("train", "mosaic-42", TRACKING) as run:
+        wait_for(lambda: not run._sending.journal.pending)
+        server.stop()
+        log_rounds(run)
+    process_ends(run)
+    server.come_back()
+    server.refuses = {"runs/get"}
+    with pytest.raises(PipelineError, match="18 points of mosaic-42 are left"):
+        list(sync(Path()))
+    server.refuses = set()
+    assert list(sync(Path())) == ["mosaic-42: 18 points, status FINISHED"]
+
+
+def test_an_end_of_a_run_that_is_gone_sets_the_journal_aside(server, capsys):
+    with tracked_run("train", "mosaic-42", TRACKING) as run:
+        wait_for(lambda: not run._sending.journal.pending)
+        del server.status[run.id]
+    assert f"{run.id} is gone from {server.url}" in capsys.readouterr().err
+    assert all_journals(Path()) == []
+    assert len(list((FOLDER / "gone").iterdir())) == 1
+
+
+def test_a_sync_sends_all_but_what_cannot_be_taken_and_names_that(server, monkeypatch, capsys):
+    be(monkeypatch, IMPATIENT)
+    runs = []
+    for name in ("one", "two"):
+        with tracked_run("train", name, TRACKING) as run:
+            wait_for(lambda: not run._sending.journal.pending)
+            server.stop()
+            log_rounds(run)
+        process_ends(run)
+        server.come_back()
+        runs.append(run)
+        if name == "one":
+            bad = runs[0]._sending.journal.folder
+            Path(f"{bad}.lock").unlink()
+            Path(f"{bad}.lock").symlink_to("nowhere")
+            capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["sync"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        run_command(main)
+    said, warned = capsys.readouterr()
+    assert ended.value.code == 2
+    assert said == "two: 18 points, status FINISHED\n"
+    warning, error = warned.splitlines()
+    assert warning.startswith(f"warning: MLflow: {bad} cannot be taken")
+    assert error.startswith(f"error: {bad} cannot be taken")
+    assert [folder.name for folder in all_journals(Path())] == [bad.name]
+
+
+def test_a_run_goes_on_from_a_part_that_cannot_be_taken_though_nobody_knows_the_server(server, monkeypatch):
+    be(monkeypatch, IMPATIENT)
+    with tracked_run("train", "mosaic-42", TRACKING) as first:
+        wait_for(lambda: not first._sending.journal.pending)
+        server.stop()
+        log_rounds(first, ROUNDS[:2])
+    process_ends(first)
+    server.come_back()
+    lock = Path(f"{first._sending.journal.folder}.lock")
+    lock.unlink()
+    lock.symlink_to("nowhere")
+    rmtree(FOLDER / "servers")
+    with tracked_run("train", "mosaic-42", TRACKING, run_id=first.id) as second:
+        log_rounds(second)
+    process_ends(second)
+    lock.unlink()
+    assert list(sync(Path())) == ["mosaic-42: 6 points, status FINISHED", "mosaic-42: 12 points, status FINISHED"]
+    assert arrived(server, first.id) == expected()
 
 
 def test_a_continued_run_waits_while_another_process_sends_its_earlier_part(server, monkeypatch):

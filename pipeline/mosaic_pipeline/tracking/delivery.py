@@ -25,6 +25,7 @@ class Patience:
 
     delays: tuple[float, ...] = (1, 2, 4, 8, 15, 30, 60)  # the last one again and again
     start: float = 1  # for a server that has answered before; of another one nobody knows that it is one
+    unknown: float = 300  # without an answer from such a one; a database may be new, or the machine busy
     silent: float = 1.8
     share: float = 0.02
     slow: float = 15  # the most that an answer is waited for on account of the last one
@@ -51,6 +52,8 @@ class Delivery:
         self._tried = 0.0  # when the last try began
         self._answered_at = self._took = 0.0  # the last answer: when, and after how long
         self._hurry = False
+        self._untaken: set[Path] = set()
+        self._held_up: list[Sending] = []  # by an earlier part of the same run, at the last try
         self._changed = Condition()
         self._thread: Thread | None = None
 
@@ -70,10 +73,16 @@ class Delivery:
     def wait_for_start(self, sending: Sending, seconds: float | None) -> Exception | None:
         """Wait until the run has begun in the store, for `seconds` or until it failed; return the error if it did.
 
-        TimeoutError if there was no answer.
+        Without `seconds`, for as long as the store answers now and then. TimeoutError if there was no answer.
         """
         with self._changed:
-            self._changed.wait_for(lambda: sending.begun or sending.error, seconds)
+            started = time.monotonic()
+            while not (sending.begun or sending.error):
+                silent = max(started, self._answered_at) + self._patience.unknown
+                left = (silent if seconds is None else started + seconds) - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
             return None if sending.begun else sending.error or TimeoutError("no answer yet")
 
     def add(self, sending: Sending, operation: Operation) -> OSError | None:
@@ -98,7 +107,7 @@ class Delivery:
             self._hurry = True
             self._changed.notify_all()
             while not sending.done and sending in self._queue:
-                if sending.error and sending.tried >= started:
+                if sending.error and not isinstance(sending.error, TakesTurns) and sending.tried >= started:
                     return  # it was tried once more
                 patience = max(silent, min(2 * self._took, self._patience.slow)) + sending.in_hand
                 left = min(started + longest, max(started, self._answered_at) + patience) - time.monotonic()
@@ -107,6 +116,15 @@ class Delivery:
                 self._changed.wait(left)
 
     def _work(self) -> None:
+        try:
+            self._deliver()
+        except BaseException as error:  # nobody else would tell those who wait
+            with self._changed:
+                self._thread = self._store = None
+                self._tried = time.monotonic()
+                self._note(self._queue, error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
+    def _deliver(self) -> None:
         self._take_left_behind()
         while self._wait_for_work():
             try:
@@ -116,8 +134,8 @@ class Delivery:
                     self._note(self._queue, error)
                 with self._changed:
                     self._failures += 1
-                if isinstance(error, TakesTurns):
-                    self._take_left_behind()
+                if self._held_up and not self._take_left_behind():  # who knows for how long
+                    self._note(self._held_up, TakesTurns("an earlier part of it is still to be sent"))
 
     def _wait_for_work(self) -> bool:
         """Wait until there is something to send, and after failures for a while more; False when all is done."""
@@ -135,6 +153,7 @@ class Delivery:
     def _send_all(self) -> None:
         """Send what is there; the first failure without an answer ends it, as the rest goes to the same store."""
         self._tried = time.monotonic()
+        self._held_up = []
         failed: Exception | None = None
         if self._store is None:
             try:
@@ -150,10 +169,12 @@ class Delivery:
                     self._note_answer(sending)
             except Exception as error:
                 failed = error
-                if not isinstance(error, TakesTurns):
-                    if not answered(error):
-                        raise
-                    self._note([sending], error)
+                if isinstance(error, TakesTurns):
+                    self._held_up.append(sending)
+                    continue
+                if not answered(error):
+                    raise
+                self._note([sending], error)
         if failed:
             raise failed
 
@@ -190,12 +211,19 @@ class Delivery:
                 sending.error, sending.tried = error, self._tried
             self._changed.notify_all()
 
-    def _take_left_behind(self) -> None:
-        store, experiment = self._of
-        for journal in left_behind(self._root, lambda header: (header.store, header.experiment) == (store, experiment)):
+    def _take_left_behind(self) -> bool:
+        """Put what nobody sends into the queue; whether there was any."""
+        (store, experiment), taken = self._of, False
+
+        def is_ours(header: Header) -> bool:
+            return (header.store, header.experiment) == (store, experiment)
+
+        for journal in left_behind(self._root, is_ours, self._untaken):
             with self._changed:
                 self._queue.append(Sending(journal, self._root))
                 self._queue.sort(key=lambda each: each.journal.folder)
+            taken = True
+        return taken
 
 
 _deliveries: dict[tuple[str, str, Path], Delivery] = {}
@@ -210,13 +238,27 @@ def delivery_to(uri: str, experiment: str, root: Path) -> Delivery:
     return _deliveries[key]
 
 
-def left_behind(root: Path, wanted: Callable[[Header], bool]) -> Iterator[Journal]:
-    """Take the journals that no process has any more, the oldest first."""
+def left_behind(root: Path, wanted: Callable[[Header], bool], untaken: set[Path]) -> Iterator[Journal]:
+    """Take the journals that no process has any more, the oldest first.
+
+    One that cannot be taken is left where it is, told once, and put into `untaken`: the others do not wait for it.
+    """
     for folder in all_journals(root):
         try:
-            journal = Journal.take(folder, wanted)
-        except ValueError as error:
+            journal = _take(folder, root, wanted)
+        except Exception as error:
             journal = None
-            print(f"warning: {one_line(str(error))}; {set_aside(folder, root)} keeps it", file=sys.stderr)
+            if folder not in untaken:
+                why = one_line(f"{type(error).__name__}: {error}")
+                print(f"warning: MLflow: {folder} cannot be taken, and is not sent: {why}", file=sys.stderr)
+            untaken.add(folder)
         if journal:
             yield journal
+
+
+def _take(folder: Path, root: Path, wanted: Callable[[Header], bool]) -> Journal | None:
+    try:
+        return Journal.take(folder, wanted)
+    except ValueError as error:
+        print(f"warning: {one_line(str(error))}; {set_aside(folder, root)} keeps it", file=sys.stderr)
+        return None

@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from mosaic_pipeline.tracking.operations import End, Operation, Points, decode, encode
+from mosaic_pipeline.tracking.operations import End, Operation, Points, checked, decode, encode
 
 FOLDER = Path(".cache/tracking")
 LARGEST_COPY = 256 << 20  # bytes of an artifact; of a larger one the path is kept
@@ -83,7 +83,7 @@ class Journal:
         """Take one that was left behind, if it is `wanted`; None if a process has it, or nothing is in it.
 
         Of a process that was killed it gets the end that the process could not give it. Raises ValueError, and leaves
-        it, if nobody knows whose it is.
+        it, if nobody knows whose it is, and what the system raises if it cannot be read or locked.
         """
         lock = _lock(folder)
         try:
@@ -191,7 +191,7 @@ def all_journals(root: Path) -> list[Path]:
 def read_header(folder: Path) -> Header:
     """Read whose journal one is; raises ValueError if that is unknown."""
     try:
-        header = Header(**json.loads((folder / "header.json").read_text(encoding="utf-8")))
+        header = checked(Header(**json.loads((folder / "header.json").read_text(encoding="utf-8"))))
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} is no journal") from error
     return header
@@ -210,8 +210,9 @@ def set_aside(folder: Path, root: Path, lock: BaseFileLock | None = None) -> Pat
 
 def runs_of(folder: Path) -> set[str]:
     """Return the ids by which the run of a journal may be known, as far as they can be told."""
-    found = {folder.name.partition("-")[2], _read_state(folder).run_id}
+    found: set[str | None] = {folder.name.partition("-")[2]}
     with suppress(OSError):
+        found.add(_read_state(folder).run_id)
         with open(folder / "journal.jsonl", "rb") as file:
             begin, _ = next(_operations(file.readline(), 0), (None, 0))
         found.add(getattr(begin, "run_id", None))
@@ -246,7 +247,9 @@ def _read_state(folder: Path) -> State:
         for line in reversed((folder / "sent.jsonl").read_bytes().splitlines()):
             with suppress(ValueError, TypeError):
                 values: dict[str, Any] = json.loads(line)
-                return State(**values)
+                state = checked(State(**values))
+                if state.end >= 0:
+                    return state
     return State()
 
 

@@ -21,7 +21,7 @@ from mosaic_pipeline.tracking.notes import LONGEST_NOTE, NOTE, amended, counted
 from mosaic_pipeline.tracking.operations import Begin, End
 from mosaic_pipeline.tracking.revision import git_revision
 from mosaic_pipeline.tracking.run import DATA_TAG, Inputs, Run
-from mosaic_pipeline.tracking.sending import Sending
+from mosaic_pipeline.tracking.sending import Sending, TakesTurns
 from mosaic_pipeline.tracking.store import denied, is_known, is_server, own_uri, passes, prepare, tracking_uri, unusable
 
 Stage = Literal[
@@ -125,7 +125,8 @@ def _begin(
         if not (known or sending.begun or sending.done):
             delivery.drop(sending)
         raise
-    if failed and not (known and passes(failed) and not denied(failed)):
+    takes_turns = isinstance(failed, TakesTurns)  # the store is there, and gets this later
+    if failed and not takes_turns and not (known and passes(failed) and not denied(failed)):
         delivery.drop(sending)
         raise failed if isinstance(failed, PipelineError) else unusable(shown, failed) from failed
     # Of a database only the load of this machine makes one wait.
@@ -133,7 +134,7 @@ def _begin(
     run = Run(sending, delivery, shown, run_id, time.monotonic() - started if failed else 0, patience)
     if failed:
         run.remember()
-        if not isinstance(failed, TimeoutError):
+        if not isinstance(failed, (TimeoutError, TakesTurns)):
             run.warn("its start", failed)
     return run
 

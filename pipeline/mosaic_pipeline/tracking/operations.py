@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from mosaic_pipeline.atomic import write_text
 from mosaic_pipeline.digest import MODEL_TAG
 from mosaic_pipeline.tracking.notes import EXPERIMENT, LONGEST_NOTE, NOTE, amended
+from mosaic_pipeline.tracking.store import missing
 from mosaic_pipeline.tracking.trainings import tell_trainings
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ BULK = 1000  # points in one call; more are refused by MLflow
 ERROR_TAG = "error"
 SESSION_TAG = "session"  # by which a run is found whose creation was not answered
 SYSTEM = "system/"
+Record = TypeVar("Record")
 
 
 @dataclass
@@ -104,7 +107,7 @@ class Begin:
         try:
             record = client.get_run(run_id)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if not missing(error):
                 raise
             record = None
         if record is None or record.info.lifecycle_stage == "deleted":
@@ -416,4 +419,29 @@ def encode(operation: Operation) -> str:
 def decode(line: str) -> Operation:
     """Return the operation of a line; raises ValueError, TypeError or LookupError if it is none."""
     values = json.loads(line)
-    return KINDS[values.pop("do")](**values)
+    if not isinstance(values, dict):
+        raise TypeError("no operation")
+    return checked(KINDS[values.pop("do")](**values))
+
+
+def checked(record: Record) -> Record:
+    """Return a dataclass that was read from JSON; raises TypeError if a field is not of its type."""
+    hints = get_type_hints(type(record))
+    for each in vars(record):
+        if not _fits(getattr(record, each), hints[each]):
+            raise TypeError(f"{each} of {type(record).__name__} has the wrong type")
+    return record
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value has a type that JSON can give: the basic ones, lists and mappings of them, and alternatives."""
+    kind, of = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if kind is UnionType:
+        return any(_fits(value, each) for each in of)
+    if kind is list:
+        return isinstance(value, list) and all(_fits(each, of[0]) for each in value)
+    if kind is Mapping:
+        return isinstance(value, dict) and all(_fits(each, of[1]) for each in value.values())
+    return isinstance(value, (int, float) if hint is float else hint) and (hint is bool or not isinstance(value, bool))

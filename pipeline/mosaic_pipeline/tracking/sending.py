@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mosaic_pipeline.tracking.journal import FOLDER, Journal, all_journals, runs_of
 from mosaic_pipeline.tracking.operations import BULK, Artifact, Begin, End, Operation, Points, Target, named
-from mosaic_pipeline.tracking.store import Store, answered, passes, reason
+from mosaic_pipeline.tracking.store import Store, answered, missing, passes, reason
 
 TRIES = 5  # of an operation that the store fails at, though it does others; then it counts as refused
 UPLOAD = 1e6  # bytes a second, at least, that a store takes of an artifact
@@ -17,11 +17,11 @@ class Gone(Exception):
 
 
 class Stuck(Exception):
-    """The run cannot begin there as things are; sending the rest makes no sense."""
+    """The run cannot begin, or end, there as things are; sending the rest makes no sense."""
 
 
 class TakesTurns(Exception):
-    """An earlier part of the same run is still being sent by another process."""
+    """An earlier part of the same run is still to be sent, by another process or once its journal can be taken."""
 
 
 class Sending:
@@ -71,7 +71,10 @@ class Sending:
                     self._warn(operation.what, error)
                 if passes(error) and not self._hopeless(error):
                     raise
-                if isinstance(operation, Begin):
+                if isinstance(operation, End):
+                    self._open(store)  # a run that is gone ends nowhere
+                # Without a run to send it to, or without its end, the journal is all that there is of it.
+                if isinstance(operation, (Begin, End)) or self.target is None:
                     raise Stuck(reason(error)) from error
                 self.refused.append(named(operation))
         self.tries = 0
@@ -115,7 +118,7 @@ class Sending:
             try:
                 record = store.client.get_run(state.run_id)
             except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                if not missing(error):
                     raise
                 raise Gone from error
             if record.info.lifecycle_stage == "deleted":
@@ -131,7 +134,7 @@ class Sending:
         ours = {begin.run_id, to.resolve(begin.run_id)}
         earlier = takewhile(lambda folder: folder != self.journal.folder, all_journals(self.root))
         if any(runs_of(folder) & ours for folder in earlier):
-            raise TakesTurns
+            raise TakesTurns("an earlier part of it is still to be sent")
 
     def _hopeless(self, error: Exception) -> bool:
         """Whether the store has failed often enough at this operation, and does others."""

@@ -129,15 +129,39 @@ def unusable(name: str, error: Exception) -> PipelineError:
 
 
 def passes(error: Exception) -> bool:
-    """Whether a call to MLflow failed for want of an answer, or of rights, rather than because it was refused."""
+    """Whether a call to MLflow failed for want of an answer, or of rights, rather than because it was refused.
+
+    What a proxy answers for a server that is away is no answer, whatever its status.
+    """
     import requests
 
     status = _status(error)
     if status is None:
         return isinstance(error, (requests.RequestException, ConnectionError, TimeoutError))
-    return (
-        status >= 500 or status in (requests.codes.too_many_requests, requests.codes.request_timeout) or denied(error)
-    )
+    asks_for_time = status >= 500 or status in (requests.codes.too_many_requests, requests.codes.request_timeout)
+    return asks_for_time or denied(error) or not _own_word(error)
+
+
+def missing(error: Exception) -> bool:
+    """Whether MLflow itself says that it does not have what was asked for."""
+    return getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST" and _own_word(error)
+
+
+def _own_word(error: Exception) -> bool:
+    """Whether the answer with which a call failed is MLflow's: one with an error code of its own."""
+    import requests
+    from mlflow.exceptions import MlflowException, RestException
+
+    if isinstance(error, RestException):
+        return error.json.get("error_code") == error.error_code
+    if isinstance(error, MlflowException):  # of a database, or of mlflow's own checks, unless it is what this begins
+        return not str(error).startswith("API request to ")
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        try:
+            return isinstance(error.response.json()["error_code"], str)
+        except (ValueError, TypeError, LookupError):
+            return False
+    return False
 
 
 def denied(error: Exception) -> bool:

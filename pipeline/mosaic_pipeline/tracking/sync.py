@@ -38,10 +38,11 @@ def sync(root: Path) -> Iterator[str]:
 
 def _sync(root: Path) -> Iterator[str]:
     stores: dict[tuple[str, str], list[Sending]] = defaultdict(list)
-    for journal in left_behind(root, lambda header: True):
+    untaken: set[Path] = set()
+    for journal in left_behind(root, lambda header: True, untaken):
         stores[journal.header.store, journal.header.experiment].append(Sending(journal, root))
     ours = {sending.journal.folder for sendings in stores.values() for sending in sendings}
-    alive = [folder for folder in all_journals(root) if folder not in ours]
+    alive = [folder for folder in all_journals(root) if folder not in ours | untaken]
     if alive:
         yield f"{len(alive)} run{'s' * (len(alive) > 1)} in progress: each sends its own"
     left: list[str] = []
@@ -56,8 +57,14 @@ def _sync(root: Path) -> Iterator[str]:
     finally:
         for sending in (each for sendings in stores.values() for each in sendings if not each.done):
             sending.journal.release()
+    errors = []
     if left:
-        raise PipelineError(f"MLflow store {'; '.join(left)}; `python -m stages.sync` sends them once it answers")
+        errors.append(f"MLflow store {'; '.join(left)}; `python -m stages.sync` sends them once it answers")
+    if untaken:
+        names = ", ".join(str(folder) for folder in sorted(untaken))
+        errors.append(f"{names} cannot be taken (see above); mend that, or move it away")
+    if errors:
+        raise PipelineError("; ".join(errors))
 
 
 def _send(root: Path, name: str, experiment: str, sendings: list[Sending]) -> Generator[str, None, str]:
