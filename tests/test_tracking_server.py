@@ -25,7 +25,7 @@ from mosaic_pipeline.errors import PipelineError
 from mosaic_pipeline.layout import TRAINING_DATA
 from mosaic_pipeline.lineage import Lineage
 from mosaic_pipeline.params import Tracking
-from mosaic_pipeline.tracking import lifecycle, tracked_run
+from mosaic_pipeline.tracking import delivery, lifecycle, tracked_run
 from mosaic_pipeline.tracking.delivery import Patience
 from mosaic_pipeline.tracking.journal import FOLDER, all_journals
 from mosaic_pipeline.tracking.store import missing, passes
@@ -212,6 +212,11 @@ def process_ends(run):
     """Leave the journal as the end of its process does."""
     with run._delivery._changed:
         run._delivery._queue.clear()
+        run._delivery._changed.notify_all()
+        thread = run._delivery._thread
+    if thread:
+        thread.join(0.5)  # unless it hangs in a call it ends, and takes nothing that is released here
+    delivery._deliveries.clear()  # another process has its own
     run._sending.journal.release()
 
 
@@ -487,9 +492,6 @@ def test_an_outage_that_a_proxy_answers_loses_nothing(server, proxy, monkeypatch
     with tracked_run("train", "later", TRACKING) as later:
         log_rounds(later)
     process_ends(later)
-    with later._delivery._changed:
-        later._delivery._changed.notify_all()
-    wait_for(lambda: later._delivery._thread is None)
     server.proxy = None
     be(monkeypatch, Patience(delays=(0.01,), start=10, silent=0.05))
     with tracked_run("train", "mosaic-42", TRACKING) as run:
