@@ -34,8 +34,7 @@ def main() -> None:
     # Heavy imports wait until the parameters are known to be good.
     from mosaic_pipeline.matrix import commands
 
-    run = {"prepare": commands.prepared}.get(arguments.command) or getattr(commands, arguments.command)
-    run(arguments)
+    getattr(commands, arguments.command)(arguments)
 
 
 def _parser() -> Parser:
@@ -43,7 +42,7 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(
         dest="command",
         required=True,
-        metavar="submit | status | assemble | prepare | cell | local",
+        metavar=" | ".join(COMMANDS),
         parser_class=_Command,
     )
 

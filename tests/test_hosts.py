@@ -69,7 +69,7 @@ def test_sqlite_there_is_refused_with_file_kind_and_way_out(network, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "uri", ["http://server:5000", "postgresql://ada:secret@server/mlflow", "sqlite:////tmp/mlflow.db", "sqlite://"]
+    "uri", ["http://server:5000", "postgresql://ada:secret@server/mlflow", "sqlite:////srv/mlflow.db", "sqlite://"]
 )
 def test_a_server_or_a_local_file_is_not_refused(network, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

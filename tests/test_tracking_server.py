@@ -220,6 +220,16 @@ def process_ends(run):
     run._sending.journal.release()
 
 
+def missed(server, name="mosaic-42"):
+    """A run whose rounds the server was not there for; its process has ended, and the server is still gone."""
+    with tracked_run("train", name, TRACKING) as run:
+        wait_for(lambda: not run._sending.journal.pending)
+        server.stop()
+        log_rounds(run)
+    process_ends(run)
+    return run
+
+
 def test_metrics_are_taken_from_a_stage_while_the_server_hangs_and_are_there_in_the_end(server):
     with tracked_run("train", "mosaic-42", TRACKING) as run:
         wait_for(lambda: not run._sending.journal.pending)
@@ -288,11 +298,7 @@ def test_a_server_that_does_not_come_back_gets_all_by_a_sync_and_nothing_twice(s
 
 def test_a_sync_of_a_server_that_is_still_gone_names_it_and_what_is_left(server, monkeypatch, capsys):
     be(monkeypatch, IMPATIENT)
-    with tracked_run("train", "mosaic-42", TRACKING) as run:
-        wait_for(lambda: not run._sending.journal.pending)
-        server.stop()
-        log_rounds(run)
-    process_ends(run)
+    missed(server)
     monkeypatch.setattr(sys, "argv", ["sync"])
     capsys.readouterr()
     for _ in range(2):
@@ -460,11 +466,7 @@ def test_two_syncs_at_once_send_nothing_twice(server, monkeypatch):
 
 def test_what_is_for_a_run_that_was_deleted_is_set_aside_and_said(server, monkeypatch):
     be(monkeypatch, IMPATIENT)
-    with tracked_run("train", "mosaic-42", TRACKING) as run:
-        wait_for(lambda: not run._sending.journal.pending)
-        server.stop()
-        log_rounds(run)
-    process_ends(run)
+    run = missed(server)
     server.come_back()
     server.deleted.add(run.id)
     (line,) = sync(Path())
@@ -550,11 +552,7 @@ def test_an_end_that_is_refused_keeps_the_journal(server, monkeypatch, capsys):
 
 def test_what_is_for_a_run_that_the_server_refuses_to_open_is_kept(server, monkeypatch):
     be(monkeypatch, IMPATIENT)
-    with tracked_run("train", "mosaic-42", TRACKING) as run:
-        wait_for(lambda: not run._sending.journal.pending)
-        server.stop()
-        log_rounds(run)
-    process_ends(run)
+    missed(server)
     server.come_back()
     server.refuses = {"runs/get"}
     with pytest.raises(PipelineError, match="18 points of mosaic-42 are left"):
@@ -576,11 +574,7 @@ def test_a_sync_sends_all_but_what_cannot_be_taken_and_names_that(server, monkey
     be(monkeypatch, IMPATIENT)
     runs = []
     for name in ("one", "two"):
-        with tracked_run("train", name, TRACKING) as run:
-            wait_for(lambda: not run._sending.journal.pending)
-            server.stop()
-            log_rounds(run)
-        process_ends(run)
+        run = missed(server, name)
         server.come_back()
         runs.append(run)
         if name == "one":

@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -142,9 +141,3 @@ def _free_port() -> int:
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         return trial.getsockname()[1]
-
-
-if __name__ == "__main__":
-    with running() as cluster:
-        print(f"export SLURM_CONF={cluster.environment['SLURM_CONF']}; Ctrl-C ends it", flush=True)
-        sys.stdin.read()

@@ -13,10 +13,11 @@ from mosaic_pipeline.errors import PipelineError, few
 from mosaic_pipeline.matrix.clones import run_stages, sweep, throwaway
 from mosaic_pipeline.matrix.definitions import read_definitions
 from mosaic_pipeline.matrix.lockfile import write_lock
-from mosaic_pipeline.matrix.plan import LOCK, Plan, parse_lock, read_lock
-from mosaic_pipeline.matrix.results import FOLDER, Entry
+from mosaic_pipeline.matrix.plan import Plan, read_lock
+from mosaic_pipeline.matrix.results import Entry
 from mosaic_pipeline.provenance.cache import cached_file
 from mosaic_pipeline.provenance.git import file_at
+from mosaic_pipeline.provenance.lock import FOLDER, LOCK, parse_entries
 from mosaic_pipeline.tracking.revision import git_revision
 
 
@@ -54,13 +55,8 @@ def take_home(plan: Plan, made: Path) -> bool:
 
     Returns whether they are.
     """
-    here = Path.cwd()
-    os.chdir(plan.root)
-    try:
-        if git_revision() != plan.revision:
-            return False
-    finally:
-        os.chdir(here)
+    if git_revision(plan.root) != plan.revision:
+        return False
     texts = {file.relative_to(made).as_posix(): file.read_text(encoding="utf-8") for file in _files(made)}
     write_texts(plan.root, texts)
     for out in _outs(plan):
@@ -87,7 +83,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _ordered(plan: Plan, entries: Mapping[str, Entry]) -> dict[str, Entry]:
     """Return entries in the order in which `dvc repro` leaves them: where those of the commit stood, new ones last."""
-    committed = parse_lock(file_at(plan.prepared, plan.commit, LOCK) or b"", f"{plan.commit[:12]}:{LOCK}")
+    committed = parse_entries(file_at(plan.prepared, plan.commit, LOCK) or b"", dict, f"{plan.commit[:12]}:{LOCK}")
     names = dict.fromkeys([*committed, *read_definitions(plan.prepared)])
     return {name: entries.get(name, committed.get(name, {})) for name in names if name in entries or name in committed}
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mosaic_pipeline.atomic import appearing
 from mosaic_pipeline.errors import PipelineError
@@ -73,7 +73,7 @@ def sweep(plan: Plan) -> None:
     """Delete the clones of attempts that were killed, which nobody holds the lock of any more."""
     for folder in (plan.folder / "work").iterdir() if (plan.folder / "work").exists() else ():
         name = folder.name.removeprefix(".").removesuffix(".partial")
-        with suppress(Timeout), FileLock(plan.folder / f".{name}.lock", timeout=0):
+        with suppress(Timeout), plan.lock(name).acquire(timeout=0):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ from mosaic_pipeline.matrix.assemble import take_home
 from mosaic_pipeline.matrix.clones import sweep
 from mosaic_pipeline.matrix.local import LOCAL, devices, run_local, share
 from mosaic_pipeline.matrix.plan import Plan, plan_here
-from mosaic_pipeline.matrix.prepare import prepare
+from mosaic_pipeline.matrix.prepare import make_inputs
 from mosaic_pipeline.matrix.remote import pull, push
 from mosaic_pipeline.matrix.status import counted, standings
 from mosaic_pipeline.matrix.work import run_cell
@@ -23,7 +23,7 @@ def submit(arguments: Namespace) -> None:
     plan = plan_here()
     check_several_hosts(plan.root)
     slurm.queued(plan)  # is there a Slurm?
-    prepare(plan)
+    make_inputs(plan)
     sweep(plan)
     with plan.exclusive("submit"):  # who comes second finds in the queue what the first one submitted
         _submit(plan, arguments, slurm.queued(plan))
@@ -48,7 +48,7 @@ def _submit(plan: Plan, arguments: Namespace, tasks: list[slurm.Task]) -> None:
             print(f"{len(part)} submitted as array {after}")
     report = slurm.submit_assembly(plan, jobs, [*where, *arguments.slurm])
     slurm.cancel(task.job for task in tasks if task.number is None)  # a report that would not wait for these
-    print(f"the report is job {report}; logs are in {plan.folder / 'logs'}")
+    print(f"the report is job {report}; logs are in {plan.logs}")
 
 
 def status(arguments: Namespace) -> None:
@@ -65,7 +65,7 @@ def assemble(arguments: Namespace) -> None:
     """Render the report, and put it and dvc.lock into the main checkout if that is still at this commit."""
     plan = plan_here(begins=False)
     if arguments.pull:
-        prepare(plan)
+        make_inputs(plan)
         pull(plan)
     _assemble(plan)
 
@@ -75,17 +75,17 @@ def cell(arguments: Namespace) -> None:
     plan = plan_here()
     if LOCAL not in os.environ:  # cells run on several hosts, as far as anybody knows
         check_several_hosts(plan.root)
-    prepare(plan)
+    make_inputs(plan)
     mine = plan.parts.cell(arguments.number)
     run_cell(plan, mine)
     if arguments.push:
         push(plan, mine)
 
 
-def prepared(arguments: Namespace) -> None:
+def prepare(arguments: Namespace) -> None:
     """Make the inputs of all cells, and say how another scheduler runs them."""
     plan = plan_here()
-    prepare(plan)
+    make_inputs(plan)
     print(
         f"{len(plan.parts.cells)} cells, numbered from 0; one of this commit, whatever is checked out later, is run by"
     )
@@ -95,7 +95,7 @@ def prepared(arguments: Namespace) -> None:
 def local(arguments: Namespace) -> None:
     """Prepare, run the cells that are not done, and assemble."""
     plan = plan_here()
-    prepare(plan)
+    make_inputs(plan)
     sweep(plan)
     found = standings(plan, [])
     print(counted(found))

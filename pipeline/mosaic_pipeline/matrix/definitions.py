@@ -11,8 +11,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mosaic_pipeline.errors import PipelineError
 
 DVC_YAML = "dvc.yaml"
@@ -45,9 +43,8 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
 
     Raises PipelineError if dvc.yaml or params.yaml is missing or not such a file.
     """
-    params = read_params(folder)
-    tree = _read_yaml(folder / DVC_YAML)
-    stages = tree.get("stages")
+    params = _read_yaml(folder / PARAMS_YAML)
+    stages = _read_yaml(folder / DVC_YAML).get("stages")
     if not isinstance(stages, dict):
         raise PipelineError(f"{folder / DVC_YAML}: no stages; `git checkout {DVC_YAML}` brings it back")
     try:
@@ -59,26 +56,15 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
         ) from None
 
 
-def read_params(folder: Path) -> dict[str, Any]:
-    """Return params.yaml as DVC reads it."""
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """Return a file as DVC reads it: 1e-05 is a number to YAML 1.2, and a text to PyYAML."""
     from ruamel.yaml import YAML, YAMLError
 
-    path = folder / PARAMS_YAML
     try:
-        # 1e-05 is a number to YAML 1.2, which DVC reads, and a text to PyYAML.
         return YAML(typ="safe").load(path) or {}
     except FileNotFoundError:
         raise PipelineError(f"{path}: no such file; run this from the repository root") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path}: not valid YAML: {error}") from None
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise PipelineError(f"{path}: no such file; run this from the repository root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PipelineError(f"{path}: not valid YAML: {error}") from None
 
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 from time import monotonic
@@ -84,7 +83,7 @@ class Workers:
         cell = self._plan.parts.cells[number]
         if self._stop.requested:
             return None
-        log = self._plan.folder / "logs" / f"{number}.log"
+        log = self._plan.logs / f"{number}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         mine = self._shares.get()
         environment = self._plan.environment() | {LOCAL: "1"} | ({} if mine is None else {VISIBLE: mine})
@@ -131,8 +130,4 @@ def run_local(plan: Plan, numbers: Sequence[int], shares: Sequence[str | None]) 
         if stop.requested:
             raise stop.exception
     if failed:
-        raise PipelineError(f"{few(failed, 5)}: failed; `python -m stages.matrix status` says why; logs: {_logs(plan)}")
-
-
-def _logs(plan: Plan) -> Path:
-    return plan.folder / "logs"
+        raise PipelineError(f"{few(failed, 5)}: failed; `python -m stages.matrix status` says why; logs: {plan.logs}")

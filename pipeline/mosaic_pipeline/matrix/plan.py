@@ -15,21 +15,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from mosaic_pipeline.digest import md5_text
 from mosaic_pipeline.errors import PipelineError, few
 from mosaic_pipeline.layout import root
 from mosaic_pipeline.matrix.cells import Parts, divide
 from mosaic_pipeline.matrix.definitions import read_definitions
-from mosaic_pipeline.matrix.results import LOADER, Results
+from mosaic_pipeline.matrix.results import Results
 from mosaic_pipeline.params import Params, load_params
 from mosaic_pipeline.provenance.cache import cache_folder
 from mosaic_pipeline.provenance.git import ask, changed_code
+from mosaic_pipeline.provenance.lock import LOCK, parse_entries
 from mosaic_pipeline.tracking.revision import git_revision
 
-LOCK = "dvc.lock"
 PREPARED = "prepared.json"
 DIRTY = "-dirty"
 
@@ -51,6 +50,11 @@ class Plan:
     def prepared(self) -> Path:
         """The clone in which the inputs of all cells are made."""
         return self.folder / "prepared"
+
+    @property
+    def logs(self) -> Path:
+        """What cells print, by number."""
+        return self.folder / "logs"
 
     @property
     def cache(self) -> Path:
@@ -108,36 +112,27 @@ class Plan:
     def exclusive(self, what: str, waiting: str = "") -> Iterator[None]:
         """Hold a lock of the ablation; says `waiting` if another process has it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / f".{what}.lock")
-        if waiting and not free(lock):
+        if waiting and not self.is_free(what):
             print(waiting, flush=True)
-        with lock:
+        with self.lock(what):
             yield
 
+    def lock(self, what: str) -> FileLock:
+        """Return the lock that `exclusive` holds; its owner's death frees it."""
+        return FileLock(self.folder / f".{what}.lock")
 
-def free(lock: FileLock) -> bool:
-    """Whether no process holds a lock."""
-    from filelock import Timeout
-
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    lock.release()
-    return True
+    def is_free(self, what: str) -> bool:
+        """Whether no process holds a lock of the ablation."""
+        try:
+            with self.lock(what).acquire(timeout=0):
+                return True
+        except Timeout:
+            return False
 
 
 def read_lock(path: Path) -> dict[str, Any]:
     """Return the entries of a dvc.lock by stage; none if there is no such file."""
-    return parse_lock(path.read_bytes(), str(path)) if path.exists() else {}
-
-
-def parse_lock(data: bytes, name: str) -> dict[str, Any]:
-    """Return the entries of a dvc.lock by stage. Raises PipelineError, naming it, if it is none."""
-    try:
-        return (yaml.load(data, Loader=LOADER) or {}).get("stages") or {}
-    except (yaml.YAMLError, ValueError, AttributeError) as error:
-        raise PipelineError(f"{name}: not as DVC writes it ({error}); `git checkout {LOCK}` brings it back") from None
+    return parse_entries(path.read_bytes(), dict, str(path)) if path.exists() else {}
 
 
 def plan_here(*, begins: bool = True) -> Plan:

@@ -8,10 +8,11 @@ from mosaic_pipeline.atomic import write_text
 from mosaic_pipeline.errors import PipelineError, few
 from mosaic_pipeline.matrix.clones import clone, keep_commit, run_stages
 from mosaic_pipeline.matrix.definitions import DVC_YAML, Definition
-from mosaic_pipeline.matrix.plan import LOCK, PREPARED, Plan, read_lock
+from mosaic_pipeline.matrix.plan import PREPARED, Plan, read_lock
+from mosaic_pipeline.provenance.lock import LOCK
 
 
-def prepare(plan: Plan) -> None:
+def make_inputs(plan: Plan) -> None:
     """Make the inputs of all cells, unless that was done; one process at a time.
 
     Raises PipelineError if a stage fails, or what it once made is in DVC's cache no more.

@@ -15,10 +15,9 @@ import yaml
 
 from mosaic_pipeline.matrix.definitions import Definition
 from mosaic_pipeline.provenance.cache import cached_file
+from mosaic_pipeline.provenance.lock import FOLDER, load_fast
 
 Entry = Mapping[str, Any]  # a stage's part of dvc.lock
-FOLDER = ".dir"
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Results:
@@ -110,7 +109,7 @@ class Results:
         """Return the latest record of a stage, which is what DVC would restore."""
         files = sorted(folder.glob("*"), key=lambda file: file.stat().st_mtime, reverse=True)
         try:
-            entry = yaml.load(files[0].read_text(encoding="utf-8"), Loader=LOADER) if files else None
+            entry = load_fast(files[0].read_bytes()) if files else None
         except (OSError, ValueError, yaml.YAMLError):  # half written, by a copy that was interrupted
             return None
         return entry if isinstance(entry, dict) and isinstance(entry.get("outs"), list) else None

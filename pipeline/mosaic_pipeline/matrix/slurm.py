@@ -101,15 +101,14 @@ def submit_cells(
 
     It waits until the job `after` has ended, if that is given; tasks are told `told` seconds before a time limit.
     """
-    logs = plan.folder / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    plan.logs.mkdir(parents=True, exist_ok=True)
     limit = f"%{at_once}" if at_once else ""
     command = [
         "sbatch",
         "--parsable",
         f"--job-name={plan.name}",
         f"--array={','.join(map(str, numbers))}{limit}",
-        f"--output={logs / '%a.log'}",
+        f"--output={plan.logs / '%a.log'}",
         "--open-mode=append",
         "--requeue",
         f"--signal=B:TERM@{told}",
@@ -125,7 +124,7 @@ def submit_assembly(plan: Plan, jobs: Iterable[str], options: Sequence[str]) -> 
         "sbatch",
         "--parsable",
         f"--job-name={plan.name}-report",
-        f"--output={plan.folder / 'logs' / 'report.log'}",
+        f"--output={plan.logs / 'report.log'}",
         "--open-mode=append",
         f"--dependency=afterany:{':'.join(jobs)}",
         *options,

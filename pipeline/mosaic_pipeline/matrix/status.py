@@ -5,9 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from filelock import FileLock
-
-from mosaic_pipeline.matrix.plan import Plan, free
+from mosaic_pipeline.matrix.plan import Plan
 from mosaic_pipeline.matrix.records import read_record
 from mosaic_pipeline.matrix.slurm import Task
 
@@ -46,7 +44,7 @@ def _unfinished(plan: Plan, name: str, task: Task | None) -> tuple[State, str]:
     record = read_record(plan.folder, name)
     if record is None:
         return "missing", ""
-    if not free(FileLock(plan.folder / f".cell-{name}.lock")):
+    if not plan.is_free(f"cell-{name}"):
         return "running", f"on {record.host} since {record.since}"
     if record.state == "failed":
         return "failed", record.said

@@ -5,9 +5,10 @@ from mosaic_pipeline.errors import PipelineError, few, one_line
 from mosaic_pipeline.matrix.cells import Cell
 from mosaic_pipeline.matrix.clones import run_stages, throwaway
 from mosaic_pipeline.matrix.lockfile import write_lock
-from mosaic_pipeline.matrix.plan import LOCK, Plan
+from mosaic_pipeline.matrix.plan import Plan
 from mosaic_pipeline.matrix.records import Record, write_record
 from mosaic_pipeline.matrix.results import Results
+from mosaic_pipeline.provenance.lock import LOCK
 
 
 def run_cell(plan: Plan, cell: Cell) -> None:

@@ -1,14 +1,15 @@
 """dvc.lock as DVC writes it: what each stage read and wrote, by md5."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from mosaic_pipeline.errors import PipelineError
 
 LOCK = "dvc.lock"
 FOLDER = ".dir"  # what ends the md5 of a folder
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,27 @@ class Lock:
 
 def parse_lock(data: bytes, name: str = LOCK) -> Lock:
     """Return a dvc.lock. Raises PipelineError, naming it, if it is none."""
+    return parse_entries(
+        data, lambda entries: Lock({key: parse_stage(key, each) for key, each in entries.items()}), name
+    )
+
+
+def parse_entries(data: bytes, made: Callable[[dict[str, Any]], T], name: str = LOCK) -> T:
+    """Return what is `made` of the entries of a dvc.lock by stage, as they stand there. Raises as `parse_lock`."""
     import yaml
 
     try:
-        # Ten times as fast, where libyaml is.
-        tree = yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return Lock({key: parse_stage(key, entry) for key, entry in (tree or {}).get("stages", {}).items()})
+        return made((load_fast(data) or {}).get("stages") or {})
     except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
         said = " ".join(str(error).split())[:200]
         raise PipelineError(f"{name}: not as DVC writes it ({said}); `dvc repro` writes it anew") from None
+
+
+def load_fast(data: bytes) -> Any:
+    """Return what YAML says; ten times as fast as by `yaml.safe_load`, where libyaml is."""
+    import yaml
+
+    return yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def parse_stage(name: str, entry: Mapping[str, Any]) -> Stage:

@@ -1,6 +1,7 @@
 """Which variants are shown one by one on which page: one page cannot show hundreds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # Figures, maps and columns of a variant are some 30 to 100 kilobytes; so many variants still can be compared by eye.
 PAGE = 24
@@ -21,6 +22,17 @@ def pages(variants: Sequence[str], first: Sequence[str]) -> list[tuple[str, ...]
 def further(shown: Sequence[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Return the variants of each page but the first, by its file's name."""
     return {f"variants-{number}.html": names for number, names in enumerate(shown[1:], 2)}
+
+
+def framed(pages: Mapping[str, tuple[str, ...]], file: str, first: tuple[str, str]) -> dict[str, Any]:
+    """Return what a further page says of itself: heading, place, and links to `first` (file, title) and the others."""
+    return {
+        "heading": span(pages[file]),
+        "first_page": first[0],
+        "page": 2 + list(pages).index(file),
+        "of": 1 + len(pages),
+        "pages": [first, *((other, span(names)) for other, names in pages.items() if other != file)],
+    }
 
 
 def span(names: Sequence[str]) -> str:

@@ -9,29 +9,30 @@ from pathlib import Path
 NOT_CODE = ("dvc.lock", "reports", "README.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "docs", "tests")
 
 
-def git_revision() -> str:
+def git_revision(folder: Path | None = None) -> str:
     """Return the last commit that changed code or parameters, with `-dirty` if tracked files differ from it.
 
-    Commits of results and of documentation do not count, so that rendering a report anew after it was committed gives
-    the same report. "unknown" outside git, and without a commit.
+    That of the checkout in `folder`, or of the current one. Commits of results and of documentation do not count, so
+    that rendering a report anew after it was committed gives the same report. "unknown" outside git, and without a
+    commit.
     """
     code = (":/", *(f":(top,exclude){path}" for path in NOT_CODE))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
         # An index of our own makes git compare contents. Its usual one goes by size and whole seconds, and misses what
         # DVC does for a queued experiment: it sets a parameter milliseconds after the checkout.
-        index = Path(folder) / "index"
-        revision = _git(index, "log", "-1", "--format=%H", "--", *code)
+        index = Path(scratch) / "index"
+        revision = _git(folder, index, "log", "-1", "--format=%H", "--", *code)
         if not revision:
             return "unknown"
-        _git(index, "read-tree", "HEAD")
-        changes = _git(index, "status", "--porcelain", "--untracked-files=no", "--", *code)
+        _git(folder, index, "read-tree", "HEAD")
+        changes = _git(folder, index, "status", "--porcelain", "--untracked-files=no", "--", *code)
     return f"{revision}-dirty" if changes else revision
 
 
-def _git(index: Path, *arguments: str) -> str:
+def _git(folder: Path | None, index: Path, *arguments: str) -> str:
     environment = os.environ | {"GIT_INDEX_FILE": str(index)}
     try:
-        result = subprocess.run(("git", *arguments), capture_output=True, text=True, env=environment)
+        result = subprocess.run(("git", *arguments), cwd=folder, capture_output=True, text=True, env=environment)
     except OSError:  # git is not installed
         return ""
     return result.stdout.strip() if result.returncode == 0 else ""

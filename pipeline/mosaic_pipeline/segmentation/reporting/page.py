@@ -86,7 +86,7 @@ def render_page(results: Results, revision: str) -> str:
 def render_further(results: Results, revision: str) -> Iterator[tuple[str, str]]:
     """Yield name and text of each further page, for the folder of index.html: one at a time, for there are many."""
     pages = paging.further(pages_of(results))
-    for place, (file, names) in enumerate(pages.items(), 2):
+    for file, names in pages.items():
         of_page = results.showing(names)
         sections = build_sections([each for each in SECTIONS if each[0] in FURTHER], of_page)
         yield (
@@ -95,14 +95,7 @@ def render_further(results: Results, revision: str) -> Iterator[tuple[str, str]]
                 "variants_page.html",
                 of_page,
                 contents=[("comparisons", "In words"), *((name, heading) for name, heading, _ in sections)],
-                pages=[
-                    ("index.html", "Segmentation"),
-                    *((other, paging.span(others)) for other, others in pages.items() if other != file),
-                ],
-                heading=paging.span(names),
-                first_page="index.html",
-                page=place,
-                of=1 + len(pages),
+                **paging.framed(pages, file, ("index.html", "Segmentation")),
                 comparisons=headline.in_words(of_page, names),
                 facts=setup.facts(of_page, revision),
                 revision=revision,
